@@ -1,0 +1,85 @@
+"""
+Supervised process actors: each actor is a process with a mailbox, under a supervisor tree that restarts it.
+
+A map of the package::
+
+    you write            Actor, handler, message                _actor _handlers
+    you hold             ActorRef, Reply                        _ref _reply
+    you describe         Supervisor, child, Backoff, Recycle    supervisor/_spec _policy _check
+    you run              ActorSystem                            _system
+    in the host          pump, decisions, processes             supervisor/_pump _tree _machine _runner
+    in an actor          the loop, the control thread           _child _dispatch _attendant
+    between them         frames, codec, lanes, shared memory    mailbox/
+"""
+
+from __future__ import annotations
+
+from actors._actor import Actor
+from actors._handlers import handler
+from actors._ref import ActorRef, Down
+from actors._reply import Reply
+from actors._seams import ActorStatistics
+from actors._system import ActorInfo, ActorSystem, SupervisorRef
+from actors.errors import (
+    ActorDied,
+    ActorNotRunningError,
+    ActorsError,
+    ArgumentsError,
+    AskTimeoutError,
+    CodecError,
+    DeadlockError,
+    EncodeError,
+    HandlerError,
+    HandlerNotFoundError,
+    InternalError,
+    MailboxFullError,
+    ProtocolError,
+    RemoteTraceback,
+    RestartIntensityError,
+    SendError,
+    SpecError,
+    StartError,
+)
+from actors.mailbox._codec import message
+from actors.supervisor._exits import ExitReason
+from actors.supervisor._policy import Backoff
+from actors.supervisor._spec import Child, Recycle, Supervisor, child
+
+__all__ = [
+    "Actor",
+    "ActorDied",
+    "ActorInfo",
+    "ActorNotRunningError",
+    "ActorRef",
+    "ActorStatistics",
+    "ActorSystem",
+    "ActorsError",
+    "ArgumentsError",
+    "AskTimeoutError",
+    "Backoff",
+    "Child",
+    "CodecError",
+    "DeadlockError",
+    "Down",
+    "EncodeError",
+    "ExitReason",
+    "HandlerError",
+    "HandlerNotFoundError",
+    "InternalError",
+    "MailboxFullError",
+    "ProtocolError",
+    "Recycle",
+    "RemoteTraceback",
+    "Reply",
+    "RestartIntensityError",
+    "SendError",
+    "SpecError",
+    "StartError",
+    "Supervisor",
+    "SupervisorRef",
+    "child",
+    "handler",
+    "message",
+]
+
+__version__ = "0.1.0"

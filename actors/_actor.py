@@ -1,0 +1,508 @@
+"""
+The class users derive, and how an actor that is not started becomes bytes and one again.
+
+Owns the public face of an actor and nothing behind it: what an actor does in its process is asked of its
+    :class:`ActorContext`, which
+the loop there sets; how it gets there of its :class:`Boot`. Knows no pipe and no message.
+
+One object is three things in its life, never copied between them: a *spec* in the program (``Counter(start=10)``: plain
+configuration), its *snapshot* (bytes), and an *incarnation* (made by :func:`incarnate` and :func:`apply_snapshot` in
+its process).
+"""
+
+from __future__ import annotations
+
+import inspect
+import multiprocessing
+import multiprocessing.context
+import sys
+from collections.abc import Callable, Iterable, Mapping
+from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, NoReturn, ParamSpec, Protocol, Self, TypeVar
+
+import attrs
+
+from actors._handlers import HandlerTable, build_table
+from actors.errors import EncodeError, ProtocolError, SpecError, StartError
+from actors.mailbox import _codec
+
+if TYPE_CHECKING:
+    from actors._ref import ActorRef, Down
+    from actors._seams import Cancellable
+    from actors.supervisor._exits import ExitReason
+    from actors.supervisor._policy import Backoff
+    from actors.supervisor._spec import Recycle
+
+__all__ = [
+    "Actor",
+    "ActorContext",
+    "Boot",
+    "Snapshot",
+    "apply_snapshot",
+    "find_class",
+    "incarnate",
+    "read_snapshot",
+    "snapshot",
+]
+
+A = TypeVar("A", bound="Actor")
+P = ParamSpec("P")
+
+
+class ActorContext(Protocol):
+    """What an actor can do and know in its process. Handlers are named by their names here."""
+
+    @property
+    def ref(self) -> ActorRef[Any]: ...
+    @property
+    def parent(self) -> ActorRef[Any] | None: ...
+    @property
+    def log(self) -> Any: ...
+    @property
+    def deadline(self) -> float | None: ...
+    @property
+    def cancelled(self) -> bool: ...
+    def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]: ...
+    def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable: ...
+    def call_later(self, delay: float, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cancellable: ...
+    def call_every(self, period: float, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cancellable: ...
+    def stop(self) -> None: ...
+    def progress(self) -> None: ...
+
+
+class Boot(Protocol):
+    """How one incarnation gets into its process."""
+
+    def reduce(self) -> tuple[Any, ...]:
+        """What pickle writes while ``multiprocessing`` starts the incarnation."""
+        ...
+
+    def run(self, actor: Any) -> None:
+        """The whole life of the incarnation, in its process."""
+        ...
+
+
+class Actor(multiprocessing.Process):
+    """
+    Derive from it, mark methods with :func:`~actors.handler`, and spawn an instance.
+
+    Two processes see two different things. In yours, ``Counter(start=10)`` runs ``__init__`` and holds plain
+    configuration: values that can travel, classes and functions. In the actor's own process an object of the same class
+    is made *without* ``__init__``, gets the same attributes, and runs :meth:`on_start`: connections, files, locks and
+    all other state are made there. Your process never touches the actor again; it holds its :class:`~actors.ActorRef`.
+
+    ::
+
+        class Counter(Actor):
+            def __init__(self, start: int = 0) -> None:
+                super().__init__()
+                self.start_at = start
+
+            def on_start(self) -> None:
+                self.total = self.start_at
+
+            @handler
+            def add(self, amount: int) -> int:
+                self.total += amount
+                return self.total
+
+    Handlers run one at a time, in the order of the messages of each sender. A handler that raises under ``ask`` fails
+    that ask; under ``tell`` it crashes the actor, and its supervisor decides.
+
+    Class attributes with the names of options (``restart = "transient"``) are the class's own defaults; ``child(...)`` and
+    ``spawn(...)`` override them.
+    """
+
+    restart: ClassVar[Literal["permanent", "transient", "temporary"]]
+    expected_exits: ClassVar[Iterable[int]]
+    backoff: ClassVar[Backoff]
+    start_timeout: ClassVar[float]
+    shutdown: ClassVar[float | None]
+    term_grace: ClassVar[float]
+    handler_timeout: ClassVar[float | None]
+    hang_grace: ClassVar[float]
+    redeliver: ClassVar[int]
+    max_open_asks: ClassVar[int]
+    mailbox_bytes: ClassVar[int]
+    mailbox_messages: ClassVar[int | None]
+    on_full: ClassVar[Literal["block", "reject", "drop_newest", "drop_oldest"]]
+    send_timeout: ClassVar[float]
+    memory_soft: ClassVar[int | None]
+    memory_hard: ClassVar[int | None]
+    recycle: ClassVar[Recycle | None]
+    significant: ClassVar[bool]
+    after: ClassVar[Iterable[str]]
+
+    _handlers: ClassVar[HandlerTable] = HandlerTable("Actor")
+    _boot: Boot | None = None
+    _context: ActorContext | None = None
+    # What this class and Process put into an instance, by name; None where __init__ has not run.
+    _own: Mapping[str, object] | None = None
+
+    def __init__(self) -> None:
+        given = dict(vars(self))
+        super().__init__()
+        # A handler called on the spec would run here, in the wrong process, on an object without its state.
+        for name in type(self)._handlers:
+            vars(self)[name] = _NotHere(type(self).__qualname__, name)
+        self._own = {name: value for name, value in vars(self).items() if name not in given or given[name] is not value}
+        lost = [name.removeprefix("_") for name in given if name in self._own]
+        if lost:
+            raise SpecError(f"{_who(self)}: {', '.join(lost)} was set before super().__init__(), which overwrites it")
+
+    def __init_subclass__(cls, **kwargs: Any) -> None:
+        super().__init_subclass__(**kwargs)
+        cls._handlers = build_table(cls, _RESERVED)
+
+    # --- hooks: for you to override
+    # -----------------------------------------------------------------------------------------
+
+    def on_start(self) -> None:
+        """
+        Make the actor's state. Runs in the actor's process before it counts as ready, in every incarnation, within
+        ``start_timeout``.
+
+        If it raises, the start has failed: :class:`~actors.StartError` where it was spawned; a restart counts as one
+            more failure.
+        """
+
+    def on_stop(self, reason: ExitReason) -> None:
+        """
+        Let go of what the actor holds. Runs in the actor's process after its last handler, within ``shutdown`` seconds.
+
+        Not called when the process is killed. What it raises is logged.
+
+        Args:
+            reason: Why it ends: asked to, or the crash that was.
+        """
+
+    def on_failure(self, error: BaseException) -> Literal["crash", "resume"]:  # noqa: ARG002 - named for overrides
+        """
+        Choose what an exception of a handler that nobody waits for does. Runs right after it, in the actor's process.
+
+        Args:
+            error: What the handler raised.
+
+        Returns:
+            ``"crash"`` (the default): the actor ends, and its supervisor decides. ``"resume"``: go on with the next
+            message, in the state the handler left. If the hook itself raises, the actor crashes.
+        """
+        return "crash"
+
+    # --- inside: for handlers and hooks
+    # -------------------------------------------------------------------------------------
+
+    @property
+    def ref(self) -> ActorRef[Self]:
+        """This actor's own address, to be given to others."""
+        return self._inside("ref").ref
+
+    @property
+    def parent(self) -> ActorRef[Any] | None:
+        """The actor that spawned this one, or None where the host did."""
+        return self._inside("parent").parent
+
+    @property
+    def log(self) -> Any:
+        """A structlog logger bound to this actor's path and incarnation."""
+        return self._inside("log").log
+
+    @property
+    def deadline(self) -> float | None:
+        """When the ask being handled ends, as a ``time.monotonic()`` value; None where there is no such time."""
+        return self._inside("deadline").deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the asker has cancelled the ask being handled."""
+        return self._inside("cancelled").cancelled
+
+    def spawn(self, actor: A, *, name: str | None = None, **options: Any) -> ActorRef[A]:
+        """
+        Start *actor* as a child of this actor's supervisor tree, and return its ref when it is ready.
+
+        Args:
+            actor: An unstarted actor, whose class the host has imported.
+            name: Its name; by default its class's name in lower case.
+            **options: As for ``child(...)``.
+
+        Raises:
+            SpecError: The actor or an option cannot be.
+            StartError: It did not get ready, or the host has not imported its class.
+        """
+        return self._inside("spawn").spawn(actor, name, options)
+
+    def watch(self, ref: ActorRef[Any], handler: Callable[[Self, Down], object]) -> Cancellable:
+        """
+        Have *handler* called with one :class:`~actors.Down` when the present incarnation of *ref* ends; also when it
+        has ended already.
+
+        Args:
+            ref: Whom to watch.
+            handler: A handler of this actor, as ``Counter.on_down``.
+        """
+        return self._inside("watch").watch(ref, self._own_handler(handler, (None,), {}))
+
+    def call_later(
+        self, delay: float, handler: Callable[Concatenate[Self, P], object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Cancellable:
+        """
+        Have a handler of this actor called once, in its turn, after *delay* seconds at the earliest.
+
+        Args:
+            delay: Seconds, at least 0.
+            handler: A handler of this actor, as ``Counter.add``.
+            *args: Its arguments.
+            **kwargs: The same, by name.
+        """
+        name = self._own_handler(handler, args, kwargs)
+        return self._inside("call_later").call_later(_seconds("delay", delay), name, args, kwargs)
+
+    def call_every(
+        self, period: float, handler: Callable[Concatenate[Self, P], object], /, *args: P.args, **kwargs: P.kwargs
+    ) -> Cancellable:
+        """
+        Have a handler of this actor called every *period* seconds, the first time after one period, until cancelled.
+
+        Args:
+            period: Seconds, above 0. A call that is late does not make later ones come in a burst.
+            handler: A handler of this actor, as ``Counter.tick``.
+            *args: Its arguments.
+            **kwargs: The same, by name.
+        """
+        name = self._own_handler(handler, args, kwargs)
+        if _seconds("period", period) == 0:
+            raise SpecError("period=0: must be above 0")
+        return self._inside("call_every").call_every(period, name, args, kwargs)
+
+    def stop(self) -> None:
+        """End this actor for good, normally, after the handler that calls it. What is queued becomes dead letters."""
+        self._inside("stop").stop()
+
+    def progress(self) -> None:
+        """Say that a long handler is alive: ``handler_timeout`` counts from the last progress."""
+        self._inside("progress").progress()
+
+    def _inside(self, name: str) -> ActorContext:
+        found = self._context
+        if found is None:
+            raise SpecError(
+                f"{type(self).__qualname__}.{name} is there in the actor's own process only, from on_start on; "
+                "here is the spec of an actor: spawn it, and send to its ref"
+            )
+        return found
+
+    def _own_handler(self, handler: object, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> str:
+        from actors._ref import handler_name  # noqa: PLC0415 - a ref names actors, an actor refs; this one is needed last
+
+        name = handler_name(handler)
+        self._handlers.check(name, args, kwargs)
+        return name
+
+    # --- what multiprocessing sees
+    # ------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """Serve until the end. The framework's own; override the hooks."""
+        if self._boot is None:
+            raise SpecError(f"{_who(self)} is not started this way: use system.spawn(...)")
+        self._boot.run(self)
+
+    def start(self) -> None:
+        """
+        Not for actors: they are started by ``system.spawn(actor)``, which supervises them.
+
+        Raises:
+            SpecError: Always.
+        """
+        raise SpecError(f"{_who(self)} cannot be started by start(): use system.spawn(actor), which supervises it")
+
+    def __reduce_ex__(self, protocol: Any) -> tuple[Any, ...]:
+        if self._boot is not None and multiprocessing.context.get_spawning_popen() is not None:
+            return self._boot.reduce()
+        raise SpecError(
+            f"{_who(self)} can be neither copied nor pickled: send its ref, or make another with the same arguments"
+        )
+
+    def __repr__(self) -> str:
+        name = type(self).__qualname__
+        if self._context is not None:
+            return f"<{name} {self._context.ref.path}>"
+        return f"<{name}, starting>" if self._boot is not None else f"<{name}, not started>"
+
+
+_RESERVED = frozenset(dir(Actor)) | frozenset(Actor.__annotations__) | {"name"}
+
+
+class _NotHere:
+    """What stands where a handler was on an actor that is not started."""
+
+    __slots__ = ("_name", "_owner")
+
+    def __init__(self, owner: str, name: str) -> None:
+        self._owner = owner
+        self._name = name
+
+    def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
+        handler = f"{self._owner}.{self._name}"
+        raise SpecError(
+            f"{handler} was called on an actor that is not started: use ref = system.spawn(...), and then "
+            f"ref.ask({handler}, ...) or ref.tell({handler}, ...)"
+        )
+
+
+# --- snapshots
+# ----------------------------------------------------------------------------------------------------------------
+
+
+@attrs.frozen
+class Snapshot:
+    """
+    An unstarted actor as it travels.
+
+    Attributes:
+        module: Module of its class.
+        qualname: Qualified name of the class there.
+        attributes: Its encoded attributes, not looked into: decoding them may import modules.
+    """
+
+    module: str
+    qualname: str
+    attributes: bytes
+
+
+def snapshot(actor: Actor) -> bytes:
+    """
+    What an unstarted actor is, as bytes: its class by name, and its attributes less what ``Process`` put there.
+
+    Raises:
+        SpecError: All that keeps it from being started: a class that cannot be found by name, an abstract handler, a
+            missing ``super().__init__()``, or an attribute that cannot travel; each named.
+    """
+    problems = _problems(actor)
+    if problems:
+        raise SpecError(*problems)
+    values = _configuration(actor)
+    try:
+        attributes = _codec.encode(values, what="attributes", references=True)
+    except EncodeError as error:
+        raise SpecError(*(_attribute_problems(actor, values) or [f"{_who(actor)}: {error}"])) from error
+    cls = type(actor)
+    return _codec.encode({"module": cls.__module__, "qualname": cls.__qualname__, "vars": attributes})
+
+
+def read_snapshot(data: bytes) -> Snapshot:
+    """
+    Read a snapshot without importing or making anything.
+
+    Raises:
+        ProtocolError: It is none.
+    """
+    match _codec.decode(data):
+        case {"module": str(module), "qualname": str(qualname), "vars": bytes(attributes)}:
+            return Snapshot(module, qualname, attributes)
+    raise ProtocolError(f"no snapshot of an actor: {data[:16]!r}… ({len(data)} bytes)")
+
+
+def find_class(module: str, qualname: str) -> type[Actor]:
+    """
+    The class of an actor, if this process has imported it.
+
+    Raises:
+        StartError: The module is not imported here, or has no such class. Says which module to import.
+    """
+    found: object = sys.modules.get(module)
+    if found is None:
+        raise StartError(f"the class {qualname} cannot be started: import its module {module!r} in the host first")
+    for part in qualname.split("."):
+        found = inspect.getattr_static(found, part, None)
+    if isinstance(found, type) and issubclass(found, Actor):
+        return found
+    raise StartError(f"the class {qualname} cannot be started: module {module!r} has no actor of that name")
+
+
+def incarnate(
+    cls: type[A], *, name: str | None = None, parent_name: str | None = None, parent_pid: int | None = None
+) -> A:
+    """
+    A new object of *cls* with what ``Process`` needs, and nothing else; ``__init__`` of *cls* does not run.
+
+    Args:
+        cls: The actor's class.
+        name: Name of the process.
+        parent_name: Name of the process that starts it, where that is another than this.
+        parent_pid: Its pid.
+    """
+    actor = cls.__new__(cls)
+    multiprocessing.Process.__init__(actor, name=name)
+    actor.daemon = False  # a daemon's children would be daemons, which may have no children themselves
+    if parent_name is not None:
+        vars(actor)["_parent_name"] = parent_name
+    if parent_pid is not None:
+        vars(actor)["_parent_pid"] = parent_pid
+    return actor
+
+
+def apply_snapshot(actor: Actor, data: bytes) -> None:
+    """
+    Give an incarnation the attributes of its spec. May import modules: classes and functions are named by reference.
+
+    Raises:
+        ProtocolError: It is no snapshot.
+        ImportError: And whatever else a module raises that is imported.
+    """
+    attributes = _codec.decode(read_snapshot(data).attributes, references=True)
+    if not isinstance(attributes, dict):
+        raise ProtocolError(f"the attributes of an actor are a {type(attributes).__name__}, no dict")
+    vars(actor).update(attributes)
+
+
+def _configuration(actor: Actor) -> dict[str, Any]:
+    own = actor._own or {}
+    return {name: value for name, value in vars(actor).items() if name not in own and name != "_own"}
+
+
+def _problems(actor: Actor) -> list[str]:
+    who, cls = _who(actor), type(actor)
+    if actor._boot is not None or actor._context is not None:
+        return [f"{who} is started already: its ref is its address, and a new one is made from a new spec"]
+    problems: list[str] = []
+    if "<locals>" in cls.__qualname__:
+        problems.append(
+            f"{who}: the class is made inside a function, where no other process finds it; move it to its module"
+        )
+    abstract = [info.name for info in cls._handlers.values() if info.is_abstract]
+    if abstract:
+        problems.append(f"{who}: {', '.join(abstract)} is abstract; spawn a subclass that implements it")
+    if actor._own is None:
+        return [*problems, f"{who}: its __init__ does not call super().__init__()"]
+    taken = [name.removeprefix("_") for name, value in actor._own.items() if vars(actor).get(name) is not value]
+    if taken:
+        problems.append(
+            f"{who}: attribute {', '.join(map(repr, taken))} is Process's own or a handler's; call yours something else"
+            + (", or give the actor's name to spawn(...) or child(...)" if "name" in taken else "")
+        )
+    return problems
+
+
+def _attribute_problems(actor: Actor, values: Mapping[str, Any]) -> list[str]:
+    problems: list[str] = []
+    for name, value in values.items():
+        try:
+            _codec.encode(value, what=name, references=True)
+        except EncodeError as error:
+            problems.append(
+                f"attribute {name!r} of {_who(actor)} cannot travel to its process: {error}; "
+                "keep plain configuration in __init__ and make the rest in on_start"
+            )
+    return problems
+
+
+def _who(actor: Actor) -> str:
+    return type(actor).__qualname__
+
+
+def _seconds(name: str, value: float) -> float:
+    checked: object = value
+    if isinstance(checked, bool) or not isinstance(checked, int | float) or not checked >= 0:
+        raise SpecError(f"{name}={value!r}: must be seconds, at least 0")
+    return checked

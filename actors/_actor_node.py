@@ -1,0 +1,63 @@
+"""
+An actor's :class:`~actors._seams.Node`: what refs do in an actor's process.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors._ref import ActorRef
+from actors._reply import Reply
+from actors._seams import ActorStatistics, Stream
+from actors.errors import SpecError
+
+if TYPE_CHECKING:
+    from actors._child import ActorProcess
+
+__all__ = ["ActorNode"]
+
+
+class ActorNode:
+    """See :class:`actors._seams.Node`. What is not about messages is asked of the supervisor."""
+
+    def __init__(self, process: ActorProcess) -> None:
+        self._process = process
+        node = process.node
+        self.tell = node.tell
+        self.ask = node.ask
+        self.flush = node.flush
+        self.expire = node.expire
+
+    def stream(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stream[Any]:
+        """Not there yet."""
+        raise SpecError(f"stream({name!r}) to {ref.path}: streaming replies are not part of this release; return a list")
+
+    def stop(self, ref: ActorRef[Any], drain: bool) -> None:
+        """Have an actor stopped for good."""
+        self._process.attendant.notify("stop_actor", ref.uid, drain)
+
+    def is_alive(self, ref: ActorRef[Any]) -> bool:
+        """Whether it runs, or will again."""
+        return bool(self._info(ref)[0])
+
+    def incarnation(self, ref: ActorRef[Any]) -> int:
+        """The number of its last start."""
+        return self.statistics(ref).incarnation
+
+    def statistics(self, ref: ActorRef[Any]) -> ActorStatistics:
+        """What is known of it, without asking it."""
+        data = self._info(ref)[1]
+        return ActorStatistics(path=ref.path, state="gone") if data is None else ActorStatistics(**data)
+
+    def _info(self, ref: ActorRef[Any]) -> tuple[bool, dict[str, Any] | None]:
+        fields, _none = self._process.attendant.request("info", ref.uid)
+        return fields[1], fields[2]
+
+    def cancel(self, reply: Reply[Any]) -> None:
+        """Forget a cancelled ask."""
+        self._process.node.forget(reply)
+
+    def run_callback(self, function: Callable[[Any], object], reply: Reply[Any]) -> None:
+        """Call a done-callback in the callback thread."""
+        self._process.directory.run_callback(function, reply)

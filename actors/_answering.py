@@ -1,0 +1,210 @@
+"""
+How an actor answers: never by waiting.
+
+Each answer is first published in the recorder's reply region, where the supervisor finds it if this process dies, then leaves in
+frames that answers to the same caller share. What a caller's lane has no room for stays here while the actor goes on serving.
+Both threads of the actor write: the main thread between messages, the attendant for what had to wait.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import struct
+import threading
+import time
+from collections import deque
+
+from actors import _descriptors
+from actors._attendant import Attendant
+from actors.mailbox._envelope import INCARNATION_SHIFT
+from actors.mailbox._frames import MAX_BODY_BYTES
+from actors.mailbox._inbox import reopen_writer
+from actors.mailbox._recorder import Recorder
+
+__all__ = ["Answering"]
+
+_HEADER = struct.Struct("!i")
+_HOLD_SECONDS = 0.001
+
+
+
+
+class _Caller:
+    """One caller's lane, and what waits for it; ``descriptor`` is -1 while the supervisor is being asked for it."""
+
+    __slots__ = ("asked", "blocked", "descriptor", "size", "waiting")
+
+    def __init__(self) -> None:
+        self.descriptor = -1
+        self.asked = False
+        self.blocked = False
+        self.size = 0
+        self.waiting: deque[tuple[int, bytes, int]] = deque()
+
+
+class Answering:
+    """
+    The answers of one actor.
+
+    Args:
+        recorder: Where they are published.
+        attendant: Who asks for lanes and waits for room.
+        host_lane: Write end of the answer pipe to the host; owned from now on.
+    """
+
+    def __init__(self, recorder: Recorder, attendant: Attendant, host_lane: int) -> None:
+        self._recorder = recorder
+        self._attendant = attendant
+        self._lock = threading.Lock()
+        self._callers: dict[int, _Caller] = {0: _Caller()}
+        self._callers[0].descriptor = host_lane
+        self._dirty: set[int] = set()
+        self._held_since = 0.0
+        attendant.handlers["lane"] = self._lane_arrived
+
+    def put(self, caller: int, ask_id: int, answer: bytes) -> bool:
+        """Publish one answer; False while the reply region is full of answers that callers do not take."""
+        with self._lock:
+            position = self._recorder.append_reply(caller, answer)
+            if position is None:
+                return False
+            entry = self._callers.get(caller)
+            if entry is None:
+                entry = self._callers[caller] = _Caller()
+            entry.waiting.append((position, answer, ask_id >> INCARNATION_SHIFT))
+            entry.size += len(answer)
+            self._dirty.add(caller)
+        return True
+
+    def leave(self, *, more: bool) -> None:
+        """
+        Send what waits.
+
+        Args:
+            more: Whether another message is handled right away, so that its answer may share the frame.
+        """
+        if not self._dirty:
+            return
+        now = time.monotonic()
+        if more:
+            if not self._held_since:
+                self._held_since = now
+                self._attendant.after(_HOLD_SECONDS, self.flush)
+                return
+            if now - self._held_since < _HOLD_SECONDS and self._all_small():
+                return
+        self.flush()
+
+    def _all_small(self) -> bool:
+        return all(self._callers[caller].size < MAX_BODY_BYTES // 2 for caller in self._dirty)
+
+    def flush(self) -> None:
+        """Write what there is room for."""
+        with self._lock:
+            self._held_since = 0.0
+            for caller in tuple(self._dirty):
+                self._flush_one(caller)
+
+    def idle(self) -> bool:
+        """Return whether everything has left."""
+        return not self._dirty
+
+    def wait_idle(self, seconds: float) -> None:
+        """Try to get everything out, at most *seconds*; the rest is the supervisor's to deliver."""
+        give_up = time.monotonic() + seconds
+        self.flush()
+        while self._dirty and (left := give_up - time.monotonic()) > 0:
+            lanes = [entry.descriptor for entry in self._callers.values() if entry.waiting and entry.descriptor >= 0]
+            if not lanes:
+                return
+            select.select([], lanes, [], left)
+            self.flush()
+
+    def _flush_one(self, caller: int) -> None:
+        entry = self._callers[caller]
+        if entry.descriptor < 0:
+            if not entry.asked:
+                entry.asked = True
+                self._attendant.notify("lane_wanted", caller)
+            return
+        while entry.waiting:
+            count, frame = _one_frame(entry.waiting)
+            try:
+                os.write(entry.descriptor, frame)
+            except BlockingIOError:
+                self._wait_for_room(caller, entry)
+                return
+            except OSError:
+                # The caller's incarnation is gone; the next one may have asks in here too.
+                self._close(entry)
+                self._flush_one(caller)
+                return
+            self._sent(entry, count)
+        self._dirty.discard(caller)
+
+    def _sent(self, entry: _Caller, count: int) -> None:
+        for _ in range(count):
+            position, answer, _incarnation = entry.waiting.popleft()
+            entry.size -= len(answer)
+            self._recorder.mark_sent(position)
+
+    def _wait_for_room(self, caller: int, entry: _Caller) -> None:
+        if not entry.blocked:
+            entry.blocked = True
+            descriptor = entry.descriptor
+            with contextlib.suppress(FileExistsError):
+                self._attendant.watch(descriptor, lambda: self._has_room(caller, entry, descriptor), select.EPOLLOUT)
+
+    def _has_room(self, caller: int, entry: _Caller, descriptor: int) -> None:
+        self._attendant.unwatch(descriptor)
+        with self._lock:
+            entry.blocked = False
+            if entry.descriptor == descriptor:
+                self._flush_one(caller)
+
+    def _lane_arrived(self, fields: tuple[object, ...], descriptors: tuple[int, ...]) -> None:
+        """The supervisor's word on a caller: its incarnation and its lane, or no lane because there is none now."""
+        caller, incarnation = fields
+        entry = self._callers.get(caller) if isinstance(caller, int) else None
+        if entry is None or not isinstance(caller, int) or not isinstance(incarnation, int):
+            _descriptors.close(*descriptors)
+            return
+        with self._lock:
+            entry.asked = False
+            self._close(entry)
+            if descriptors:
+                with contextlib.suppress(OSError):
+                    entry.descriptor = reopen_writer(descriptors[0])
+                _descriptors.close(*descriptors)
+            if entry.descriptor < 0:
+                self._drop(entry, incarnation)
+            if entry.waiting:
+                self._flush_one(caller)
+            else:
+                self._dirty.discard(caller)
+
+    def _drop(self, entry: _Caller, incarnation: int) -> None:
+        """Nobody reads the answers to *incarnation* any more; those to a later one wait for its lane."""
+        while entry.waiting and entry.waiting[0][2] <= incarnation:
+            self._sent(entry, 1)
+
+    def _close(self, entry: _Caller) -> None:
+        if entry.descriptor >= 0:
+            if entry.blocked:
+                self._attendant.unwatch(entry.descriptor)
+                entry.blocked = False
+            os.close(entry.descriptor)
+            entry.descriptor = -1
+
+
+def _one_frame(waiting: deque[tuple[int, bytes, int]]) -> tuple[int, bytes]:
+    """Return how many of the waiting answers fit one frame, and the frame."""
+    size, parts = 0, []
+    for _position, answer, _incarnation in waiting:
+        if size + len(answer) > MAX_BODY_BYTES:
+            break
+        size += len(answer)
+        parts.append(answer)
+    return len(parts), _HEADER.pack(size) + b"".join(parts)

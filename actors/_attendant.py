@@ -1,0 +1,206 @@
+"""
+The second thread of an actor's process: it waits on the control lane, the host's end and, while the main thread works, the replies.
+
+Owns what must go on while a handler runs: requests to the supervisor and their answers, the flush of tells that waited a
+millisecond, deadlines of asks. Runs no user code and never blocks. Knows nothing of handlers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import select
+import signal
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from actors import _descriptors
+from actors.errors import ActorsError, ProtocolError, StartError
+from actors.mailbox._control import ControlLane, Notice
+from actors.supervisor._exits import SUPERVISOR_LOST_EXIT_CODE
+
+__all__ = ["Attendant"]
+
+_REQUEST_SECONDS = 30.0
+
+
+class Attendant:
+    """
+    The control thread.
+
+    Args:
+        lane: The control lane, already used by this thread's owner to say hello.
+        host_pid: Whose end is ours too.
+    """
+
+    def __init__(self, lane: ControlLane, host_pid: int) -> None:
+        self.lane = lane
+        self._epoll = select.epoll()
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self._host = os.pidfd_open(host_pid)
+        self._actions: dict[int, Callable[[], object]] = {}
+        self._waiting: dict[int, deque[tuple[tuple[object, ...], tuple[int, ...]]]] = {}
+        self._parked: dict[int, Any] = {}
+        self._numbers = itertools.count(1)
+        self._timers: deque[tuple[float, Callable[[], object]]] = deque()
+        self.handlers: dict[str, Callable[[tuple[object, ...], tuple[int, ...]], object]] = {}
+        self.next_deadline: Callable[[float], float | None] = lambda _now: None
+        self._planned = 0.0
+        self._thread = threading.Thread(target=self._run, name="actors-attendant", daemon=True)
+
+    def start(self) -> None:
+        """Begin to serve; :attr:`handlers` must be filled by then."""
+        for descriptor, action in (
+            (self.lane.fileno(), self._receive),
+            (self._wake_fd, self._woken),
+            (self._host, self._host_died),
+        ):
+            self.watch(descriptor, action)
+        self._thread.start()
+
+    # --- called by any thread ---------------------------------------------------------------------------------------------
+
+    def notify(self, kind: str, *fields: object, descriptors: Sequence[int] = ()) -> None:
+        """Tell the supervisor something; never waits."""
+        if not self.lane.send(kind, *fields, descriptors=descriptors):
+            self._epoll.modify(self.lane.fileno(), select.EPOLLIN | select.EPOLLOUT)
+
+    def request(
+        self, kind: str, *fields: object, timeout: float = _REQUEST_SECONDS
+    ) -> tuple[tuple[Any, ...], tuple[int, ...]]:
+        """
+        Ask the supervisor and wait for its answer.
+
+        Returns:
+            The answer's fields and descriptors; the descriptors belong to the caller.
+
+        Raises:
+            ActorsError: What the supervisor refused, with its reason, or no answer in *timeout* seconds.
+        """
+        number = next(self._numbers)
+        answers: deque[tuple[tuple[object, ...], tuple[int, ...]]] = deque()
+        parked = threading.Lock()
+        parked.acquire()
+        self._waiting[number], self._parked[number] = answers, parked
+        try:
+            self.notify(kind, number, *fields)
+            if not parked.acquire(timeout=timeout):
+                raise StartError(f"the supervisor did not answer {kind!r} within {timeout:g} s")
+        finally:
+            self._waiting.pop(number, None)
+            self._parked.pop(number, None)
+        answer, descriptors = answers.popleft()
+        if answer and answer[0] == "error":
+            _descriptors.close(*descriptors)
+            raise _refusal(answer)
+        return answer, descriptors
+
+    def watch(self, descriptor: int, action: Callable[[], object], events: int = select.EPOLLIN) -> None:
+        """Call *action* here whenever *descriptor* is ready."""
+        self._actions[descriptor] = action
+        self._epoll.register(descriptor, events)
+
+    def rewatch(self, descriptor: int, events: int) -> None:
+        """Change what is waited for; 0 pauses."""
+        with contextlib.suppress(OSError, ValueError):
+            self._epoll.modify(descriptor, events)
+
+    def unwatch(self, descriptor: int) -> None:
+        """Forget *descriptor*, before it is closed."""
+        self._actions.pop(descriptor, None)
+        with contextlib.suppress(OSError, ValueError):
+            self._epoll.unregister(descriptor)
+
+    def after(self, seconds: float, action: Callable[[], object]) -> None:
+        """Call *action* here in *seconds*, all of which must be about the same."""
+        self._timers.append((time.monotonic() + seconds, action))
+        self.wake()
+
+    def wake_for(self, deadline: float) -> None:
+        """Make sure the next deadline is looked at in time."""
+        if not self._planned or deadline < self._planned:
+            self.wake()
+
+    def wake(self) -> None:
+        """Have the thread look at its timers."""
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self._wake_fd, 1)
+
+    def drain_out(self, seconds: float) -> None:
+        """Wait until the supervisor has been told everything, at most *seconds*."""
+        give_up = time.monotonic() + seconds
+        while not self.lane.flush() and (left := give_up - time.monotonic()) > 0:
+            select.select([], [self.lane.fileno()], [], left)
+
+    # --- the thread -------------------------------------------------------------------------------------------------------
+
+    def _run(self) -> None:
+        while True:
+            self._planned = self._plan()
+            wait = -1.0 if not self._planned else max(0.0, self._planned - time.monotonic())
+            for descriptor, _events in self._epoll.poll(wait):
+                action = self._actions.get(descriptor)
+                if action is not None:
+                    action()
+            self._fire(time.monotonic())
+
+    def _plan(self) -> float:
+        now = time.monotonic()
+        deadline = self.next_deadline(now)
+        if self._timers:
+            due = self._timers[0][0]
+            return due if deadline is None else min(due, deadline)
+        return deadline or 0.0
+
+    def _fire(self, now: float) -> None:
+        while self._timers and self._timers[0][0] <= now:
+            self._timers.popleft()[1]()
+
+    def _woken(self) -> None:
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake_fd)
+
+    def _host_died(self) -> None:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    def _receive(self) -> None:
+        if self.lane.flush():
+            self.rewatch(self.lane.fileno(), select.EPOLLIN)
+        try:
+            notices, closed = self.lane.receive()
+        except ProtocolError:
+            os._exit(SUPERVISOR_LOST_EXIT_CODE)
+        for notice in notices:
+            self._dispatch(notice)
+        if closed:
+            os._exit(SUPERVISOR_LOST_EXIT_CODE)
+
+    def _dispatch(self, notice: Notice) -> None:
+        kind, fields, descriptors = notice
+        if kind == "answer":
+            self._answered(fields, descriptors)
+        elif kind in self.handlers:
+            self.handlers[kind](fields, descriptors)
+        else:
+            _descriptors.close(*descriptors)
+
+    def _answered(self, fields: tuple[object, ...], descriptors: tuple[int, ...]) -> None:
+        number = fields[0]
+        answers = self._waiting.get(number) if isinstance(number, int) else None
+        if answers is None:
+            # Whoever asked has given up.
+            _descriptors.close(*descriptors)
+            return
+        answers.append((fields[1:], descriptors))
+        parked = self._parked.get(number)  # type: ignore[arg-type]
+        if parked is not None:
+            parked.release()
+
+
+def _refusal(answer: tuple[object, ...]) -> ActorsError:
+    text = str(answer[1]) if len(answer) > 1 else "the supervisor refused"
+    return StartError(text)

@@ -1,0 +1,78 @@
+"""
+The one thread that runs users' functions: done-callbacks, hooks, subscribers, log processors. Started on first use.
+
+Slow ones delay each other, never the pump. The queue is bounded; what finds no room is dropped and counted.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import traceback
+from collections import deque
+from collections.abc import Callable
+
+__all__ = ["Callbacks"]
+
+_MOST_QUEUED = 100_000
+
+
+class Callbacks:
+    """
+    A queue of calls and the thread that makes them.
+
+    Args:
+        name: Of the thread.
+
+    Attributes:
+        dropped: How many calls found no room.
+    """
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
+        self._lock = threading.Lock()
+        self._more = threading.Semaphore(0)
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self.dropped = 0
+
+    def run(self, function: Callable[..., object], *args: object) -> None:
+        """Have ``function(*args)`` called soon. Never waits."""
+        with self._lock:
+            if self._closed or len(self._calls) >= _MOST_QUEUED:
+                self.dropped += 1
+                return
+            self._calls.append((function, args))
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+                self._thread.start()
+        self._more.release()
+
+    def close(self, timeout: float) -> None:
+        """Make the calls that are queued, at most *timeout* seconds, and end the thread. Also from inside a call."""
+        with self._lock:
+            self._closed = True
+            thread = self._thread
+        self._more.release()
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(timeout)
+
+    def is_current(self) -> bool:
+        """Return whether the caller runs in this thread."""
+        return self._thread is threading.current_thread()
+
+    def _run(self) -> None:
+        while True:
+            self._more.acquire()
+            try:
+                function, args = self._calls.popleft()
+            except IndexError:
+                if self._closed:
+                    return
+                continue
+            try:
+                function(*args)
+            except BaseException:  # noqa: BLE001 - a user's function may raise anything; it is shown, and the next one runs
+                print(f"actors: {function!r} raised", file=sys.stderr)
+                traceback.print_exc()

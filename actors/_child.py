@@ -1,0 +1,245 @@
+"""
+What runs inside an actor's process: become ready, take one message after the other, and leave when told to.
+
+The order of the steps around a message is the promise of delivery: what its handler told others is written before it counts as
+handled, its answer stands in the reply region before the next one begins, and a request to stop is looked at between any two.
+How one message is handled is :mod:`actors._dispatch`'s affair; what goes on meanwhile, :mod:`actors._attendant`'s.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import time
+from typing import Any
+
+from actors import _descriptors, _seams
+from actors._actor import Actor, apply_snapshot
+from actors._actor_node import ActorNode
+from actors._answering import Answering
+from actors._attendant import Attendant
+from actors._context import Context
+from actors._coroutines import Coroutines
+from actors._directory import ActorDirectory
+from actors._dispatch import Crash, Dispatcher
+from actors._launch import Boot
+from actors._node import Node
+from actors._ref import ActorRef
+from actors._timers import Timers
+from actors.mailbox import _failure
+from actors.mailbox._control import ControlLane
+from actors.mailbox._inbox import reopen_reader
+from actors.mailbox._layout import FlightState
+from actors.mailbox._recorder import Recorder
+
+__all__ = ["ActorProcess", "serve"]
+
+_FAREWELL_SECONDS = 1.0
+
+
+def serve(actor: Actor, boot: Boot, lane: ControlLane) -> None:
+    """
+    Be *actor* until it ends; the body of its process.
+
+    Raises:
+        SystemExit: With the exit code of a crash, or the one that a handler chose.
+    """
+    process = ActorProcess(actor, Attendant(lane, boot.host_pid), boot.max_bytes)
+    process.run()
+
+
+class ActorProcess:
+    """
+    One incarnation at work.
+
+    Attributes:
+        actor: The object whose handlers run.
+        attendant: The control thread.
+        setup: What the supervisor said of this incarnation.
+        node: What it tells and asks.
+        deadline: Of the message being handled, in ``time.monotonic()`` seconds, or None.
+        busy: Whether a handler or a hook runs.
+        ending: Whether no further message may start.
+        stop_reason: ``"requested"`` once the supervisor asked to stop, else ``"normal"``.
+    """
+
+    def __init__(self, actor: Actor, attendant: Attendant, max_bytes: int) -> None:
+        self.actor = actor
+        self.attendant = attendant
+        self.max_bytes = max_bytes
+        self.timers = Timers()
+        self.coroutines: Coroutines | None = None
+        self.deadline: float | None = None
+        self.busy = False
+        self.ending = False
+        self.stop_reason = "normal"
+        self._draining = False
+        self._interrupted = False
+        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+
+    # --- life -------------------------------------------------------------------------------------------------------------
+
+    def run(self) -> None:
+        """
+        Become ready, serve, and leave.
+
+        Raises:
+            SystemExit: See :func:`serve`.
+        """
+        self.attendant.handlers["stop"] = self._stop_requested
+        self._take_setup()
+        _seams.register_node(self.ref.system, ActorNode(self))
+        try:
+            self._become_ready()
+            self._serve()
+        except Crash as crash:
+            self.attendant.notify("crash", crash.report, crash.handler)
+            self._leave("crash")
+            raise SystemExit(1) from None
+        except SystemExit:
+            self._leave("exit")
+            raise
+        self._leave(self.stop_reason)
+
+    def _take_setup(self) -> None:
+        """Wait for what the supervisor has to say of this incarnation, and build the parts."""
+        arrived: list[tuple[dict[str, Any], tuple[int, ...]]] = []
+        reader, writer = os.pipe2(os.O_CLOEXEC)
+
+        def take(fields: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
+            arrived.append((fields[0], descriptors))
+            os.close(writer)
+
+        self.attendant.handlers["setup"] = take
+        self.attendant.start()
+        os.read(reader, 1)
+        os.close(reader)
+        self._build(*arrived[0])
+
+    def _build(self, setup: dict[str, Any], descriptors: tuple[int, ...]) -> None:
+        inbox, recorder, answers = descriptors
+        self.setup = setup
+        self.ref: ActorRef[Any] = ActorRef(system=setup["system"], uid=setup["uid"], path=setup["path"])
+        self.inbox = reopen_reader(inbox)
+        self.recorder = Recorder(recorder)
+        _descriptors.close(inbox, recorder)
+        self.answering = Answering(self.recorder, self.attendant, answers)
+        self._poller = select.poll()
+        self._poller.register(self.inbox, select.POLLIN)
+        self._poller.register(self._wake_fd, select.POLLIN)
+        self.directory = ActorDirectory(self)
+        self.node = Node(
+            self.directory,
+            uid=setup["uid"],
+            incarnation=setup["incarnation"],
+            max_bytes=self.max_bytes,
+            max_open_asks=setup["max_open_asks"],
+        )
+        self.node.inherited_deadline = lambda: self.deadline if self.busy else None
+        self.attendant.next_deadline = self.node.expire_due
+        self.dispatcher = Dispatcher(self)
+
+    def _become_ready(self) -> None:
+        self.recorder.note_state(FlightState.STARTING)
+        try:
+            apply_snapshot(self.actor, self.setup["snapshot"])
+            self.actor._context = Context(self)
+            self.busy = True
+            self.actor.on_start()
+            self.node.flush_all()
+        except BaseException as error:  # noqa: BLE001 - whatever the user's hook raises is the reason the starter is told
+            self.attendant.notify("start_failed", _failure.describe(error))
+            self.attendant.drain_out(_FAREWELL_SECONDS)
+            raise SystemExit(1) from None
+        self.busy = False
+        self.attendant.notify("ready")
+
+    def _leave(self, reason: str) -> None:
+        """Run ``on_stop``, and let everything out that others will take."""
+        self.recorder.note_state(FlightState.STOPPING)
+        self.busy = True
+        try:
+            self.actor.on_stop(reason)
+            if self.coroutines is not None:
+                self.coroutines.close()
+            self.node.flush_all()
+        except BaseException as error:  # noqa: BLE001 - the actor ends whatever its hook raises; the supervisor is told
+            self.attendant.notify("hook_failed", "on_stop", _failure.describe(error))
+        self.answering.wait_idle(_FAREWELL_SECONDS)
+        self.attendant.drain_out(_FAREWELL_SECONDS)
+
+    def _stop_requested(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
+        """In the attendant: the supervisor asks to stop, after what is queued if the field says so."""
+        self.stop_reason = "requested"
+        if fields[0]:
+            self._draining = True
+        else:
+            self.ending = True
+        self.interrupt()
+
+    def interrupt(self) -> None:
+        """Have the main thread look up before the next message. Any thread."""
+        self._interrupted = True
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_write(self._wake_fd, 1)
+
+    # --- the loop ---------------------------------------------------------------------------------------------------------
+
+    def _serve(self) -> None:
+        recorder, inbox = self.recorder, self.inbox
+        while not self.ending:
+            self._interrupted = False
+            timer = self.timers.pop(time.monotonic())
+            if timer is not None:
+                self.dispatcher.run_timer(timer)
+                continue
+            frame = recorder.next_frame()
+            if frame is not None:
+                self._handle_frame(*frame)
+                continue
+            recorder.reset_if_empty()
+            if not recorder.fill(inbox):
+                if self._draining:
+                    return
+                self._idle()
+
+    def _handle_frame(self, base: int, body: bytes) -> None:
+        """Handle the messages of one frame, up to an interruption; the rest is found again by ``next_frame``."""
+        recorder, reader, dispatch = self.recorder, self.dispatcher.reader, self.dispatcher.handle
+        offset, stop = base, base + len(body)
+        reader.feed(body)
+        for message in reader:
+            recorder.begin(offset)
+            offset = base + reader.consumed
+            dispatch(message, offset < stop)
+            recorder.finish(offset)
+            if self._interrupted or self.ending or self.timers.first <= time.monotonic():
+                return
+
+    def _idle(self) -> None:
+        """Nothing to handle: let everything out, then wait for a message, a timer or the attendant."""
+        self.answering.leave(more=False)
+        self.recorder.note_state(FlightState.IDLE)
+        seconds = self.timers.wait_seconds(time.monotonic())
+        if self.coroutines is not None and self.coroutines.busy():
+            self.coroutines.wait((self.inbox, self._wake_fd), seconds)
+        else:
+            self._poller.poll(None if seconds is None else seconds * 1000 + 1)
+        if self._interrupted:
+            with contextlib.suppress(BlockingIOError):
+                os.eventfd_read(self._wake_fd)
+
+    def run_coroutine(self, coroutine: Any) -> Any:
+        """Run an ``async def`` handler to its end."""
+        if self.coroutines is None:
+            self.coroutines = Coroutines()
+        return self.coroutines.run(coroutine)
+
+    def can_read_ahead(self) -> bool:
+        """Return whether the inbox can be read while a handler waits for room elsewhere."""
+        return self.recorder.has_room
+
+    def read_ahead(self) -> None:
+        """Take what stands in the inbox while a handler waits, so that two actors that fill each other's inbox go on."""
+        self.recorder.fill(self.inbox)

@@ -1,0 +1,83 @@
+"""
+What an actor can do and know in its own process: behind ``self.ref``, ``self.spawn``, ``self.call_later`` and the others.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from actors import _log
+from actors._actor import Actor, snapshot
+from actors._ref import ActorRef
+from actors._timers import Timer
+from actors.errors import SpecError
+from actors.supervisor._spec import Options
+from actors.supervisor._wire import options_to_data
+
+if TYPE_CHECKING:
+    from actors._child import ActorProcess
+    from actors._seams import Cancellable
+
+__all__ = ["Context"]
+
+
+class Context:
+    """See :class:`actors._actor.ActorContext`."""
+
+    def __init__(self, process: ActorProcess) -> None:
+        self._process = process
+        self.ref: ActorRef[Any] = process.ref
+        parent = process.setup["parent"]
+        self.parent: ActorRef[Any] | None = parent if isinstance(parent, ActorRef) else None
+        self.log = _log.actor_logger(process.ref.path, process.setup["incarnation"])
+
+    @property
+    def deadline(self) -> float | None:
+        """When the ask being handled ends."""
+        return self._process.deadline
+
+    @property
+    def cancelled(self) -> bool:
+        """Whether the ask being handled was cancelled by its caller."""
+        return self._process.dispatcher.cancelled
+
+    def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]:
+        """Start a child; it ends with this incarnation at the latest."""
+        chosen = Options.of(actor, **options)
+        data = options_to_data(chosen)
+        fields, _none = self._process.attendant.request(
+            "spawn", snapshot(actor), name, data, timeout=chosen.start_timeout + 5.0
+        )
+        _ok, uid, path = fields
+        return ActorRef(system=self.ref.system, uid=uid, path=path)
+
+    def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable:
+        """Not there yet."""
+        raise SpecError(f"watch({ref.path}): death watch is not part of this release; ask, and expect ActorDied")
+
+    def call_later(self, delay: float, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Timer:
+        """Call a handler of this actor once."""
+        return self._timer(delay, None, handler, args, kwargs)
+
+    def call_every(self, period: float, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Timer:
+        """Call a handler of this actor again and again."""
+        return self._timer(period, period, handler, args, kwargs)
+
+    def _timer(
+        self, delay: float, every: float | None, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]
+    ) -> Timer:
+        process = self._process
+        function = type(process.actor)._handlers[handler].function
+        timer = process.timers.add(lambda: function(process.actor, *args, **kwargs), delay, every, time.monotonic())
+        process.interrupt()
+        return timer
+
+    def stop(self) -> None:
+        """End after the handler that runs."""
+        self._process.ending = True
+
+    def progress(self) -> None:
+        """Note that the handler is getting on."""
+        self._process.recorder.note_progress(time.monotonic())

@@ -1,0 +1,90 @@
+"""
+The descriptors this process opened for its systems, and what the machine allows.
+
+Owns two facts: which open descriptors are ours, so that a forked child can close its siblings' first of all, and the soft limit
+that was raised. Knows nothing of actors.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import resource
+import threading
+from collections.abc import Iterable
+
+__all__ = [
+    "close",
+    "close_inherited",
+    "forget",
+    "fork_lock",
+    "in_use",
+    "limit",
+    "original_limit",
+    "own",
+    "raise_limit",
+    "restore_limit",
+]
+
+# Held while a descriptor is made and noted, and around a fork: no child can inherit one that is not in the book.
+fork_lock = threading.RLock()
+
+_owned: set[int] = set()
+_original: tuple[int, int] | None = None
+
+
+def own(*descriptors: int) -> None:
+    """Note *descriptors* as ours. Call with :data:`fork_lock` held since before they were made."""
+    _owned.update(descriptors)
+
+
+def close(*descriptors: int) -> None:
+    """Close *descriptors* and forget them; negative ones are skipped, closed ones forgiven."""
+    for descriptor in descriptors:
+        if descriptor >= 0:
+            _owned.discard(descriptor)
+            with contextlib.suppress(OSError):
+                os.close(descriptor)
+
+
+def forget(*descriptors: int) -> None:
+    """Take *descriptors* out of the book; somebody else has closed them."""
+    _owned.difference_update(descriptors)
+
+
+def close_inherited(keep: Iterable[int]) -> None:
+    """In a forked child: close every descriptor of the parent's systems but *keep*."""
+    close(*(_owned - set(keep)))
+    _owned.clear()
+
+
+def raise_limit() -> None:
+    """Raise the soft limit of open descriptors to the hard one, once per process."""
+    global _original  # noqa: PLW0603 - the limit is a fact of the process
+    if _original is None:
+        _original = resource.getrlimit(resource.RLIMIT_NOFILE)
+        hard = _original[1]
+        with contextlib.suppress(ValueError, OSError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+
+
+def original_limit() -> int:
+    """Return the soft limit as it stood before :func:`raise_limit`."""
+    return _original[0] if _original else limit()
+
+
+def restore_limit(soft: int) -> None:
+    """In a child: give the user's code the soft limit *soft* back."""
+    hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+    with contextlib.suppress(ValueError, OSError):
+        resource.setrlimit(resource.RLIMIT_NOFILE, (min(soft, hard) if hard >= 0 else soft, hard))
+
+
+def limit() -> int:
+    """Return the soft limit of open descriptors now in force."""
+    return resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+
+
+def in_use() -> int:
+    """Return how many descriptors this process has open."""
+    return len(os.listdir("/proc/self/fd")) - 1

@@ -1,0 +1,164 @@
+"""
+What an actor asks its supervisor for: the way to other actors, lanes, arenas. The actor's side of :class:`actors._node.Directory`.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors import _descriptors
+from actors._callbacks import Callbacks
+from actors._node import HOLD_SECONDS, Route, wait_writable
+from actors._ref import ActorRef
+from actors.errors import ProtocolError
+from actors.mailbox._answers import AnswerLane
+from actors.mailbox._arena import ArenaReader
+from actors.mailbox._inbox import pipe_capacity, reopen_reader, reopen_writer
+from actors.mailbox._outbox import Outbox
+from actors.supervisor import _exits
+
+if TYPE_CHECKING:
+    from actors._child import ActorProcess
+
+__all__ = ["ActorDirectory"]
+
+
+class ActorDirectory:
+    """Finds what :class:`~actors._node.Node` needs, over the control lane; see its protocol for the methods."""
+
+    def __init__(self, process: ActorProcess) -> None:
+        self._process = process
+        self._attendant = process.attendant
+        self._lane: AnswerLane | None = None
+        self._lock = threading.Lock()
+        self._arenas: dict[int, ArenaReader] = {}
+        self._callbacks = Callbacks("actors-callbacks")
+        self._attendant.handlers["down"] = self._down
+        self._attendant.handlers["back"] = self._back
+        self._attendant.handlers["arena_gone"] = self._arena_gone
+
+    def find_route(self, ref: ActorRef[Any]) -> Route:
+        """See :class:`~actors._node.Directory`."""
+        fields, descriptors = self._attendant.request("resolve", ref.uid)
+        match fields:
+            case ("ok", str(path), str(on_full), float(send_timeout)):
+                try:
+                    outbox = Outbox(reopen_writer(descriptors[0]))
+                finally:
+                    _descriptors.close(*descriptors)
+                return Route(ref.uid, path, outbox, on_full=on_full, send_timeout=send_timeout)
+            case ("gone", reason):
+                return Route(ref.uid, ref.path, Outbox(), gone=_exits.from_data(reason))
+        raise ProtocolError(f"resolve of {ref.path}: the supervisor answered {fields!r}")
+
+    def answer_lane(self, uid: int) -> AnswerLane:
+        """See :class:`~actors._node.Directory`. One lane for all callees."""
+        if self._lane is None:
+            with self._lock:
+                if self._lane is None:
+                    self._lane = self._make_lane()
+        return self._lane
+
+    def _make_lane(self) -> AnswerLane:
+        _fields, descriptors = self._attendant.request("reply_lane")
+        descriptor = reopen_reader(descriptors[0])
+        _descriptors.close(*descriptors)
+        attendant = self._attendant
+        lane = AnswerLane(
+            descriptor,
+            self._deliver,
+            capacity=pipe_capacity(descriptor),
+            pause=lambda: attendant.rewatch(descriptor, 0),
+            resume=lambda: attendant.rewatch(descriptor, select.EPOLLIN),
+            on_broken=self._lane_broken,
+        )
+        attendant.watch(descriptor, lane.drain)
+        return lane
+
+    def _deliver(self, body: bytes) -> None:
+        self._process.node.deliver(body, None)
+
+    def _lane_broken(self, error: BaseException) -> None:
+        # Somebody wrote around our interface. Which of the answers are lost cannot be known, so this incarnation ends.
+        self._attendant.notify("broken", str(error))
+        self._attendant.drain_out(1.0)
+        os._exit(1)
+
+    def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
+        """See :class:`~actors._node.Directory`."""
+        fields, descriptors = self._attendant.request("new_arena", slot_bytes, slots)
+        return fields[1], descriptors[0]
+
+    def find_arena(self, arena_id: int) -> ArenaReader:
+        """See :class:`~actors._node.Directory`."""
+        arena = self._arenas.get(arena_id)
+        if arena is None:
+            _fields, descriptors = self._attendant.request("arena", arena_id)
+            arena = self._arenas.setdefault(arena_id, ArenaReader(descriptors[0]))
+            _descriptors.close(*descriptors)
+        return arena
+
+    def flush_soon(self, route: Route) -> None:
+        """See :class:`~actors._node.Directory`. The main thread's tells leave when its handler returns, or here if it takes long."""
+        self._attendant.after(HOLD_SECONDS, lambda: self._flush(route))
+
+    def _flush(self, route: Route) -> None:
+        route.due = False
+        try:
+            if not route.outbox.try_flush(time.monotonic()) and route.outbox.size:
+                route.due = True
+                self._attendant.after(10 * HOLD_SECONDS, lambda: self._flush(route))
+        except BrokenPipeError:
+            # Its next sender asks the supervisor for the pipe that replaced it, and says what was lost.
+            return
+
+    def wait_for_room(self, route: Route, seconds: float) -> None:
+        """See :class:`~actors._node.Directory`. The main thread reads its own inbox meanwhile."""
+        process = self._process
+        if threading.current_thread() is not threading.main_thread() or not process.can_read_ahead():
+            wait_writable(route.outbox.descriptor, seconds)
+            return
+        poller = select.poll()
+        poller.register(route.outbox.descriptor, select.POLLOUT)
+        poller.register(process.inbox, select.POLLIN)
+        poller.poll(seconds * 1000)
+        process.read_ahead()
+
+    def dead_letter(self, target: str, reason: str, count: int) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self._attendant.notify("dead_letter", target, reason, count)
+
+    def run_callback(self, function: Callable[..., object], *args: object) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self._callbacks.run(function, *args)
+
+    def wake_for(self, deadline: float) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self._attendant.wake_for(deadline)
+
+    def is_current(self, thread: threading.Thread) -> bool:
+        """Return whether *thread* may not wait for the supervisor."""
+        return thread.name == "actors-attendant"
+
+    def _down(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
+        """In the attendant: an actor that this one can write to is gone for good. Its pipe is closed, so that it ends."""
+        uid, reason = fields
+        if isinstance(uid, int):
+            node = self._process.node
+            node.mark_gone(uid, _exits.from_data(reason))
+            node.close_route(uid)
+
+    def _back(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
+        """In the attendant: an actor that was given up comes back after all."""
+        if isinstance(fields[0], int):
+            self._process.node.forget_route(fields[0])
+
+    def _arena_gone(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
+        arena = self._arenas.pop(fields[0], None) if isinstance(fields[0], int) else None
+        if arena is not None:
+            arena.close()

@@ -1,0 +1,194 @@
+"""
+One message: which handler, its arguments, what becomes of its result or its exception.
+
+Under ``ask`` an exception is data for the caller; under ``tell`` there is no one to tell, so the actor crashes unless its
+``on_failure`` says otherwise. What a handler told others leaves before its message counts as handled.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from actors._handlers import HandlerInfo
+from actors._timers import Timer
+from actors.errors import SpecError
+from actors.mailbox import _envelope, _failure
+from actors.mailbox._frames import MAX_BODY_BYTES
+from actors.mailbox._layout import FlightState
+
+if TYPE_CHECKING:
+    from actors._child import ActorProcess
+
+__all__ = ["Crash", "Dispatcher"]
+
+
+class Crash(BaseException):
+    """A handler failed with nobody to tell: the actor ends. Not an Exception, so that no user code between can take it."""
+
+    def __init__(self, report: dict[str, Any], handler: str) -> None:
+        super().__init__(handler)
+        self.report = report
+        self.handler = handler
+
+
+class Dispatcher:
+    """
+    Runs the handlers of one actor.
+
+    Attributes:
+        reader: Decodes the frames of the inbox.
+        cancelled: Whether the ask being handled was cancelled by its caller.
+    """
+
+    def __init__(self, process: ActorProcess) -> None:
+        self._process = process
+        self._actor = process.actor
+        self._recorder = process.recorder
+        self._answering = process.answering
+        self._node = process.node
+        self._table = type(process.actor)._handlers
+        self._indices = {name: index for index, name in enumerate(self._table)}
+        self._recorder.name_handlers(list(self._table))
+        self.reader = _envelope.MessageReader()
+        self.cancelled = False
+
+    def handle(self, message: Any, more: bool) -> None:
+        """
+        Handle one message.
+
+        Args:
+            message: As :class:`~actors.mailbox._envelope.MessageReader` yields it.
+            more: Whether another one stands behind it in the same frame.
+
+        Raises:
+            Crash: Its handler failed, and there is nobody to tell.
+            SystemExit: Its handler chose to leave.
+        """
+        if type(message) is list:
+            if message[0] == _envelope.TELL:
+                self._tell(message[1], message[2], message[3] if len(message) > 3 else None)
+            elif message[0] == _envelope.ASK:
+                self._ask(message, more)
+            else:
+                self._handle_large(message, more)
+        else:
+            self._undecodable(message)
+
+    def _handle_large(self, large: list[Any], more: bool) -> None:
+        _kind, arena_id, number, length, generation = large
+        arena = self._process.directory.find_arena(arena_id)
+        inner = _envelope.MessageReader()
+        inner.feed(arena.get(number, length, generation))
+        for message in inner:
+            self.handle(message, more)
+        arena.release(number, generation)
+
+    def _tell(self, name: str, args: list[Any], kwargs: dict[str, Any] | None) -> None:
+        info = self._table.get(name)
+        if info is None:
+            self._process.directory.dead_letter(f"{self._process.ref.path}.{name}", "undecodable", 1)
+            return
+        try:
+            self._call(info, args, kwargs)
+        except SystemExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it becomes the crash report
+            self.fail(error, name)
+
+    def fail(self, error: BaseException, name: str) -> None:
+        """
+        Nobody can be told of *error*: crash, unless the actor's hook says otherwise.
+
+        Raises:
+            Crash: It ends.
+        """
+        try:
+            verdict = self._actor.on_failure(error)
+        except BaseException as again:  # noqa: BLE001 - a hook that fails decides nothing: the actor crashes with both
+            again.__context__ = error
+            raise Crash(_failure.describe(again), name) from None
+        finally:
+            self._process.busy = False
+        if verdict != "resume":
+            raise Crash(_failure.describe(error), name) from None
+
+    def _ask(self, message: list[Any], more: bool) -> None:
+        _kind, name, args, kwargs, caller, ask_id, deadline = message
+        process = self._process
+        if deadline is not None and deadline <= time.monotonic():
+            process.directory.dead_letter(f"{process.ref.path}.{name}", "expired", 1)
+            return
+        process.deadline = deadline
+        try:
+            info = self._table.find(name, process.ref.path)
+            if info.kind == "generator":
+                raise SpecError(f"{info} is a generator; streaming replies are not supported yet: return a list")
+            answer = _envelope.encode_result(ask_id, self._call(info, args, kwargs))
+            if len(answer) > MAX_BODY_BYTES:
+                answer = self._enlarge(answer)
+        except SystemExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it goes to whoever asked
+            process.busy = False
+            answer = self._failure(ask_id, error)
+        process.deadline = None
+        self.answer(caller, ask_id, answer)
+        self._answering.leave(more=more)
+
+    def answer(self, caller: int, ask_id: int, answer: bytes) -> None:
+        """Publish one answer; waits only while a megabyte of answers is taken by nobody."""
+        while not self._answering.put(caller, ask_id, answer):
+            self._answering.wait_idle(0.1)
+
+    def _failure(self, ask_id: int, error: BaseException) -> bytes:
+        answer = _envelope.encode_failure(ask_id, _failure.describe(error))
+        if len(answer) > MAX_BODY_BYTES:
+            answer = self._enlarge(answer)
+        return answer
+
+    def _enlarge(self, answer: bytes) -> bytes:
+        while (stored := self._node.store_answer(answer)) is None:
+            # Every slot holds an answer that its caller has not read yet.
+            self._answering.wait_idle(0.1)
+        return stored
+
+    def _call(self, info: HandlerInfo, args: list[Any], kwargs: dict[str, Any] | None) -> Any:
+        """Run the handler, and let out what it told others."""
+        process, recorder = self._process, self._recorder
+        recorder.note_handler(self._indices[info.name], time.monotonic())
+        recorder.note_state(FlightState.HANDLING)
+        process.busy = True
+        result = info.function(self._actor, *args, **kwargs) if kwargs else info.function(self._actor, *args)
+        if info.kind == "async":
+            result = process.run_coroutine(result)
+        process.busy = False
+        self._node.flush_all()
+        return result
+
+    def run_timer(self, timer: Timer) -> None:
+        """
+        Fire one timer, as a message of its own.
+
+        Raises:
+            Crash: It failed.
+        """
+        self._process.busy = True
+        try:
+            result = timer.action()
+            if hasattr(result, "__await__"):
+                self._process.run_coroutine(result)
+            self._process.busy = False
+            self._node.flush_all()
+        except SystemExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it becomes the crash report
+            self.fail(error, "timer")
+
+    def _undecodable(self, message: Any) -> None:
+        """Its bytes are fine, but name a class that this process does not know: only this message fails."""
+        process = self._process
+        process.directory.dead_letter(f"{process.ref.path}.{message.name}", "undecodable", 1)
+        if message.kind == _envelope.ASK:
+            self.answer(message.caller, message.ask_id, self._failure(message.ask_id, message.error))
+            self._answering.leave(more=False)

@@ -1,0 +1,360 @@
+"""
+What the parts of a running system share in the host: pump, starter, callbacks, mail, arenas, and the way to every actor.
+
+The host's side of :class:`actors._node.Directory` is here too: in the host, every route is known, and nothing has to be asked for.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import os
+import socket
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from typing import Any
+
+from actors import _descriptors, _lifeline, _log
+from actors._actor import find_class, read_snapshot
+from actors._callbacks import Callbacks
+from actors._node import HOLD_SECONDS, Node, Route, died, wait_writable
+from actors._ref import ActorRef
+from actors._seams import ActorStatistics
+from actors.errors import ActorNotRunningError, ActorsError, InternalError, ProtocolError, StartError
+from actors.mailbox._answers import AnswerLane
+from actors.mailbox._arena import ArenaReader
+from actors.mailbox._inbox import pipe_capacity, queued_bytes
+from actors.supervisor import _events as ev
+from actors.supervisor import _exits, _tree, _view
+from actors.supervisor._arenas import ArenaBook
+from actors.supervisor._cells import Body, Cell, read_flight_state
+from actors.supervisor._check import check_child
+from actors.supervisor._mail import Mail
+from actors.supervisor._pump import Pump
+from actors.supervisor._runner import Runner
+from actors.supervisor._spec import Child, Options
+from actors.supervisor._starter import Starter
+from actors.supervisor._wire import options_from_data
+
+__all__ = ["Host"]
+
+# How many actors that are gone can still say why.
+_REMEMBERED = 10_000
+_SWEEP_SECONDS = 0.1
+_OPEN_ASKS = 1 << 20
+
+
+class Host:
+    """
+    The machinery of one system.
+
+    Args:
+        name: Of the system, unique on the machine.
+        state: The tree, not started.
+        method: The start method.
+        max_bytes: The largest message, in bytes.
+        failed: Called in the pump's thread if it failed.
+    """
+
+    def __init__(
+        self, name: str, state: _tree.TreeState, method: str, max_bytes: int, failed: Callable[[BaseException], object]
+    ) -> None:
+        _descriptors.raise_limit()
+        self.name = name
+        self.max_bytes = max_bytes
+        self.callbacks = Callbacks(f"{name}-callbacks")
+        self.pump = Pump(f"{name}-pump", failed)
+        self.starter = Starter(method)
+        self.lifeline, self._lifeline_write = _lifeline.make()
+        self.arenas = ArenaBook(max_bytes)
+        self.mail = Mail(self)
+        self.runner = Runner(self, state)
+        self.node = Node(self, uid=0, incarnation=0, max_bytes=max_bytes, max_open_asks=_OPEN_ASKS)
+        self.pump.deadlines.append(self.node.expire_due)
+        self.pump.deadlines.append(self._tick)
+        self._ended: OrderedDict[int, _exits.ExitReason] = OrderedDict()
+        self._next_uid = 1 + max(_view.actors(state), default=0)
+        self._sweeping = False
+        self.last_failed = ""
+
+    def _tick(self, now: float) -> float | None:
+        self.runner.tick(now)
+        return None
+
+    def control_pair(self) -> tuple[int, int]:
+        """Make the two ends of a control lane: the duplex ``multiprocessing.Pipe``, as descriptors."""
+        ours, theirs = socket.socketpair()
+        return ours.detach(), theirs.detach()
+
+    def log(self, level: str, event: str, **keys: object) -> None:
+        """Emit one log event in the callback thread. Any thread."""
+        self.callbacks.run(functools.partial(_log.emit, level, event, **keys))
+
+    # --- actors -----------------------------------------------------------------------------------------------------------
+
+    def make_cell(self, uid: int, path: str, options: Options, snapshot: bytes, parent: Any = None) -> Cell:
+        """
+        Open what an actor needs. In the pump's thread, or before it runs.
+
+        Raises:
+            StartError: No descriptors left, or its class is not imported here.
+        """
+        spec = read_snapshot(snapshot)
+        cell = Cell.make(
+            uid=uid,
+            path=path,
+            options=options,
+            kind=find_class(spec.module, spec.qualname),
+            snapshot=snapshot,
+            parent=parent,
+            pump=self.pump,
+            deliver=self._deliver,
+            on_broken=self._answers_broken,
+        )
+        self.pump.watch(cell.lane.fileno(), cell.lane.drain)
+        self.runner.cells[uid] = cell
+        return cell
+
+    def add(self, parent_path: str, child: Child, snapshot: bytes, name: str | None, parent: Any = None) -> Cell:
+        """
+        Add one actor below a supervisor, and begin its start. In the pump's thread.
+
+        Raises:
+            StartError: No descriptors left, or the supervisor refused, with its reason.
+        """
+        runner = self.runner
+        uid, self._next_uid = self._next_uid, self._next_uid + 1
+        chosen = name or _view.free_name(runner.state, parent_path, type_name(child.actor))
+        cell = self.make_cell(uid, f"{parent_path}/{chosen}", child.options, snapshot, parent)
+        refusal: list[str] = []
+        before, runner.refused = runner.refused, lambda refused: refusal.append(refused.why)
+        try:
+            runner.handle(ev.AddActor(parent_path, child, uid, chosen))
+        finally:
+            runner.refused = before
+        if refusal:
+            runner.cells.pop(uid, None)
+            self.pump.unwatch(cell.lane.fileno())
+            cell.close()
+            raise StartError(f"{cell.path} cannot be added: {refusal[0]}", target=cell.path)
+        return cell
+
+    def spawn_for(
+        self,
+        cell: Cell,
+        body: Body,
+        snapshot: bytes,
+        name: str | None,
+        options: dict[str, Any],
+        answer: Callable[..., object],
+    ) -> None:
+        """
+        An actor spawns another, beside itself in the tree; it ends with its parent's incarnation at the latest.
+
+        Raises:
+            ActorsError: It cannot be.
+        """
+        spec = read_snapshot(snapshot)
+        child = Child(_Named(find_class(spec.module, spec.qualname).__name__), options_from_data(options))
+        parent_path = cell.path.rsplit("/", 1)[0]
+        above = _view.supervisors(self.runner.state).get(parent_path)
+        if above is None:
+            raise StartError(f"supervisor {parent_path} is not there any more")
+        check_child(child, above.spec)
+        parent = ActorRef(system=self.name, uid=cell.uid, path=cell.path)
+        made = self.add(parent_path, child, snapshot, name or child.options.name, parent)
+        body.spawned.add(made.uid)
+        self.runner.on_ready[made.uid] = lambda ready: answer("ok", ready.uid, ready.path)
+        self.runner.on_gone[made.uid] = lambda gone, reason: answer("error", str(start_error(gone.path, reason)))
+
+    def remember(self, uid: int, reason: _exits.ExitReason) -> None:
+        """Keep why an actor is gone, for those who still hold its ref."""
+        self._ended[uid] = reason
+        while len(self._ended) > _REMEMBERED:
+            self._ended.popitem(last=False)
+
+    def reason_of(self, uid: int) -> _exits.ExitReason | None:
+        """Return why an actor is gone, as long as that is remembered."""
+        return self._ended.get(uid)
+
+    def statistics(self, uid: int) -> ActorStatistics | None:
+        """Return what is known of an actor without asking it; None if it is gone. Any thread."""
+        cell = self.runner.cells.get(uid)
+        if cell is None:
+            return None
+        info = _view.actor_info(self.runner.state, uid)
+        try:
+            flight = cell.view.flight()
+        except ProtocolError:
+            return ActorStatistics(path=cell.path, state="broken")
+        return ActorStatistics(
+            path=cell.path,
+            incarnation=info.incarnation if info else 0,
+            state=read_flight_state(cell),
+            handler=flight.handler or "",
+            restarts=info.restarts if info else 0,
+            handled=flight.handled,
+            queued_bytes=flight.read_bytes - flight.handled_bytes,
+            mailbox_bytes=cell.options.mailbox_bytes,
+            pipe_queued_bytes=queued_bytes(cell.inbox_read),
+            pipe_bytes=pipe_capacity(cell.inbox_read),
+            open_asks=sum(reply.target.uid == uid for reply in list(self.node.asks.values())),
+            late_replies=self.node.late_replies,
+        )
+
+    # --- answers ----------------------------------------------------------------------------------------------------------
+
+    def _deliver(self, uid: int, body: bytes) -> None:
+        self.node.deliver(body, uid)
+
+    def _answers_broken(self, uid: int, error: BaseException) -> None:
+        """A child wrote junk into its answer pipe. Any thread."""
+        self.pump.post(functools.partial(self._fail_child, uid, str(error)))
+
+    def _fail_child(self, uid: int, why: str) -> None:
+        cell = self.runner.cells.get(uid)
+        if cell is None or not cell.lane.ended:
+            return
+        cell.renew_answers(self.pump, self._deliver, self._answers_broken)
+        self.node.fail_asks(uid, _exits.ExitReason("protocol", evidence=(why,)))
+        if cell.body is not None:
+            self.runner.violated(cell, cell.body, f"answer pipe: {why}")
+
+    def orphan_arenas(self, uid: int, incarnation: int) -> None:
+        """An incarnation has ended: its arenas go when nothing refers to them any more."""
+        if self.arenas.orphan((uid, incarnation), self._marks) and not self._sweeping:
+            self._sweeping = True
+            self.pump.after(_SWEEP_SECONDS, self._sweep)
+
+    def _marks(self) -> dict[int, int]:
+        marks: dict[int, int] = {}
+        for uid, cell in self.runner.cells.items():
+            with contextlib.suppress(ProtocolError):
+                marks[uid] = cell.view.flight().read_bytes + queued_bytes(cell.inbox_read)
+        return marks
+
+    def _handled(self, uid: int) -> int | None:
+        cell = self.runner.cells.get(uid)
+        if cell is None:
+            return None
+        try:
+            return cell.view.flight().handled_bytes
+        except ProtocolError:
+            return None
+
+    def _sweep(self) -> None:
+        dropped, left = self.arenas.sweep(self._handled)
+        for arena_id, holders in dropped:
+            for uid in holders:
+                cell = self.runner.cells.get(uid)
+                if cell is not None and cell.body is not None:
+                    self.runner.tell_body(cell.body, "arena_gone", arena_id)
+        self._sweeping = left
+        if left:
+            self.pump.after(_SWEEP_SECONDS, self._sweep)
+
+    # --- the host's directory: see actors._node.Directory -----------------------------------------------------------------
+
+    def find_route(self, ref: ActorRef[Any]) -> Route:
+        """See :class:`~actors._node.Directory`."""
+        cell = self.runner.cells.get(ref.uid)
+        if cell is not None:
+            return cell.route
+        reason = self._ended.get(ref.uid) or _exits.ExitReason("unknown", evidence=("it is gone for long",))
+        raise ActorNotRunningError(
+            f"{ref.path} is gone for good: it {_exits.describe(reason)}; spawn it anew, or send elsewhere", target=ref.path
+        )
+
+    def answer_lane(self, uid: int) -> AnswerLane:
+        """See :class:`~actors._node.Directory`."""
+        cell = self.runner.cells.get(uid)
+        if cell is None:
+            raise ActorNotRunningError(f"actor {uid} is gone for good")
+        return cell.lane
+
+    def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
+        """See :class:`~actors._node.Directory`."""
+        arena_id, descriptor = self.arenas.make((0, 0), slot_bytes, slots)
+        return arena_id, os.dup(descriptor)
+
+    def find_arena(self, arena_id: int) -> ArenaReader:
+        """See :class:`~actors._node.Directory`."""
+        return self.arenas.reader(arena_id)
+
+    def flush_soon(self, route: Route) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self.pump.post(functools.partial(self.pump.after, HOLD_SECONDS, functools.partial(self._flush, route)))
+
+    def _flush(self, route: Route) -> None:
+        route.due = False
+        try:
+            if not route.outbox.try_flush(time.monotonic()) and route.outbox.size:
+                route.due = True
+                self.pump.after(10 * HOLD_SECONDS, functools.partial(self._flush, route))
+        except BrokenPipeError:
+            # Its next sender is told; what waited is counted where the news of the death is taken.
+            return
+
+    def wait_for_room(self, route: Route, seconds: float) -> None:
+        """See :class:`~actors._node.Directory`."""
+        if self.pump.is_current():
+            raise InternalError("the pump may not wait for room")
+        wait_writable(route.outbox.descriptor, seconds)
+
+    def dead_letter(self, target: str, reason: str, count: int) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self.mail.dead_letter(target, reason, count)
+
+    def run_callback(self, function: Callable[..., object], *args: object) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self.callbacks.run(function, *args)
+
+    def wake_for(self, deadline: float) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self.pump.wake_for(deadline)
+
+    # --- the end ----------------------------------------------------------------------------------------------------------
+
+    def panic(self) -> None:
+        """The pump has failed: nobody decides any more, so every actor is killed, and every ask ends."""
+        for cell in list(self.runner.cells.values()):
+            if cell.body is not None:
+                cell.body.signal(9)  # type: ignore[arg-type]
+        self.node.fail_all(lambda reply: InternalError(f"the system has failed; the ask to {reply.target.path} is lost"))
+
+    def close(self) -> None:
+        """Give back every descriptor. The pump has ended; no actor lives."""
+        self.starter.stop(5.0)
+        ended = _exits.ExitReason("requested", evidence=("the system has stopped",))
+        self.node.fail_all(lambda reply: died(reply, ended, may_have_run=False))
+        self.mail.close()
+        for cell in list(self.runner.cells.values()):
+            cell.close()
+        self.runner.cells.clear()
+        self.node.close_arenas()
+        self.arenas.close()
+        _descriptors.close(self.lifeline, self._lifeline_write)
+
+
+class _Named:
+    """Stands for an actor that is only known by its class's name."""
+
+    def __init__(self, name: str) -> None:
+        self.name_of_class = name
+
+
+def type_name(actor: object) -> str:
+    """Return the default name of a child."""
+    name = actor.name_of_class if isinstance(actor, _Named) else type(actor).__name__
+    return name.lower()
+
+
+def start_error(path: str, reason: _exits.ExitReason) -> ActorsError:
+    """Return what the starter of an actor is told when its first start has failed."""
+    error = reason.error or {}
+    text = f"{path} did not start: {_exits.describe(reason)}"
+    traceback = error.get("traceback")
+    if traceback:
+        text += f"\n\n{traceback}"
+    return StartError(text, target=path, reason=reason)

@@ -1,0 +1,68 @@
+"""
+The host's :class:`~actors._seams.Node`: what refs do in the process that runs the system.
+"""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from actors._ref import ActorRef
+from actors._reply import Reply
+from actors._seams import ActorStatistics, Stream
+from actors.errors import SpecError
+from actors.supervisor import _events as ev
+from actors.supervisor import _view
+
+if TYPE_CHECKING:
+    from actors._host import Host
+
+__all__ = ["HostNode"]
+
+
+class HostNode:
+    """See :class:`actors._seams.Node`."""
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        node = host.node
+        self.tell = node.tell
+        self.ask = node.ask
+        self.flush = node.flush
+        self.expire = node.expire
+
+    def stream(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stream[Any]:
+        """Not there yet."""
+        raise SpecError(f"stream({name!r}) to {ref.path}: streaming replies are not part of this release; return a list")
+
+    def stop(self, ref: ActorRef[Any], drain: bool) -> None:
+        """Begin to stop an actor for good."""
+        host = self._host
+        cell = host.runner.cells.get(ref.uid)
+        if cell is not None:
+            cell.drain = drain
+            cell.route.stopping = True
+            host.pump.post(functools.partial(host.runner.handle, ev.StopActor(ref.uid)))
+
+    def is_alive(self, ref: ActorRef[Any]) -> bool:
+        """Whether it runs, or will again."""
+        cell = self._host.runner.cells.get(ref.uid)
+        return cell is not None and cell.gone is None
+
+    def incarnation(self, ref: ActorRef[Any]) -> int:
+        """The number of its last start."""
+        info = _view.actor_info(self._host.runner.state, ref.uid)
+        return 0 if info is None else info.incarnation
+
+    def statistics(self, ref: ActorRef[Any]) -> ActorStatistics:
+        """What is known of it, without asking it."""
+        return self._host.statistics(ref.uid) or ActorStatistics(path=ref.path, state="gone")
+
+    def cancel(self, reply: Reply[Any]) -> None:
+        """Forget a cancelled ask."""
+        self._host.node.forget(reply)
+
+    def run_callback(self, function: Callable[[Any], object], reply: Reply[Any]) -> None:
+        """Call a done-callback in the callback thread."""
+        self._host.callbacks.run(function, reply)

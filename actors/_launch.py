@@ -1,0 +1,319 @@
+"""
+How an incarnation's process comes into being, under each start method, and its first steps.
+
+Owns the three ``Popen`` kinds (chosen per instance: the user's default context is not touched) and :class:`Boot`, what an
+incarnation carries through ``start()``: less than 16 KiB, the rest follows over the control lane. The first frame of a child says
+its pid and hands over a pidfd of itself, before any user module is imported; an import error is therefore a report, not a mystery.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import importlib
+import io
+import os
+import random
+import signal
+import sys
+import threading
+import warnings
+from multiprocessing import context, forkserver, popen_fork, popen_forkserver, popen_spawn_posix, process, reduction
+from multiprocessing import resource_tracker, spawn, util
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors import _descriptors, _lifeline
+from actors._actor import Actor, incarnate
+from actors._zygote import import_main, main_module, zygote
+from actors.errors import SpecError
+from actors.mailbox._control import ControlLane
+from actors.mailbox._failure import describe
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+__all__ = ["START_METHODS", "Boot", "exit_code", "import_class", "launch"]
+
+_KIB_64 = 1 << 16
+
+
+def import_class(module: str, qualname: str) -> type[Actor]:
+    """
+    Return the actor class *qualname* of *module*, importing the module where needed.
+
+    Raises:
+        SpecError: There is no such class, or it is no actor.
+    """
+    found: Any = sys.modules.get(module) or importlib.import_module(module)
+    for part in qualname.split("."):
+        found = getattr(found, part, None)
+    if isinstance(found, type) and issubclass(found, Actor):
+        return found
+    raise SpecError(
+        f"class {qualname} of module {module} is not to be found where the actor starts: "
+        "define it at the top level of a module that can be imported"
+    )
+
+
+def preparation(name: str) -> dict[str, Any]:
+    """
+    Return what :func:`multiprocessing.spawn.prepare` needs in a child.
+
+    Unlike the original it does not import the main module, which :class:`Boot` does with the control lane at hand, and does not
+    fix the user's default start method by asking for it.
+    """
+    search = [process.ORIGINAL_DIR if entry == "" else entry for entry in sys.path]  # type: ignore[attr-defined]
+    data = {
+        "name": name,
+        "authkey": process.current_process().authkey,
+        "sys_path": search,
+        "sys_argv": sys.argv,
+        "orig_dir": process.ORIGINAL_DIR,  # type: ignore[attr-defined]
+    }
+    with contextlib.suppress(FileNotFoundError):
+        data["dir"] = os.getcwd()
+    return data
+
+
+@attrs.define
+class Boot:
+    """
+    What an incarnation carries into its process.
+
+    Attributes:
+        module: Module of the actor's class.
+        qualname: Its qualified name there.
+        name: Name of the process.
+        control: The child's end of the control lane.
+        lifeline: Read end of the life line.
+        host_pid: The process that runs the system.
+        soft_limit: The soft limit of descriptors to give back.
+        max_bytes: The largest message, in bytes.
+        main: How to import the host's main module; None under fork, where it is there.
+    """
+
+    module: str
+    qualname: str
+    name: str
+    control: int
+    lifeline: int
+    host_pid: int
+    soft_limit: int
+    max_bytes: int
+    main: tuple[str, str] | None = None
+    forked: bool = False
+    lane: ControlLane | None = None
+    error: dict[str, Any] | None = None
+
+    def reduce(self) -> tuple[Callable[..., Actor], tuple[Any, ...]]:
+        """Return what pickle writes for an incarnation while ``multiprocessing`` starts it."""
+        values = attrs.asdict(self, filter=lambda field, _value: field.name not in {"control", "lifeline", "lane", "error"})
+        control, lifeline = reduction.DupFd(self.control), reduction.DupFd(self.lifeline)
+        return _rebuild, (values, control, lifeline, _identity())
+
+    def enter(self) -> ControlLane:
+        """
+        In the child, first of all: default signals, none of the parent's descriptors, the life line, the first frame.
+
+        Returns:
+            The control lane, on which the child has said its pid.
+        """
+        if self.forked:
+            # The life line's write end above all: a copy of it would keep every sibling alive after the host.
+            _descriptors.close_inherited({self.control, self.lifeline})
+            random.seed()
+        reset_signals()
+        self.lifeline = _lifeline.hold(self.lifeline)
+        _descriptors.restore_limit(self.soft_limit)
+        _set_title(self.name)
+        self.lane = ControlLane(self.control, limit=self.max_bytes + _KIB_64)
+        pidfd = os.pidfd_open(os.getpid())
+        self.lane.send("hello", os.getpid(), descriptors=[pidfd])
+        os.close(pidfd)
+        return self.lane
+
+    def run(self, actor: Actor) -> None:
+        """Serve as *actor* until it ends; the body of its process."""
+        from actors import _child  # noqa: PLC0415 - the child's loop is of no use in the host
+
+        lane = self.lane or self.enter()
+        if self.error is not None:
+            lane.send("start_failed", self.error)
+            raise SystemExit(1)
+        _child.serve(actor, self, lane)
+
+
+def _identity() -> tuple[str, int]:
+    return process.current_process().name, os.getpid()
+
+
+def _rebuild(values: dict[str, Any], control: Any, lifeline: Any, parent: tuple[str, int]) -> Actor:
+    """In a spawned child, while its start is unpickled: say hello, then import the main module and the actor's class."""
+    boot = Boot(control=control.detach(), lifeline=lifeline.detach(), **values)
+    boot.enter()
+    cls: type[Actor] = Actor
+    try:
+        import_main(boot.main)
+        cls = import_class(boot.module, boot.qualname)
+    except BaseException as error:  # noqa: BLE001 - a user's module may raise anything, SystemExit too: it goes to the starter
+        boot.error = describe(error)
+    actor = incarnate(cls, name=boot.name, parent_name=parent[0], parent_pid=parent[1])
+    actor._boot = boot
+    return actor
+
+
+def reset_signals() -> None:
+    """Give every signal its default back, forget the parent's wake-up descriptor, and leave Ctrl-C to the host."""
+    signal.set_wakeup_fd(-1)
+    for number in signal.valid_signals():
+        if number in {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
+            continue
+        with contextlib.suppress(OSError, ValueError):
+            if callable(signal.getsignal(number)) or number in {signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP}:
+                signal.signal(number, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+
+def _set_title(name: str) -> None:
+    # What ps and top show; the kernel keeps 15 bytes.
+    with contextlib.suppress(OSError), open("/proc/self/comm", "wb") as comm:
+        comm.write(name.encode(errors="replace")[-15:])
+
+
+# --- the three ways to start a process ------------------------------------------------------------------------------------
+
+
+def _pickled(popen: Any, actor: Actor) -> bytes:
+    stream = io.BytesIO()
+    context.set_spawning_popen(popen)
+    try:
+        reduction.dump(preparation(actor.name), stream)
+        reduction.dump(actor, stream)
+    finally:
+        context.set_spawning_popen(None)
+    return stream.getvalue()
+
+
+class _ForkPopen(popen_fork.Popen):
+    """A plain fork, with the book of descriptors held still."""
+
+    def _launch(self, process_obj: Actor) -> None:
+        with _descriptors.fork_lock, warnings.catch_warnings():
+            # The child runs nothing of the threads it did not inherit; what it may not touch is closed first of all.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            super()._launch(process_obj)  # type: ignore[misc]
+            pair = self.finalizer._args
+            self.finalizer.cancel()
+            _descriptors.own(*pair)
+            self.finalizer = util.Finalize(self, _descriptors.close, pair)
+
+
+class _SpawnPopen(popen_spawn_posix.Popen):
+    """A fresh interpreter."""
+
+    def _launch(self, process_obj: Actor) -> None:
+        tracker = resource_tracker.getfd()  # type: ignore[attr-defined]
+        self._fds.append(tracker)
+        start = _pickled(self, process_obj)
+        with _descriptors.fork_lock:
+            parent_r, child_w = os.pipe()
+            child_r, parent_w = os.pipe()
+            _descriptors.own(parent_r, parent_w)
+        self.finalizer = util.Finalize(self, _descriptors.close, (parent_r,))
+        self.sentinel = parent_r
+        try:
+            command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=child_r)
+            self._fds.extend([child_r, child_w])
+            self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)  # type: ignore[attr-defined]
+        except BaseException:
+            _descriptors.close(parent_w)
+            raise
+        finally:
+            os.close(child_r)
+            os.close(child_w)
+        _write_start(parent_w, start)
+
+
+class _ForkServerPopen(popen_forkserver.Popen):
+    """A fork of the zygote."""
+
+    def _launch(self, process_obj: Actor) -> None:
+        start = _pickled(self, process_obj)
+        self.sentinel, parent_w = zygote.connect(self._fds)
+        self.finalizer = util.Finalize(self, _descriptors.close, (self.sentinel,))
+        _write_start(parent_w, start)
+        self.pid = forkserver.read_signed(self.sentinel)  # type: ignore[attr-defined]
+
+
+def _write_start(descriptor: int, start: bytes) -> None:
+    # A child that dies meanwhile breaks this pipe; its end is reported by its process.
+    try:
+        with contextlib.suppress(BrokenPipeError), open(descriptor, "wb", closefd=False) as stream:
+            stream.write(start)
+    finally:
+        _descriptors.close(descriptor)
+
+
+START_METHODS: dict[str, type[popen_fork.Popen]] = {
+    "forkserver": _ForkServerPopen,
+    "spawn": _SpawnPopen,
+    "fork": _ForkPopen,
+}
+
+# Process.start() and the pickling hook are not made for several threads; one host may run several systems.
+_start_lock = threading.Lock()
+
+
+def launch(cls: type[Actor], boot: Boot, method: str) -> Actor:
+    """
+    Start one incarnation of *cls*; returns its started process object. Blocks as long as ``Process.start()`` does.
+
+    Raises:
+        OSError: The machine refused (processes, memory, descriptors), or the forkserver died meanwhile.
+    """
+    boot.forked = method == "fork"
+    boot.main = None if boot.forked else main_module()
+    actor = incarnate(cls, name=boot.name, parent_name=process.current_process().name, parent_pid=os.getpid())
+    actor._boot = boot
+    actor._Popen = START_METHODS[method]  # type: ignore[attr-defined]
+    with _start_lock:
+        process.BaseProcess.start(actor)
+    # Out of multiprocessing's exit joins: our own exit handler stops the system within its deadline.
+    process._children.discard(actor)  # type: ignore[attr-defined]
+    return actor
+
+
+def exit_code(actor: Actor) -> tuple[int | None, bool]:
+    """
+    Return the exit code of an ended incarnation and whether its status is known. ``(None, True)``: not to be had yet.
+
+    A negative number is the signal that ended it. The status is lost with a forkserver that died first, and where the host
+    reaps children behind our back.
+    """
+    popen: Any = actor._popen  # type: ignore[attr-defined]
+    if popen.returncode is not None:
+        return popen.returncode, True
+    if isinstance(popen, _ForkServerPopen):
+        return _status_from_zygote(popen)
+    try:
+        pid, status = os.waitpid(popen.pid, os.WNOHANG)
+    except ChildProcessError:
+        return None, False
+    if pid == 0:
+        return None, True
+    popen.returncode = os.waitstatus_to_exitcode(status)
+    return popen.returncode, True
+
+
+def _status_from_zygote(popen: Any) -> tuple[int | None, bool]:
+    os.set_blocking(popen.sentinel, False)
+    try:
+        data = os.read(popen.sentinel, 8)
+    except BlockingIOError:
+        return None, True
+    if len(data) < forkserver.SIGNED_STRUCT.size:  # type: ignore[attr-defined]
+        return None, False
+    popen.returncode = forkserver.SIGNED_STRUCT.unpack(data)[0]  # type: ignore[attr-defined]
+    return popen.returncode, True

@@ -1,0 +1,471 @@
+"""
+One process's side of a system, the same in the host and in an actor: what it tells, what it asked, and who answers.
+
+Owns the routes (one per addressed actor), the open asks and the arenas this process sends from. How a route is found, how an arena
+is made and who flushes later differs between host and actor: that is :class:`Directory`, and nothing here knows which one it is.
+
+An ask goes: encode, register, check that the target is not gone, send. In that order: what cannot be encoded leaves nothing open, an
+answer can never meet an unknown ask, and an ask registered after its target's end was announced is failed here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import heapq
+import itertools
+import select
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import attrs
+
+from actors import _descriptors, _handlers
+from actors._ref import ActorRef
+from actors._reply import Reply
+from actors.errors import (
+    ActorDied,
+    ActorNotRunningError,
+    ActorsError,
+    AskTimeoutError,
+    DeadlockError,
+    EncodeError,
+    MailboxFullError,
+    ProtocolError,
+)
+from actors.mailbox import _envelope, _failure
+from actors.mailbox._answers import AnswerLane
+from actors.mailbox._arena import ArenaReader, Arenas, Slot
+from actors.mailbox._frames import MAX_BODY_BYTES
+from actors.mailbox._outbox import Outbox
+from actors.supervisor import _exits
+
+__all__ = ["HOLD_SECONDS", "Directory", "Node", "Route"]
+
+# A tell that follows another within this time waits for company; it leaves after this time at the latest.
+HOLD_SECONDS = 0.001
+_AT_ONCE = -1.0
+
+
+@attrs.define(eq=False)
+class Route:
+    """
+    The way to one actor, as one process knows it.
+
+    Attributes:
+        uid: The actor.
+        path: Its path, for messages to people.
+        outbox: What waits for it, and the pipe.
+        table: Its handlers, where its class is known here.
+        on_full: What its sender does when the inbox is full, unless the ref says otherwise.
+        send_timeout: Seconds a blocked send waits, unless the ref says otherwise.
+        gone: Why it is gone for good, or None.
+        stopping: Whether it was asked to stop for good.
+        due: Whether a flush is arranged.
+    """
+
+    uid: int
+    path: str
+    outbox: Outbox
+    table: _handlers.HandlerTable | None = None
+    on_full: str = "block"
+    send_timeout: float = 10.0
+    gone: _exits.ExitReason | None = None
+    stopping: bool = False
+    due: bool = False
+
+
+class Directory(Protocol):
+    """What a node needs of the process it is in."""
+
+    def find_route(self, ref: ActorRef[Any]) -> Route:
+        """Return a new route to *ref*; a route that is gone where the actor is. Blocks."""
+
+    def answer_lane(self, uid: int) -> AnswerLane:
+        """Return the lane on which *uid* answers this process, made at the first ask. Blocks."""
+
+    def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
+        """Return a new arena's id and descriptor, for sending from. Blocks."""
+
+    def find_arena(self, arena_id: int) -> ArenaReader:
+        """Return a mapped arena, for reading. Blocks where it was not seen before."""
+
+    def flush_soon(self, route: Route) -> None:
+        """Have *route* flushed within :data:`HOLD_SECONDS` by somebody else."""
+
+    def wait_for_room(self, route: Route, seconds: float) -> None:
+        """Wait until the inbox of *route* may have room, at most *seconds*, serving what must go on meanwhile."""
+
+    def dead_letter(self, target: str, reason: str, count: int) -> None:
+        """Count messages that will not be handled."""
+
+    def run_callback(self, function: Callable[..., object], *args: object) -> None:
+        """Run a user's function where it cannot hurt."""
+
+    def wake_for(self, deadline: float) -> None:
+        """Make sure :meth:`Node.expire_due` is called at *deadline*, a ``time.monotonic()`` value."""
+
+
+class Node:
+    """
+    What one process has told and asked.
+
+    Args:
+        directory: The process it is in.
+        uid: The actor whose process this is; 0 in the host.
+        incarnation: Of that actor; 0 in the host.
+        max_bytes: The largest message, in bytes.
+        max_open_asks: How many asks may be open at a time.
+    """
+
+    def __init__(self, directory: Directory, *, uid: int, incarnation: int, max_bytes: int, max_open_asks: int) -> None:
+        self._directory = directory
+        self.uid = uid
+        self._max_bytes = max_bytes
+        self._max_open_asks = max_open_asks
+        self.routes: dict[int, Route] = {}
+        self.asks: dict[int, Reply[Any]] = {}
+        self._ids = itertools.count((incarnation << _envelope.INCARNATION_SHIFT) + 1)
+        self._deadlines: list[tuple[float, int]] = []
+        self._arenas = Arenas(directory.make_arena)
+        self.late_replies = 0
+        self.inherited_deadline: Callable[[], float | None] = lambda: None
+
+    # --- sending ----------------------------------------------------------------------------------------------------------
+
+    def tell(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
+        """Send one message that nobody answers."""
+        route = self.routes.get(ref.uid) or self._find(ref)
+        if route.gone is not None or route.stopping:
+            raise _not_running(route)
+        if route.table is not None:
+            route.table.check(name, args, kwargs)
+        self._post(ref, route, _envelope.encode_tell(name, args, kwargs), HOLD_SECONDS)
+
+    def ask(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reply[Any]:
+        """Send one message and return where its answer will arrive."""
+        if ref.uid == self.uid:
+            raise DeadlockError(f"{ref.path} asks itself: the answer could never come", target=ref.path)
+        route = self.routes.get(ref.uid) or self._find(ref)
+        if route.table is not None:
+            route.table.check(name, args, kwargs)
+        if len(self.asks) >= self._max_open_asks:
+            raise MailboxFullError(
+                f"ask to {ref.path}: {len(self.asks)} asks are open already; wait for some, or raise max_open_asks",
+                target=ref.path,
+            )
+        ask_id, deadline = next(self._ids), self._deadline(ref)
+        message = _envelope.encode_ask(name, args, kwargs, self.uid, ask_id, deadline)
+        reply: Reply[Any] = Reply(ask_id, ref, self, self._directory.answer_lane(ref.uid), deadline)
+        self.asks[ask_id] = reply
+        try:
+            if route.gone is not None or route.stopping:
+                raise _not_running(route)
+            if deadline is not None:
+                self._arm(deadline, ask_id)
+            self._post(ref, route, message, _AT_ONCE)
+        except BaseException:
+            self.asks.pop(ask_id, None)
+            raise
+        return reply
+
+    def _find(self, ref: ActorRef[Any]) -> Route:
+        found = self._directory.find_route(ref)
+        return self.routes.setdefault(ref.uid, found)
+
+    def _deadline(self, ref: ActorRef[Any]) -> float | None:
+        own = None if ref.timeout is None else time.monotonic() + ref.timeout
+        inherited = self.inherited_deadline()
+        if own is None or inherited is None:
+            return inherited if own is None else own
+        return min(own, inherited)
+
+    def _post(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float) -> None:
+        slot = None
+        if len(message) > MAX_BODY_BYTES:
+            slot = self._store(ref, route, message)
+            message = _envelope.encode_large(slot.arena_id, slot.slot, slot.length, slot.generation)
+        accepted = False
+        try:
+            accepted = self._offer(ref, route, message, hold)
+        finally:
+            if not accepted and slot is not None:
+                self._arenas.discard(slot)
+        if accepted and hold > 0 and route.outbox.size and not route.due:
+            route.due = True
+            self._directory.flush_soon(route)
+
+    def _offer(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float) -> bool:
+        """Hand *message* to the outbox under the ref's policy; False if it was dropped by it."""
+        give_up = 0.0
+        while True:
+            now = time.monotonic()
+            try:
+                if route.outbox.offer(message, now, hold=hold):
+                    return True
+            except BrokenPipeError:
+                route = self._renew(ref, route)
+                continue
+            policy = ref.on_full or route.on_full
+            if policy == "drop_newest":
+                self._directory.dead_letter(route.path, "overflow", 1)
+                return False
+            timeout = route.send_timeout if ref.send_timeout is None else ref.send_timeout
+            give_up = give_up or now + timeout
+            if policy == "reject" or now >= give_up:
+                raise _full(route, 0.0 if policy == "reject" else timeout)
+            self._directory.wait_for_room(route, give_up - now)
+            if route.gone is not None:
+                raise _not_running(route)
+
+    def _renew(self, ref: ActorRef[Any], route: Route) -> Route:
+        """The pipe has no reader any more: it was replaced, or the actor is gone. Nothing of this write was delivered."""
+        waiting = route.outbox.take_back()
+        if waiting:
+            self._directory.dead_letter(route.path, "undecodable", len(waiting))
+        if route.gone is not None:
+            raise _not_running(route)
+        found = self._directory.find_route(ref)
+        if found.gone is not None:
+            route.gone = found.gone
+            raise _not_running(route)
+        route.outbox = found.outbox
+        return route
+
+    def _store(self, ref: ActorRef[Any], route: Route, message: bytes) -> Slot:
+        if len(message) > self._max_bytes:
+            raise EncodeError(
+                f"message to {ref.path} has {len(message)} bytes, more than max_message_bytes={self._max_bytes}; "
+                "send less at a time, or give ActorSystem a larger bound",
+                path="message",
+            )
+        give_up = time.monotonic() + (route.send_timeout if ref.send_timeout is None else ref.send_timeout)
+        while True:
+            slot = self._arenas.put(message)
+            if slot is not None:
+                return slot
+            if (ref.on_full or route.on_full) == "reject" or time.monotonic() >= give_up:
+                raise MailboxFullError(
+                    f"message of {len(message)} bytes to {ref.path}: the memory for large messages of this process is full "
+                    "with messages that nobody has handled yet",
+                    target=ref.path,
+                )
+            self._directory.wait_for_room(route, min(0.01, send_pause(give_up)))
+
+    def store_answer(self, answer: bytes) -> bytes | None:
+        """Put an answer that fits no frame into an arena and return what stands for it; None while there is no room."""
+        if len(answer) > self._max_bytes:
+            raise EncodeError(
+                f"an answer of {len(answer)} bytes is more than max_message_bytes={self._max_bytes}", path="result"
+            )
+        slot = self._arenas.put(answer)
+        return None if slot is None else _envelope.encode_large(slot.arena_id, slot.slot, slot.length, slot.generation)
+
+    def flush(self, ref: ActorRef[Any]) -> None:
+        """Wait until everything told to *ref* stands in its inbox."""
+        route = self.routes.get(ref.uid)
+        if route is not None:
+            self.flush_route(route, ref.send_timeout)
+
+    def flush_route(self, route: Route, timeout: float | None = None) -> None:
+        """Write what waits for one actor; waits for room, at most its ``send_timeout``."""
+        seconds = route.send_timeout if timeout is None else timeout
+        give_up = time.monotonic() + seconds
+        while route.gone is None:
+            try:
+                if route.outbox.flush(time.monotonic()):
+                    return
+            except BrokenPipeError:
+                self._renew(ActorRef(system="", uid=route.uid, path=route.path), route)
+                continue
+            left = give_up - time.monotonic()
+            if left <= 0:
+                raise _full(route, seconds)
+            self._directory.wait_for_room(route, left)
+        self.abandon(route)
+
+    def flush_all(self) -> None:
+        """Write whatever waits; see :meth:`flush_route`."""
+        for route in list(self.routes.values()):
+            if route.outbox.size:
+                self.flush_route(route)
+
+    def abandon(self, route: Route) -> None:
+        """Count what waits for an actor that is gone."""
+        waiting = route.outbox.take_back()
+        if waiting:
+            self._directory.dead_letter(route.path, "dead", len(waiting))
+
+    def close_route(self, uid: int) -> None:
+        """Close the pipe to an actor that is gone, so that its tombstone can end."""
+        route = self.routes.get(uid)
+        if route is not None:
+            descriptor = route.outbox.descriptor
+            route.outbox.close()
+            _descriptors.close(descriptor)
+
+    # --- answers ----------------------------------------------------------------------------------------------------------
+
+    def deliver(self, body: bytes, sender: int | None) -> None:
+        """
+        Take one frame of answers. May be called again with the same frame: asks are forgotten at their first answer.
+
+        Args:
+            body: The frame's body.
+            sender: The only actor that may have written it, or None where many may.
+
+        Raises:
+            ProtocolError: It is no frame of answers.
+        """
+        for answer in _envelope.parse_answers(body):
+            if type(answer) is _envelope.Large:
+                self._deliver_large(answer, sender)
+            else:
+                self._settle(answer, sender)
+
+    def _deliver_large(self, large: _envelope.Large, sender: int | None) -> None:
+        arena = self._directory.find_arena(large.arena_id)
+        try:
+            data = arena.get(large.slot, large.length, large.generation)
+        except ProtocolError:
+            # Delivered before, by a thread that was interrupted after it had released the slot.
+            return
+        for answer in _envelope.parse_answers(data):
+            self._settle(answer, sender)
+        arena.release(large.slot, large.generation)
+
+    def _settle(self, answer: Any, sender: int | None) -> None:
+        if type(answer) is _envelope.Down:
+            self._take_down(answer, sender)
+            return
+        reply = self.asks.get(answer.ask_id)
+        if reply is None or (sender is not None and reply.target.uid != sender):
+            self.late_replies += 1
+            return
+        if type(answer) is _envelope.Result:
+            reply.complete(answer.value)
+        elif type(answer) is _envelope.Died:
+            reply.fail(died(reply, _exits.from_data(answer.reason), may_have_run=answer.may_have_run))
+        elif type(answer) is _envelope.Failure:
+            reply.fail(_failure.rebuild(answer.error, target=reply.target.path))
+        elif type(answer) is _envelope.Undecodable:
+            reply.fail(answer.error)
+        else:
+            raise ProtocolError(f"a {type(answer).__name__} for an ask that is no stream")
+        self.asks.pop(answer.ask_id, None)
+
+    def _take_down(self, down: Any, sender: int | None) -> None:
+        if sender is not None and down.uid != sender:
+            return
+        reason = _exits.from_data(down.reason)
+        if down.for_good:
+            self.mark_gone(down.uid, reason)
+        self.fail_asks(down.uid, reason)
+
+    def mark_gone(self, uid: int, reason: _exits.ExitReason) -> None:
+        """No incarnation of *uid* will come: count what waits for it, and take no more."""
+        route = self.routes.get(uid)
+        if route is not None:
+            route.gone = reason
+            self.abandon(route)
+
+    def forget_route(self, uid: int) -> None:
+        """An actor that was given up comes back: the next send asks for its inbox again."""
+        self.close_route(uid)
+        self.routes.pop(uid, None)
+
+    def fail_asks(self, uid: int, reason: _exits.ExitReason) -> None:
+        """Fail the open asks to *uid*, none of which will be answered."""
+        for ask_id, reply in list(self.asks.items()):
+            if reply.target.uid == uid:
+                reply.fail(died(reply, reason, may_have_run=False))
+                self.asks.pop(ask_id, None)
+
+    def fail_all(self, make_error: Callable[[Reply[Any]], ActorsError]) -> None:
+        """End every open ask with an error of its own."""
+        for ask_id, reply in list(self.asks.items()):
+            reply.fail(make_error(reply))
+            self.asks.pop(ask_id, None)
+
+    # --- deadlines --------------------------------------------------------------------------------------------------------
+
+    def _arm(self, deadline: float, ask_id: int) -> None:
+        heapq.heappush(self._deadlines, (deadline, ask_id))
+        if len(self._deadlines) > 1024 + 4 * len(self.asks):
+            self._deadlines = [entry for entry in self._deadlines if entry[1] in self.asks]
+            heapq.heapify(self._deadlines)
+        self._directory.wake_for(deadline)
+
+    def expire_due(self, now: float) -> float | None:
+        """End the asks whose deadline has passed; return the next deadline, or None."""
+        while self._deadlines:
+            deadline, ask_id = self._deadlines[0]
+            reply = self.asks.get(ask_id)
+            if reply is not None and deadline > now:
+                return deadline
+            with contextlib.suppress(IndexError):
+                heapq.heappop(self._deadlines)
+            if reply is not None:
+                self.expire(reply)
+        return None
+
+    def expire(self, reply: Reply[Any]) -> None:
+        """End an ask at its deadline."""
+        reply.fail(
+            AskTimeoutError(
+                f"ask to {reply.target.path} timed out at its deadline; {len(self.asks)} asks open; "
+                "the message may still be handled",
+                target=reply.target.path,
+                timeout=reply.target.timeout or 0.0,
+            )
+        )
+        self.asks.pop(reply.ask_id, None)
+
+    def forget(self, reply: Reply[Any]) -> None:
+        """Drop a cancelled ask: its answer will be counted as late."""
+        self.asks.pop(reply.ask_id, None)
+
+    def run_callback(self, function: Callable[..., object], *args: object) -> None:
+        """Run a user's callback."""
+        self._directory.run_callback(function, *args)
+
+    def close_arenas(self) -> None:
+        """Give back the arenas this process sends from."""
+        self._arenas.close()
+
+
+def send_pause(give_up: float) -> float:
+    """Return the seconds left until *give_up*, at least 0."""
+    return max(0.0, give_up - time.monotonic())
+
+
+def wait_writable(descriptor: int, seconds: float) -> None:
+    """Wait until a pipe may have room, at most *seconds*."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT)
+    poller.poll(max(0.0, seconds) * 1000)
+
+
+def died(reply: Reply[Any], reason: _exits.ExitReason, *, may_have_run: bool) -> ActorDied:
+    """Return the error of an ask whose target is dead."""
+    path = reply.target.path
+    what = "the message was being handled" if may_have_run else "the message was not started"
+    return ActorDied(f"{path} {_exits.describe(reason)}; {what}", target=path, reason=reason, may_have_run=may_have_run)
+
+
+def _not_running(route: Route) -> ActorNotRunningError:
+    if route.gone is None:
+        return ActorNotRunningError(f"{route.path} is stopping and takes no more messages", target=route.path)
+    return ActorNotRunningError(
+        f"{route.path} is gone for good: it {_exits.describe(route.gone)}; spawn it anew, or send elsewhere",
+        target=route.path,
+    )
+
+
+def _full(route: Route, timeout: float) -> MailboxFullError:
+    waited = f" for {timeout:.3g} s" if timeout else ""
+    return MailboxFullError(
+        f"the inbox of {route.path} was full{waited}; the message was not accepted. "
+        "Send less, make its handlers faster, or choose on_full",
+        target=route.path,
+    )

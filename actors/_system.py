@@ -1,0 +1,595 @@
+"""
+The public entry: a running system, as a context manager.
+
+Owns what a user's thread may do to a system from outside: start it, add to it, look at it, stop it. Everything it decides is posted to
+the pump and decided there.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import itertools
+import os
+import signal
+import sys
+import threading
+import time
+import types
+import weakref
+from collections.abc import Callable
+from concurrent.futures import Future
+from multiprocessing import process
+from typing import Any, Literal, Self, TypeVar
+
+import attrs
+
+from actors import _seams
+from actors._actor import Actor, snapshot
+from actors._host import Host, start_error
+from actors._host_node import HostNode
+from actors._launch import START_METHODS
+from actors._ref import ActorRef
+from actors._zygote import zygote
+from actors.errors import (
+    ActorNotRunningError,
+    ActorsError,
+    InternalError,
+    RestartIntensityError,
+    SpecError,
+    StartError,
+)
+from actors.supervisor import _events as ev
+from actors.supervisor import _exits, _tree, _view
+from actors.supervisor._cells import Cell, read_flight_state
+from actors.supervisor._check import check, check_child
+from actors.supervisor._spec import Child, Options, Supervisor
+
+__all__ = ["ActorInfo", "ActorSystem", "SupervisorRef"]
+
+A = TypeVar("A", bound=Actor)
+T = TypeVar("T")
+
+StartMethod = Literal["forkserver", "spawn", "fork"]
+
+_MAX_MESSAGE_BYTES = 64 << 20
+_SMALLEST_MAX_MESSAGE_BYTES = 4096
+# Beyond the deadline, kills and their reaping take a moment; never more than this, or it is a bug.
+_KILL_SECONDS = 10.0
+_numbers = itertools.count(1)
+_live: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
+
+_MISSING_GUARD = """an ActorSystem was made while this process was still importing the main module of its parent.
+The program starts actors when it is imported, so every actor would start actors in turn. Put what starts the program under
+
+    if __name__ == "__main__":
+        main()
+"""
+
+
+@attrs.frozen
+class ActorInfo:
+    """
+    One actor of a system, as it is at this moment.
+
+    Attributes:
+        path: Where it stands in the tree.
+        uid: Its number; never used again.
+        pid: Its process, or None between two incarnations.
+        incarnation: 1, 2, 3…; 0 before the first.
+        state: ``"starting"``, ``"idle"``, ``"handling"``, ``"stopping"``, ``"down"``…
+        restarts: How often it was started again.
+    """
+
+    path: str
+    uid: int
+    pid: int | None
+    incarnation: int
+    state: str
+    restarts: int
+
+
+class ActorSystem:
+    """
+    Runs a tree of actors in processes of their own.
+
+    The constructor only checks. ``start()``, or ``with``, starts the tree: every static child is ready when it returns. Leaving the
+    ``with`` block lets actors handle what is queued and stops them; on an exception it stops them at once.
+
+    Args:
+        tree: A :class:`~actors.Supervisor`; None for an empty one called ``"system"``.
+        start_method: ``"forkserver"``, ``"spawn"`` or ``"fork"``. The user's default context of ``multiprocessing`` is not touched.
+        shutdown_deadline: Seconds that stopping the whole tree may take; then everything that is left is killed.
+        signals: Whether :meth:`start` installs handlers that stop the system on SIGTERM and SIGINT (main thread only).
+        max_message_bytes: The largest message, encoded; at least 4096.
+        subreaper: Reserved; only False is possible now.
+
+    Raises:
+        SpecError: All that is wrong with the tree or an option; nothing was started.
+        ActorsError: The main module has no ``if __name__ == "__main__"`` guard.
+    """
+
+    def __init__(
+        self,
+        tree: Supervisor | None = None,
+        *,
+        start_method: StartMethod = "forkserver",
+        shutdown_deadline: float = 30.0,
+        signals: bool = False,
+        max_message_bytes: int = _MAX_MESSAGE_BYTES,
+        subreaper: bool = False,
+    ) -> None:
+        if getattr(process.current_process(), "_inheriting", False):
+            raise ActorsError(_MISSING_GUARD)
+        _check_arguments(start_method, shutdown_deadline, max_message_bytes, subreaper)
+        spec = Supervisor("system") if tree is None else tree
+        check(spec, is_actor=_is_actor)
+        self._plan = _tree.plan(spec, 1)
+        self._snapshots = _snapshots(self._plan)
+        self._state = _tree.build(spec)
+        self._root = f"/{spec.name}"
+        self._method = start_method
+        self._shutdown_deadline = shutdown_deadline
+        self._signals = signals
+        self._max_bytes = max_message_bytes
+        self.name = f"{spec.name}-{os.getpid()}-{next(_numbers)}"
+        self._host: Host | None = None
+        self._finished: Future[ev.TreeFinished] = Future()
+        self._stopped = threading.Event()
+        self._stop_lock = threading.Lock()
+        self._failure: BaseException | None = None
+
+    # --- life -------------------------------------------------------------------------------------------------------------
+
+    def start(self) -> Self:
+        """
+        Start the tree; return when every static child is ready.
+
+        Raises:
+            StartError: A child did not get ready; everything that had started was stopped.
+            SpecError: It was started before.
+        """
+        if self._host is not None:
+            raise SpecError(f"system {self.name} was started before: make a new ActorSystem")
+        _check_platform()
+        modules = [snap.module for snap in self._modules()]
+        zygote.preload([module for module in modules if module != "__main__"])
+        host = self._host = Host(self.name, self._state, self._method, self._max_bytes, self._pump_failed)
+        ready: Future[None] = Future()
+        host.runner.started = lambda: _resolve(ready, None)
+        host.runner.finished = lambda finished: self._tree_finished(finished, ready)
+        _seams.register_node(self.name, HostNode(host))
+        _live.add(self)
+        try:
+            for planned, data in zip(self._plan, self._snapshots, strict=True):
+                host.make_cell(planned.uid, planned.path, planned.child.options, data)
+            host.starter.start()
+            host.pump.start()
+            host.pump.post(lambda: host.runner.handle(ev.Start()))
+            ready.result()
+        except BaseException:
+            self._end(0.0, drain=False)
+            raise
+        if self._signals:
+            self._install_signals()
+        return self
+
+    def _modules(self) -> list[Any]:
+        from actors._actor import read_snapshot  # noqa: PLC0415 - only here
+
+        return [read_snapshot(data) for data in self._snapshots]
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> None:
+        self._stop(drain=kind is None)
+        if kind is None:
+            self._raise_failure()
+
+    def stop(self, *, drain: bool = False) -> None:
+        """
+        Stop every actor in reverse order, within the shutdown deadline. Harmless when it has stopped.
+
+        Args:
+            drain: Whether actors first handle what is queued.
+
+        Raises:
+            RestartIntensityError: The tree had given up before.
+            InternalError: The system itself had failed before.
+        """
+        self._stop(drain=drain)
+        self._raise_failure()
+
+    def _stop(self, *, drain: bool) -> None:
+        host = self._host
+        if host is None:
+            return
+        if host.pump.is_current() or host.callbacks.is_current():
+            raise SpecError("a system cannot be stopped from its own callbacks: use system.request_stop()")
+        if drain:
+            for route in list(host.node.routes.values()):
+                with contextlib.suppress(ActorsError):
+                    host.node.flush_route(route)
+        self._end(self._shutdown_deadline, drain=drain)
+
+    def request_stop(self, *, drain: bool = False) -> None:
+        """Begin to stop, and return at once. From any thread, callback or signal handler."""
+        host = self._host
+        if host is not None:
+            deadline = time.monotonic() + self._shutdown_deadline
+            host.pump.post(lambda: self._begin_stop(host, deadline, drain))
+
+    @staticmethod
+    def _begin_stop(host: Host, deadline: float, drain: bool) -> None:
+        host.runner.draining = drain
+        host.runner.handle(ev.Shutdown(deadline))
+
+    def _end(self, seconds: float, *, drain: bool) -> None:
+        host = self._host
+        assert host is not None  # noqa: S101 - callers have looked
+        with self._stop_lock:
+            if self._stopped.is_set():
+                return
+            deadline = time.monotonic() + seconds
+            if host.pump.post(lambda: self._begin_stop(host, deadline, drain)):
+                with contextlib.suppress(TimeoutError):
+                    self._finished.result(seconds + _KILL_SECONDS)
+            host.pump.post(host.pump.end)
+            host.pump.join(_KILL_SECONDS)
+            _seams.unregister_node(self.name)
+            host.close()
+            host.callbacks.close(_KILL_SECONDS)
+            _live.discard(self)
+            self._stopped.set()
+
+    def _tree_finished(self, finished: ev.TreeFinished, ready: Future[None]) -> None:
+        """In the pump: nothing runs any more."""
+        if finished.outcome == "failed":
+            if not ready.done():
+                _resolve_error(ready, self._start_failure(finished))
+            else:
+                self._failure = _gave_up(self._root, finished)
+        elif not ready.done():
+            _resolve_error(ready, StartError(f"system {self.name} was stopped before it was ready"))
+        _resolve(self._finished, finished)
+
+    def _start_failure(self, finished: ev.TreeFinished) -> ActorsError:
+        reason = finished.last_reason or _exits.ExitReason("unknown")
+        host = self._host
+        return start_error((host.last_failed if host else "") or self._root, reason)
+
+    def _pump_failed(self, error: BaseException) -> None:
+        """In the pump, at its very end: a bug of ours."""
+        failure = InternalError(f"the pump of system {self.name} failed: {type(error).__name__}: {error}")
+        failure.__cause__ = error
+        self._failure = failure
+        host = self._host
+        if host is not None:
+            host.panic()
+        _resolve(self._finished, ev.TreeFinished("failed", None))
+
+    def _raise_failure(self) -> None:
+        failure, self._failure = self._failure, None
+        if failure is not None:
+            raise failure
+
+    def run_forever(self) -> None:
+        """
+        Block until the tree has ended: by SIGTERM or SIGINT (which drain it), by ``auto_shutdown``, or because it gave up.
+
+        Call it in the main thread; in another one no signal is looked at.
+
+        Raises:
+            RestartIntensityError: The tree gave up.
+            InternalError: The system itself failed.
+        """
+        if self._host is None:
+            self.start()
+        if threading.current_thread() is threading.main_thread() and not self._signals:
+            self._install_signals()
+        while not self._finished.done():
+            with contextlib.suppress(TimeoutError):
+                self._finished.result(3600.0)
+        self._stop(drain=False)
+        self._raise_failure()
+
+    def _install_signals(self) -> None:
+        if threading.current_thread() is not threading.main_thread():
+            raise SpecError("signals=True: signal handlers can be installed by the main thread only")
+        for number in (signal.SIGTERM, signal.SIGINT):
+            signal.signal(number, self._signalled)
+
+    def _signalled(self, number: int, _frame: object) -> None:
+        # The first one drains; a second one, of any kind, stops at once.
+        signal.signal(number, lambda *_: self.request_stop(drain=False))
+        self.request_stop(drain=True)
+
+    # --- actors -----------------------------------------------------------------------------------------------------------
+
+    def spawn(self, actor: A, *, name: str | None = None, wait: bool = True, **options: Any) -> ActorRef[A]:
+        """
+        Start *actor* as a child of the root supervisor.
+
+        Args:
+            actor: An actor that is not started; the same one may be spawned again.
+            name: Its name among the root's children; by default its class's name in lower case.
+            wait: Whether to return only when it is ready. With False what is sent to the ref is queued meanwhile.
+            **options: As for :func:`~actors.child`.
+
+        Raises:
+            SpecError: The actor, its name or an option cannot be; nothing was started.
+            StartError: It did not get ready; it is removed again. Says why, with the traceback from its process.
+        """
+        return self.supervisor(self._root).spawn(actor, name=name, wait=wait, **options)
+
+    def supervisor(self, path: str) -> SupervisorRef:
+        """
+        Return a supervisor of the tree, to add to or to stop.
+
+        Args:
+            path: Such as ``"/app/readers"``; the root's own name may be left out.
+
+        Raises:
+            SpecError: There is none.
+        """
+        host = self._running()
+        known = _view.supervisors(host.runner.state)
+        for candidate in (path, f"{self._root}/{path.strip('/')}", f"/{path.strip('/')}"):
+            if candidate in known:
+                return SupervisorRef(self, candidate)
+        raise SpecError(f"there is no supervisor {path!r}; there is {', '.join(sorted(known))}")
+
+    def whereis(self, name: str) -> ActorRef[Any]:
+        """
+        Return the ref of an actor by its path or its name.
+
+        Args:
+            name: A path such as ``"/app/readers/reader-1"``, the same without the root, or a name that only one actor has.
+
+        Raises:
+            ActorNotRunningError: There is none, or there are several; says which.
+        """
+        host = self._running()
+        cells = list(host.runner.cells.values())
+        for candidate in (name, f"{self._root}/{name.strip('/')}"):
+            for cell in cells:
+                if cell.path == candidate:
+                    return self._ref(cell)
+        found = [cell for cell in cells if cell.path.rsplit("/", 1)[-1] == name]
+        if len(found) == 1:
+            return self._ref(found[0])
+        paths = ", ".join(cell.path for cell in (found or cells)) or "none"
+        raise ActorNotRunningError(
+            f"{len(found)} actors are called {name!r}; there are: {paths}"
+            if found
+            else f"no actor is called {name!r}; there are: {paths}",
+            target=name,
+        )
+
+    def _ref(self, cell: Cell) -> ActorRef[Any]:
+        return ActorRef(system=self.name, uid=cell.uid, path=cell.path)
+
+    def actors(self) -> tuple[ActorInfo, ...]:
+        """Return what runs at this moment, in no particular order."""
+        host = self._running()
+        infos = _view.actors(host.runner.state)
+        found: list[ActorInfo] = []
+        for cell in list(host.runner.cells.values()):
+            info = infos.get(cell.uid)
+            body = cell.body
+            pid = body.pid if body is not None and not body.dead else None
+            found.append(
+                ActorInfo(
+                    path=cell.path,
+                    uid=cell.uid,
+                    pid=pid,
+                    incarnation=info.incarnation if info else 0,
+                    state=_state(cell),
+                    restarts=info.restarts if info else 0,
+                )
+            )
+        return tuple(found)
+
+    def dead_letters(self) -> dict[str, int]:
+        """Return how many messages nobody will handle, by reason, since the start."""
+        return dict(self._running().mail.dead)
+
+    def preload_report(self) -> tuple[dict[str, Any], ...]:
+        """Return what the forkserver imported before its first fork: ``module``, ``seconds``, ``error``."""
+        return zygote.report
+
+    def is_running(self) -> bool:
+        """Return whether the tree is there."""
+        return self._host is not None and not self._finished.done()
+
+    def __repr__(self) -> str:
+        state = "not started" if self._host is None else "running" if self.is_running() else "stopped"
+        return f"<ActorSystem {self.name}, {self._method}, {state}>"
+
+    def _running(self) -> Host:
+        _seams.check_process(self.name)
+        if self._host is None:
+            raise SpecError(f"system {self.name} is not started: use 'with system:' or system.start()")
+        if self._stopped.is_set():
+            raise ActorNotRunningError(f"system {self.name} has stopped")
+        return self._host
+
+    def call(self, action: Callable[[Host], T], timeout: float | None = None) -> T:
+        """Run *action* in the pump and return its result; for this package's own use."""
+        host = self._running()
+        if host.pump.is_current() or host.callbacks.is_current():
+            raise SpecError("this cannot be called from a callback of the system: use wait=False, or another thread")
+        result: Future[T] = Future()
+
+        def run() -> None:
+            try:
+                _resolve(result, action(host))
+            except ActorsError as error:
+                _resolve_error(result, error)
+
+        if not host.pump.post(run):
+            raise ActorNotRunningError(f"system {self.name} has stopped")
+        return self._outcome(result, timeout)
+
+    def _outcome(self, result: Future[T], timeout: float | None = None) -> T:
+        """Wait for the pump's answer; a system that ends meanwhile ends the wait."""
+        give_up = None if timeout is None else time.monotonic() + timeout
+        while True:
+            try:
+                return result.result(1.0)
+            except TimeoutError:
+                if result.done():
+                    raise
+                if self._finished.done():
+                    raise ActorNotRunningError(f"system {self.name} has stopped") from None
+                if give_up is not None and time.monotonic() >= give_up:
+                    raise StartError(f"system {self.name} did not answer within {timeout} s") from None
+
+
+class SupervisorRef:
+    """
+    One supervisor of a running system. Made by :meth:`ActorSystem.supervisor`.
+
+    Attributes:
+        path: Where it stands in the tree.
+    """
+
+    def __init__(self, system: ActorSystem, path: str) -> None:
+        self._system = system
+        self.path = path
+
+    def spawn(self, actor: A, *, name: str | None = None, wait: bool = True, **options: Any) -> ActorRef[A]:
+        """Start *actor* as a child of this supervisor; see :meth:`ActorSystem.spawn`."""
+        if isinstance(actor, Child):
+            raise SpecError("spawn takes an actor and options by keyword, not child(...)")
+        child = Child(actor, Options.of(actor, **options, **({} if name is None else {"name": name})))
+        parent = _view.supervisors(self._system._running().runner.state).get(self.path)
+        if parent is None:
+            raise SpecError(f"supervisor {self.path} is not there any more")
+        check_child(child, parent.spec, is_actor=_is_actor)
+        data = snapshot(actor)
+        ready: Future[ActorRef[A]] = Future()
+        ref = self._system.call(lambda host: self._add(host, child, data, ready))
+        return self._system._outcome(ready) if wait else ref
+
+    def _add(self, host: Host, child: Child, data: bytes, ready: Future[ActorRef[Any]]) -> ActorRef[Any]:
+        cell = host.add(self.path, child, data, child.options.name)
+        ref: ActorRef[Any] = ActorRef(system=host.name, uid=cell.uid, path=cell.path)
+        if cell.body is not None and cell.body.ready:
+            _resolve(ready, ref)
+        else:
+            host.runner.on_ready[cell.uid] = lambda _cell: _resolve(ready, ref)
+            host.runner.on_gone[cell.uid] = lambda gone, reason: _resolve_error(ready, start_error(gone.path, reason))
+        return ref
+
+    def stop(self) -> None:
+        """Stop this supervisor and all below it, in reverse order, and remove it."""
+        self._request(ev.StopSupervisor(self.path))
+
+    def restart(self, name: str) -> None:
+        """
+        Stop one child by its ladder and start it anew. Returns when that has begun.
+
+        Raises:
+            SpecError: There is no such child.
+        """
+        self._system.call(lambda host: self._restart(host, name))
+
+    def _restart(self, host: Host, name: str) -> None:
+        uid = _view.find(host.runner.state, f"{self.path}/{name}")
+        if uid is None:
+            raise SpecError(f"{self.path} has no child {name!r}")
+        self._handle(host, ev.RestartActor(uid))
+
+    def _request(self, event: ev.Event) -> None:
+        self._system.call(lambda host: self._handle(host, event))
+
+    @staticmethod
+    def _handle(host: Host, event: ev.Event) -> None:
+        refusals: list[str] = []
+        before, host.runner.refused = host.runner.refused, lambda refused: refusals.append(refused.why)
+        try:
+            host.runner.handle(event)
+        finally:
+            host.runner.refused = before
+        if refusals:
+            raise SpecError(refusals[0])
+
+    def __repr__(self) -> str:
+        return f"<SupervisorRef {self.path}>"
+
+
+def _is_actor(item: object) -> bool:
+    return isinstance(item, Actor)
+
+
+def _state(cell: Cell) -> str:
+    try:
+        return read_flight_state(cell)
+    except (ActorsError, ValueError):
+        # It writes nonsense into its own recorder, or was closed this very moment.
+        return "unknown"
+
+
+def _snapshots(plan: list[_tree.Planned]) -> list[bytes]:
+    problems: list[str] = []
+    found: list[bytes] = []
+    for planned in plan:
+        try:
+            found.append(snapshot(planned.child.actor))  # type: ignore[arg-type]
+        except SpecError as error:
+            problems.extend(f"{planned.path}: {problem}" for problem in error.problems)
+    if problems:
+        raise SpecError(*problems)
+    return found
+
+
+def _gave_up(root: str, finished: ev.TreeFinished) -> RestartIntensityError:
+    reason = finished.last_reason
+    last = "" if reason is None else f"; the last of its children {_exits.describe(reason)}"
+    return RestartIntensityError(f"supervisor {root} gave up: more restarts than it allows{last}", last_reason=reason)
+
+
+def _resolve(future: Future[T], value: T) -> None:
+    if not future.done():
+        future.set_result(value)
+
+
+def _resolve_error(future: Future[Any], error: BaseException) -> None:
+    if not future.done():
+        future.set_exception(error)
+
+
+def _check_arguments(start_method: str, shutdown_deadline: float, max_message_bytes: int, subreaper: bool) -> None:
+    problems: list[str] = []
+    if start_method not in START_METHODS:
+        problems.append(f"start_method={start_method!r}: must be one of {', '.join(START_METHODS)}")
+    if isinstance(shutdown_deadline, bool) or not isinstance(shutdown_deadline, int | float) or not shutdown_deadline >= 0:
+        problems.append(f"shutdown_deadline={shutdown_deadline!r}: must be seconds, at least 0")
+    if not isinstance(max_message_bytes, int) or not _SMALLEST_MAX_MESSAGE_BYTES <= max_message_bytes < 1 << 31:
+        problems.append(f"max_message_bytes={max_message_bytes!r}: must be an int from 4096 to 2 GiB")
+    if subreaper:
+        problems.append("subreaper=True: is not part of this release")
+    if problems:
+        raise SpecError(*problems)
+
+
+def _check_platform() -> None:
+    if sys.platform != "linux":
+        raise StartError(
+            f"actors run on Linux (5.10 or later); this is {sys.platform}: memfd, pidfd and signal-driven life lines are missing"
+        )
+
+
+def _stop_all() -> None:
+    """At interpreter exit: no actor outlives a program that forgot to stop its system."""
+    for system in list(_live):
+        with contextlib.suppress(ActorsError):
+            system._stop(drain=False)
+    zygote.stop()
+
+
+atexit.register(_stop_all)

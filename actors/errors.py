@@ -1,0 +1,242 @@
+"""
+Every exception of the package. Imports nothing of ours, so that nothing can import in a circle.
+
+The class says whose fault it is, ``SendError.may_have_run`` whether a retry is safe, and the text says who, what, the numbers
+and what to do next. Every error survives ``pickle`` and ``copy`` with its attributes.
+
+::
+
+    ActorsError
+    ├─ SpecError(ValueError)                   a rule broken when a spec is built
+    ├─ SendError                               a message or an ask did not come through
+    │  ├─ ActorNotRunningError                 never accepted
+    │  ├─ MailboxFullError                     never accepted
+    │  ├─ HandlerNotFoundError(AttributeError) never accepted: the actor has no such handler
+    │  ├─ ArgumentsError(TypeError)            never accepted: the arguments do not fit the handler
+    │  ├─ AskTimeoutError(TimeoutError)        may have run
+    │  ├─ ActorDied                            may have run only if it was the one being handled
+    │  ├─ DeadlockError                        an ask that could never be answered
+    │  └─ HandlerError                         ran, and raised
+    ├─ CodecError
+    │  ├─ EncodeError(TypeError)               yours: a value that cannot travel
+    │  └─ ProtocolError                        theirs: bytes that are no message
+    ├─ StartError                              not ready in time, or refused to start
+    ├─ RestartIntensityError                   a supervisor gave up
+    └─ InternalError                           a bug in this package
+"""
+
+from __future__ import annotations
+
+import copyreg
+from typing import Any
+
+__all__ = [
+    "ActorDied",
+    "ActorNotRunningError",
+    "ActorsError",
+    "ArgumentsError",
+    "AskTimeoutError",
+    "CodecError",
+    "DeadlockError",
+    "EncodeError",
+    "HandlerError",
+    "HandlerNotFoundError",
+    "InternalError",
+    "MailboxFullError",
+    "ProtocolError",
+    "RemoteTraceback",
+    "RestartIntensityError",
+    "SendError",
+    "SpecError",
+    "StartError",
+]
+
+
+class ActorsError(Exception):
+    """The root of every error this package raises on purpose."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        # Rebuilt without __init__, so that keyword-only attributes survive pickle and copy.
+        return (copyreg.__newobj__, (type(self), *self.args), dict(vars(self)))  # type: ignore[attr-defined]
+
+
+class SpecError(ActorsError, ValueError):
+    """
+    A rule was broken when an actor, an option or a tree was described. Nothing was started.
+
+    Attributes:
+        problems: Every broken rule, one sentence each, naming field, value and rule; at least one.
+    """
+
+    def __init__(self, *problems: str) -> None:
+        super().__init__("; ".join(problems))
+        self.problems: tuple[str, ...] = problems
+
+
+class SendError(ActorsError):
+    """
+    A message or an ask did not come through.
+
+    Attributes:
+        target: Path of the actor that was addressed, or ``""``.
+        may_have_run: Whether its handler may have begun. False means that sending again is safe.
+    """
+
+    may_have_run: bool = False
+
+    def __init__(self, text: str, *, target: str = "", may_have_run: bool | None = None) -> None:
+        super().__init__(text)
+        self.target = target
+        if may_have_run is not None:
+            self.may_have_run = may_have_run
+
+
+class ActorNotRunningError(SendError):
+    """The actor is gone for good or stopping, and the message was never accepted: safe to send elsewhere."""
+
+
+class MailboxFullError(SendError):
+    """
+    The inbox stayed full, and the message was never accepted.
+
+    Attributes:
+        capacity: What the pipe of the inbox holds, in bytes.
+    """
+
+    def __init__(self, text: str, *, target: str = "", capacity: int = 0) -> None:
+        super().__init__(text, target=target)
+        self.capacity = capacity
+
+
+class HandlerNotFoundError(SendError, AttributeError):
+    """The actor has no handler of that name; only methods marked ``@handler`` can be reached."""
+
+
+class ArgumentsError(SendError, TypeError):
+    """The arguments do not fit the handler's signature."""
+
+
+class AskTimeoutError(SendError, TimeoutError):
+    """
+    No answer in time. Raised by an ask's own deadline, or by ``Reply.result(timeout)``, which leaves the ask open.
+
+    Attributes:
+        timeout: The time that was allowed, in seconds.
+    """
+
+    may_have_run = True
+
+    def __init__(self, text: str, *, target: str = "", timeout: float = 0.0, may_have_run: bool | None = None) -> None:
+        super().__init__(text, target=target, may_have_run=may_have_run)
+        self.timeout = timeout
+
+
+class ActorDied(SendError):  # noqa: N818 - the name is public and says what happened
+    """
+    The actor died with the ask open. ``may_have_run`` is True only for the one that was being handled.
+
+    Attributes:
+        reason: The :class:`~actors.ExitReason` of the death.
+    """
+
+    def __init__(self, text: str, *, target: str = "", reason: Any = None, may_have_run: bool = False) -> None:
+        super().__init__(text, target=target, may_have_run=may_have_run)
+        self.reason = reason
+
+
+class DeadlockError(SendError):
+    """An ask of itself, or a wait that could never end: raised at once instead of hanging."""
+
+
+class RemoteTraceback(Exception):  # noqa: N818 - the word of concurrent.futures and multiprocessing
+    """
+    The traceback of an exception in another process, as text: the ``__cause__`` of a :class:`HandlerError`.
+
+    Attributes:
+        text: What ``traceback.format_exception`` gave there.
+    """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(text)
+        self.text = text
+
+    def __str__(self) -> str:
+        return f'\n"""\n{self.text}"""'
+
+
+class HandlerError(SendError):
+    """
+    The handler ran and raised. Its ``__cause__`` is the :class:`RemoteTraceback`.
+
+    Attributes:
+        error_type: Dotted name of the exception's class in the actor.
+        error_text: ``str()`` of the exception there.
+        traceback: The formatted traceback there.
+    """
+
+    may_have_run = True
+
+    def __init__(
+        self, text: str, *, target: str = "", error_type: str = "", error_text: str = "", traceback: str = ""
+    ) -> None:
+        super().__init__(text, target=target)
+        self.error_type = error_type
+        self.error_text = error_text
+        self.traceback = traceback
+
+
+class CodecError(ActorsError):
+    """A value or bytes that the codec refuses."""
+
+
+class EncodeError(CodecError, TypeError):
+    """
+    A value that cannot travel between processes.
+
+    Attributes:
+        path: Where it stands in the message, such as ``"args[0].items[3]"``.
+    """
+
+    def __init__(self, text: str, *, path: str = "") -> None:
+        super().__init__(text)
+        self.path = path
+
+
+class ProtocolError(CodecError):
+    """Bytes from another process that are no message of ours. Only that process is finished."""
+
+
+class StartError(ActorsError):
+    """
+    An actor was not ready: its class cannot be imported there, ``on_start`` raised or took too long, or a limit is reached.
+
+    Attributes:
+        target: Path of the actor.
+        reason: The :class:`~actors.ExitReason`, or None where no process was made.
+    """
+
+    def __init__(self, text: str, *, target: str = "", reason: Any = None) -> None:
+        super().__init__(text)
+        self.target = target
+        self.reason = reason
+
+
+class RestartIntensityError(ActorsError):
+    """
+    A supervisor saw more restarts than its intensity allows, and gave up.
+
+    Attributes:
+        restarts: How many restarts were allowed.
+        period: Within how many seconds.
+        last_reason: The :class:`~actors.ExitReason` that was one too many.
+    """
+
+    def __init__(self, text: str, *, restarts: int = 0, period: float = 0.0, last_reason: Any = None) -> None:
+        super().__init__(text)
+        self.restarts = restarts
+        self.period = period
+        self.last_reason = last_reason
+
+
+class InternalError(ActorsError):
+    """A bug in this package. Please report it with the traceback."""

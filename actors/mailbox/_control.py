@@ -1,0 +1,175 @@
+"""
+The control lane: the duplex ``multiprocessing.Pipe`` between an actor and its supervisor.
+
+Frames are those of ``Connection.send_bytes``; each body is one array ``[kind, descriptors, *fields]``. Descriptors are attached to
+the first byte of the frame that names them, so both ends are read by ``recvmsg`` only: a plain ``read`` discards them without an
+error. Never blocks; what the other side has not taken yet is kept, up to a bound. Knows no message by name.
+"""
+
+from __future__ import annotations
+
+import array
+import os
+import socket
+import threading
+from collections import deque
+from collections.abc import Sequence
+
+from actors import _descriptors
+from actors.errors import ProtocolError
+from actors.mailbox import _codec
+from actors.mailbox._frames import FrameParser, frame
+
+__all__ = ["ControlLane", "Notice"]
+
+# What one side keeps for the other: a spec of the largest message size, and room for its answers.
+PENDING_BYTES = 96 << 20
+# Read at once: larger than a socket's default buffer would be wasted, smaller costs calls.
+_CHUNK_BYTES = 1 << 16
+# SCM_MAX_FD of Linux: no message carries more.
+_MAX_DESCRIPTORS = 253
+_INT_BYTES = array.array("i").itemsize
+
+Notice = tuple[str, tuple[object, ...], tuple[int, ...]]
+
+
+class ControlLane:
+    """
+    One end of a control lane. Any thread may send; one thread receives.
+
+    Args:
+        descriptor: The connected stream socket; owned from now on.
+        limit: Largest frame accepted from the other side, in bytes.
+    """
+
+    def __init__(self, descriptor: int, *, limit: int) -> None:
+        self._socket = socket.socket(fileno=descriptor)
+        self._socket.setblocking(False)
+        self._parser = FrameParser(limit)
+        self._arrived: deque[int] = deque()
+        self._out: deque[tuple[memoryview, tuple[int, ...]]] = deque()
+        self._lock = threading.Lock()
+        self.pending_bytes = 0
+        self.closed = False
+
+    def fileno(self) -> int:
+        """Return the descriptor, for a selector."""
+        return self._socket.fileno()
+
+    def send(self, kind: str, *fields: object, descriptors: Sequence[int] = ()) -> bool:
+        """
+        Send one notice, or keep what does not fit yet.
+
+        Args:
+            kind: Name of the notice.
+            fields: Values the codec carries.
+            descriptors: Descriptors to hand over; duplicated here, so the caller keeps its own.
+
+        Returns:
+            Whether all of it has left. False: call :meth:`flush` when the descriptor is writable.
+
+        Raises:
+            ProtocolError: The other side has stopped reading, and the bound is reached.
+        """
+        body = frame(_codec.encode([kind, len(descriptors), *fields], what=kind))
+        with self._lock:
+            if self.closed:
+                return True
+            if self.pending_bytes + len(body) > PENDING_BYTES:
+                raise ProtocolError(f"control lane: {self.pending_bytes} bytes wait unread; {kind!r} would be too much")
+            self._out.append((memoryview(body), _duplicates(descriptors)))
+            self.pending_bytes += len(body)
+            return self._flush()
+
+    def flush(self) -> bool:
+        """Send what is kept, as far as it goes; return whether all of it has left."""
+        with self._lock:
+            return self._flush()
+
+    def _flush(self) -> bool:
+        while self._out and not self.closed:
+            data, descriptors = self._out[0]
+            try:
+                sent = self._sendmsg(data, descriptors)
+            except (BlockingIOError, InterruptedError):
+                return False
+            except OSError:
+                # The other side is gone; its end is reported by its process, not by this lane.
+                self._discard()
+                return True
+            self.pending_bytes -= sent
+            _descriptors.close(*descriptors)
+            if sent == len(data):
+                self._out.popleft()
+            else:
+                self._out[0] = (data[sent:], ())
+        return not self._out
+
+    def _sendmsg(self, data: memoryview, descriptors: tuple[int, ...]) -> int:
+        if not descriptors:
+            return self._socket.send(data, socket.MSG_NOSIGNAL)
+        rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
+        return self._socket.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+
+    def receive(self) -> tuple[list[Notice], bool]:
+        """
+        Take all notices that have arrived.
+
+        Returns:
+            The notices as ``(kind, fields, descriptors)`` and whether the other side has closed.
+            The descriptors belong to the caller.
+
+        Raises:
+            ProtocolError: What arrived is no notice.
+        """
+        notices: list[Notice] = []
+        while True:
+            try:
+                data, rights, _flags, _address = self._socket.recvmsg(
+                    _CHUNK_BYTES, socket.CMSG_SPACE(_MAX_DESCRIPTORS * _INT_BYTES), socket.MSG_CMSG_CLOEXEC
+                )
+            except (BlockingIOError, InterruptedError):
+                return notices, False
+            except OSError:
+                return notices, True
+            self._take_descriptors(rights)
+            if not data:
+                return notices, True
+            notices.extend(self._parse(body) for body in self._parser.feed(data))
+
+    def _take_descriptors(self, rights: list[tuple[int, int, bytes]]) -> None:
+        for level, kind, data in rights:
+            if level == socket.SOL_SOCKET and kind == socket.SCM_RIGHTS:
+                found = array.array("i")
+                found.frombytes(data[: len(data) - len(data) % _INT_BYTES])
+                self._arrived.extend(found)
+
+    def _parse(self, body: bytes) -> Notice:
+        match _codec.decode(body):
+            case [str(kind), int(count), *fields] if 0 <= count <= len(self._arrived):
+                return kind, tuple(fields), tuple(self._arrived.popleft() for _ in range(count))
+        raise ProtocolError(f"control lane: no notice in {len(body)} bytes beginning {body[:16]!r}")
+
+    def close(self) -> None:
+        """Close this end and every descriptor that is on its way."""
+        with self._lock:
+            self._discard()
+            self._socket.close()
+            _descriptors.close(*self._arrived)
+            self._arrived.clear()
+
+    def _discard(self) -> None:
+        self.closed = True
+        for _data, descriptors in self._out:
+            _descriptors.close(*descriptors)
+        self._out.clear()
+        self.pending_bytes = 0
+
+
+def _duplicates(descriptors: Sequence[int]) -> tuple[int, ...]:
+    if not descriptors:
+        return ()
+    with _descriptors.fork_lock:
+        duplicates = tuple(os.dup(one) for one in descriptors)
+        _descriptors.own(*duplicates)
+    return duplicates

@@ -1,0 +1,207 @@
+"""
+Envelopes: what two processes say to each other, as values and as bytes.
+
+Owns the shape of every message. Must not know frames, pipes, or what a handler is. Each message is one msgpack array:
+
+=========  ==========================================================================  ===========================
+message    array                                                                       lane
+=========  ==========================================================================  ===========================
+Tell       ``[0, name, args]`` or ``[0, name, args, kwargs]``                          inbox
+Ask        ``[1, name, args, kwargs or nil, caller, ask_id, deadline or nil]``         inbox
+Large      ``[2, arena_id, slot, length, generation]``                                 inbox, answers
+Result     ``[0, ask_id, value]``                                                      answers
+Failure    ``[1, ask_id, error]``                                                      answers
+Item       ``[3, ask_id, value]``                                                      answers
+End        ``[4, ask_id]``                                                             answers
+Died       ``[5, ask_id, reason, may_have_run]``                                       answers
+Down       ``[6, uid, reason, for_good]``                                              answers
+=========  ==========================================================================  ===========================
+
+*caller* is the uid of the actor that asks, 0 for the host. *ask_id* is the caller's incarnation << 40 | a counter. *deadline* is
+CLOCK_MONOTONIC seconds, which all processes of a machine share. A Large stands for one encoded message of the same lane that lies
+in an arena.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final
+
+from actors.errors import EncodeError
+from actors.mailbox._codec import pack_plain, pack_wrapped, wrap
+from actors.mailbox._reader import AnswerReader, MessageReader, parse, parse_answers, read_answer, read_message
+from actors.mailbox._shapes import (
+    ASK,
+    DIED,
+    DOWN,
+    END,
+    FAILURE,
+    ITEM,
+    LARGE,
+    RESULT,
+    TELL,
+    Ask,
+    Died,
+    Down,
+    End,
+    Failure,
+    Item,
+    Large,
+    Result,
+    Tell,
+    Undecodable,
+)
+
+from actors.mailbox._values import Refused
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+INCARNATION_SHIFT: Final = 40
+"""An ask id carries its caller's incarnation above this bit."""
+
+__all__ = [
+    "ASK",
+    "DIED",
+    "DOWN",
+    "END",
+    "FAILURE",
+    "INCARNATION_SHIFT",
+    "ITEM",
+    "LARGE",
+    "RESULT",
+    "TELL",
+    "AnswerReader",
+    "Ask",
+    "Died",
+    "Down",
+    "End",
+    "Failure",
+    "Item",
+    "Large",
+    "MessageReader",
+    "Result",
+    "Tell",
+    "Undecodable",
+    "encode_ask",
+    "encode_died",
+    "encode_down",
+    "encode_end",
+    "encode_failure",
+    "encode_item",
+    "encode_large",
+    "encode_result",
+    "encode_tell",
+    "parse",
+    "parse_answers",
+    "read_answer",
+    "read_message",
+]
+
+
+def encode_tell(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> bytes:
+    """
+    The bytes of a Tell.
+
+    Args:
+        name: Of the handler.
+        args: Positional values.
+        kwargs: Values by keyword; none if empty or None.
+
+    Raises:
+        EncodeError: A value cannot travel. Says the path, such as ``args[0]["x"]``.
+    """
+    values = list(args)
+    if kwargs:
+        return pack_plain([TELL, name, values, dict(kwargs)]) or _pack_slowly([TELL, name], values, kwargs)
+    return pack_plain([TELL, name, values], args) or _pack_slowly([TELL, name], values, None)
+
+
+def encode_ask(
+    name: str,
+    args: tuple[Any, ...],
+    kwargs: Mapping[str, Any] | None,
+    caller: int,
+    ask_id: int,
+    deadline: float | None,
+) -> bytes:
+    """
+    The bytes of an Ask.
+
+    Args:
+        name: Of the handler.
+        args: Positional values.
+        kwargs: Values by keyword; none if empty or None.
+        caller: The uid of the actor that asks, 0 for the host.
+        ask_id: The caller's incarnation << 40 | counter.
+        deadline: CLOCK_MONOTONIC seconds, None for no deadline.
+
+    Raises:
+        EncodeError: A value cannot travel. Says the path, such as ``kwargs["limit"].items[3]``.
+    """
+    values = list(args)
+    if kwargs:
+        envelope = [ASK, name, values, dict(kwargs), caller, ask_id, deadline]
+        return pack_plain(envelope) or _pack_slowly([ASK, name], values, kwargs, caller, ask_id, deadline)
+    envelope = [ASK, name, values, None, caller, ask_id, deadline]
+    return pack_plain(envelope, args) or _pack_slowly([ASK, name], values, None, caller, ask_id, deadline)
+
+
+def encode_large(arena_id: int, slot: int, length: int, generation: int) -> bytes:
+    """The bytes of a Large; all numbers 0 to 2**64 - 1."""
+    return pack_wrapped([LARGE, arena_id, slot, length, generation])
+
+
+def encode_result(ask_id: int, value: object) -> bytes:
+    """
+    The bytes of a Result.
+
+    Raises:
+        EncodeError: The value cannot travel. Says the path, such as ``result.items[3]``.
+    """
+    return pack_plain([RESULT, ask_id, value], (value,)) or pack_wrapped([RESULT, ask_id, wrap(value, "result")])
+
+
+def encode_failure(ask_id: int, error: Mapping[str, Any]) -> bytes:
+    """
+    The bytes of a Failure.
+
+    Args:
+        ask_id: Of the ask that failed.
+        error: The exception as data; see ``_failure.describe``.
+
+    Raises:
+        EncodeError: The data is not plain.
+    """
+    data = dict(error)
+    return pack_plain([FAILURE, ask_id, data]) or pack_wrapped([FAILURE, ask_id, wrap(data, "error")])
+
+
+def encode_item(ask_id: int, value: object) -> bytes:
+    """The bytes of an Item of a stream. ``EncodeError`` as for a Result."""
+    return pack_plain([ITEM, ask_id, value], (value,)) or pack_wrapped([ITEM, ask_id, wrap(value, "item")])
+
+
+def encode_end(ask_id: int) -> bytes:
+    """The bytes of the End of a stream."""
+    return pack_wrapped([END, ask_id])
+
+
+def encode_died(ask_id: int, reason: Mapping[str, Any], *, may_have_run: bool) -> bytes:
+    """The bytes of a Died; *reason* is plain data."""
+    return pack_wrapped([DIED, ask_id, wrap(dict(reason), "reason"), may_have_run])
+
+
+def encode_down(uid: int, reason: Mapping[str, Any], *, for_good: bool) -> bytes:
+    """The bytes of a Down; *reason* is plain data."""
+    return pack_wrapped([DOWN, uid, wrap(dict(reason), "reason"), for_good])
+
+
+def _pack_slowly(head: list[Any], args: list[Any], kwargs: Mapping[str, Any] | None, *rest: Any) -> bytes:
+    """The bytes of a Tell or Ask each of whose values goes through the table; *rest* follows the kwargs of an Ask."""
+    envelope = [*head, [wrap(value, f"args[{index}]") for index, value in enumerate(args)]]
+    if kwargs or rest:
+        envelope.append({key: wrap(value, f'kwargs["{key}"]') for key, value in kwargs.items()} if kwargs else None)
+    try:
+        return pack_wrapped([*envelope, *rest])
+    except (Refused, ValueError) as error:
+        raise EncodeError(f"a message to {head[1]!r} cannot travel: {error}") from error

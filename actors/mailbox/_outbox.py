@@ -1,0 +1,172 @@
+"""
+What one process has to say to one actor: messages that wait to share a frame, and the write that sends them.
+
+Safe at any bytecode: a signal handler may raise in the middle of a send, or send to the same actor itself. The result of a write is
+therefore noted by the same C call that makes it (``list.extend(map(os.write, ...))``), and every other change of state is a run of
+plain stores, between which the interpreter does not look for signals. Never waits; who waits for room, and how long, is the
+caller's affair.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import threading
+from collections import deque
+
+from actors.mailbox._frames import MAX_BODY_BYTES
+
+__all__ = ["Outbox"]
+
+_HEADER = struct.Struct("!i")
+_write = os.write
+
+
+class Outbox:
+    """
+    The way into one actor's inbox, for one process.
+
+    Attributes:
+        descriptor: Write end of the inbox, non-blocking, an open file of our own; -1 while it is not known.
+        size: Bytes that wait.
+        last: When something was written last, in ``time.monotonic()`` seconds.
+    """
+
+    __slots__ = ("_busy", "_done", "_later", "_lock", "_pending", "descriptor", "last", "size")
+
+    def __init__(self, descriptor: int = -1) -> None:
+        self.descriptor = descriptor
+        self.size = 0
+        self.last = 0.0
+        self._pending: list[bytes] = []
+        self._done: list[int] = []
+        self._later: deque[bytes] = deque()
+        self._busy = False
+        # C code, so that no signal can be taken between its acquisition and the block it guards.
+        self._lock = threading.RLock()
+
+    def offer(self, message: bytes, now: float, *, hold: float) -> bool:
+        """
+        Take *message* for sending.
+
+        Args:
+            message: At most ``MAX_BODY_BYTES`` bytes.
+            now: ``time.monotonic()``.
+            hold: Messages that follow another within so many seconds wait to share a frame; negative: leave at once.
+
+        Returns:
+            False if there is no room now, and the message was not taken.
+
+        Raises:
+            BrokenPipeError: Nobody will read this inbox any more; the message was not taken.
+        """
+        with self._lock:
+            if self._busy:
+                # The same thread, interrupted in the middle of a send: what it was doing goes first.
+                self._later.append(message)
+                return True
+            self._busy = True
+            try:
+                return self._offer(message, now, hold)
+            finally:
+                self._busy = False
+
+    def flush(self, now: float) -> bool:
+        """Write what waits; return whether all of it has left."""
+        with self._lock:
+            if self._busy:
+                return False
+            self._busy = True
+            try:
+                self._settle()
+                self._adopt()
+                while self._pending:
+                    if not self._send():
+                        return False
+                    self.last = now
+                    self._adopt()
+                return True
+            finally:
+                self._busy = False
+
+    def try_flush(self, now: float) -> bool:
+        """Write what waits unless another thread is at it; return whether nothing waits any more."""
+        if not self._lock.acquire(blocking=False):
+            return False
+        try:
+            return self.flush(now)
+        finally:
+            self._lock.release()
+
+    def take_back(self) -> list[bytes]:
+        """Return all that waits, and forget it: its actor is gone."""
+        with self._lock:
+            self._settle()
+            waiting, self._pending, self.size = [*self._pending, *self._later], [], 0
+            self._later.clear()
+            return waiting
+
+    def close(self) -> list[bytes]:
+        """Forget the descriptor, which the caller closes, and return all that waited: its actor is gone."""
+        with self._lock:
+            waiting = self.take_back()
+            self.descriptor = -1
+            return waiting
+
+    def _offer(self, message: bytes, now: float, hold: float) -> bool:
+        self._settle()
+        if self._later and not self._adopt_all():
+            return False
+        length = len(message)
+        if self.size + length > MAX_BODY_BYTES and not self._send():
+            return False
+        self._pending.append(message)
+        self.size += length
+        if now - self.last < hold:
+            return True
+        sent = False
+        try:
+            sent = self._send()
+        finally:
+            if not sent and not self._done and self._pending and self._pending[-1] is message:
+                self._pending.pop()
+                self.size -= length
+        if sent:
+            self.last = now
+        return sent
+
+    def _settle(self) -> None:
+        """Forget what a write has taken that was interrupted before it could say so."""
+        if self._done:
+            self._pending, self._done, self.size = [], [], 0
+
+    def _adopt(self) -> None:
+        """Move messages of re-entrant sends behind those that wait, as far as one frame goes."""
+        while self._later and self.size + len(self._later[0]) <= MAX_BODY_BYTES:
+            message = self._later.popleft()
+            self._pending.append(message)
+            self.size += len(message)
+
+    def _adopt_all(self) -> bool:
+        self._adopt()
+        while self._later:
+            if not self._send():
+                return False
+            self._adopt()
+        return True
+
+    def _send(self) -> bool:
+        """Write all that waits as one frame; False if there is no room."""
+        if not self._pending:
+            return True
+        if self.descriptor < 0:
+            raise BrokenPipeError("the inbox is closed")
+        body = b"".join(self._pending)
+        done = self._done
+        try:
+            # One C call writes and notes that it has: see the module's first paragraph.
+            done.extend(map(_write, (self.descriptor,), (_HEADER.pack(len(body)) + body,)))
+        except BlockingIOError:
+            return False
+        self._pending, self._done, self.size = [], [], 0
+        return True

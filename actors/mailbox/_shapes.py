@@ -1,0 +1,277 @@
+"""
+The shapes of messages: kinds, frozen values, and the check that an array is one of them.
+
+Owns what ``_envelope`` documents as a table. Must not know bytes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+import attrs
+
+from actors.mailbox._classes import UnknownTypeError
+
+__all__ = [
+    "ASK",
+    "DIED",
+    "DOWN",
+    "END",
+    "FAILURE",
+    "ITEM",
+    "LARGE",
+    "OPAQUE",
+    "RESULT",
+    "TELL",
+    "Answer",
+    "Ask",
+    "Died",
+    "Down",
+    "End",
+    "Failure",
+    "InboxMessage",
+    "Item",
+    "Large",
+    "Result",
+    "Tell",
+    "Undecodable",
+    "answer_value",
+    "inbox_value",
+    "is_answer",
+    "is_inbox_message",
+    "undecodable_answer",
+    "undecodable_message",
+]
+
+TELL, ASK, LARGE = 0, 1, 2
+RESULT, FAILURE, ITEM, END, DIED, DOWN = 0, 1, 3, 4, 5, 6
+
+_ASK_SIZE = 7
+_DEADLINES = frozenset({float, int, type(None)})
+_LARGE_SIZE = 5
+
+
+class _Opaque:
+    """What stands in for a value that was not looked at."""
+
+    def __repr__(self) -> str:
+        return "OPAQUE"
+
+
+OPAQUE = _Opaque()
+
+
+@attrs.frozen
+class Tell:
+    """A message that nobody waits for."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any] = attrs.field(factory=dict)
+
+
+@attrs.frozen
+class Ask:
+    """A message whose sender waits for the answer; fields as in :func:`encode_ask`."""
+
+    name: str
+    args: tuple[Any, ...]
+    kwargs: Mapping[str, Any]
+    caller: int
+    ask_id: int
+    deadline: float | None
+
+
+@attrs.frozen
+class Large:
+    """A message that lies in slot *slot* of arena *arena_id*, *length* bytes of it, if the slot is at *generation* still."""
+
+    arena_id: int
+    slot: int
+    length: int
+    generation: int
+
+
+@attrs.frozen
+class Result:
+    """The answer to ask *ask_id*."""
+
+    ask_id: int
+    value: object
+
+
+@attrs.frozen
+class Failure:
+    """Ask *ask_id* raised; *error* is the exception as data."""
+
+    ask_id: int
+    error: Mapping[str, Any]
+
+
+@attrs.frozen
+class Item:
+    """One item of the stream *ask_id*."""
+
+    ask_id: int
+    value: object
+
+
+@attrs.frozen
+class End:
+    """The stream *ask_id* has no more items."""
+
+    ask_id: int
+
+
+@attrs.frozen
+class Died:
+    """
+    The supervisor's word that ask *ask_id* will not be answered: its actor has died.
+
+    Attributes:
+        ask_id: Of the ask.
+        reason: The exit reason as plain data.
+        may_have_run: Whether it was being handled.
+    """
+
+    ask_id: int
+    reason: Mapping[str, Any]
+    may_have_run: bool
+
+
+@attrs.frozen
+class Down:
+    """
+    The supervisor's word that no open ask to an actor will be answered.
+
+    Attributes:
+        uid: The actor.
+        reason: The exit reason as plain data.
+        for_good: Whether no incarnation will come; False where only its mail was lost.
+    """
+
+    uid: int
+    reason: Mapping[str, Any]
+    for_good: bool
+
+
+@attrs.frozen
+class Undecodable:
+    """
+    A message that is well formed, and holds a value of a class that this process does not know.
+
+    Attributes:
+        kind: TELL or ASK on an inbox; RESULT, FAILURE or ITEM among answers.
+        name: Of the handler; ``""`` among answers.
+        caller: The uid of the actor that asks; 0 if nobody does, or the host.
+        ask_id: Of the ask; 0 for a Tell.
+        error: Names the class.
+    """
+
+    kind: int
+    name: str
+    caller: int
+    ask_id: int
+    error: UnknownTypeError
+
+
+InboxMessage = Tell | Ask | Large | Undecodable
+Answer = Result | Failure | Large | Item | End | Died | Down | Undecodable
+
+
+def is_inbox_message(message: Any) -> bool:
+    """Whether *message* is the array of a Tell, Ask or Large, as far as its fixed fields say."""
+    if type(message) is not list or not message or type(message[0]) is not int:
+        return False
+    kind, size = message[0], len(message)
+    if kind == TELL:
+        if size == 3:  # noqa: PLR2004 - this and the sizes below are those of the table
+            return type(message[1]) is str and type(message[2]) is list
+        return size == 4 and type(message[1]) is str and type(message[2]) is list and _are_kwargs(message[3])  # noqa: PLR2004
+    if kind == ASK:
+        return size == _ASK_SIZE and _is_ask(*message)
+    return kind == LARGE and _is_large(message)
+
+
+def is_answer(message: Any) -> bool:
+    """Whether *message* is the array of an answer, as far as its fixed fields say."""
+    if type(message) is not list or not message or type(message[0]) is not int:
+        return False
+    kind, size = message[0], len(message)
+    if kind in (RESULT, ITEM):
+        return size == 3 and _is_id(message[1])  # noqa: PLR2004
+    if kind == FAILURE:
+        return size == 3 and _is_id(message[1]) and (type(message[2]) is dict or message[2] is OPAQUE)  # noqa: PLR2004
+    if kind == LARGE:
+        return _is_large(message)
+    if kind == DIED or kind == DOWN:  # noqa: PLR1714 - as above
+        return size == 4 and _is_id(message[1]) and type(message[2]) is dict and type(message[3]) is bool  # noqa: PLR2004
+    return kind == END and size == 2 and _is_id(message[1])  # noqa: PLR2004
+
+
+def _is_ask(
+    _kind: int, name: object, args: object, kwargs: object, caller: object, ask_id: object, deadline: object
+) -> bool:
+    return (
+        type(name) is str
+        and type(args) is list
+        and (kwargs is None or _are_kwargs(kwargs))
+        and _is_id(caller)
+        and _is_id(ask_id)
+        and type(deadline) in _DEADLINES
+    )
+
+
+def _is_id(value: object) -> bool:
+    return type(value) is int and value >= 0
+
+
+def _is_large(message: list[Any]) -> bool:
+    return len(message) == _LARGE_SIZE and all(map(_is_id, message))
+
+
+def _are_kwargs(value: object) -> bool:
+    return type(value) is dict and {str}.issuperset(map(type, value))
+
+
+def inbox_value(message: list[Any]) -> Tell | Ask | Large:
+    """The value of an array that :func:`is_inbox_message` accepted."""
+    kind, *fields = message
+    if kind == LARGE:
+        return Large(*fields)
+    name, args, *rest = fields
+    if kind == TELL:
+        return Tell(name, tuple(args), *rest)
+    kwargs, caller, ask_id, deadline = rest
+    return Ask(name, tuple(args), kwargs or {}, caller, ask_id, deadline)
+
+
+_ANSWERS: dict[int, type[Result | Failure | Large | Item | End | Died | Down]] = {
+    RESULT: Result,
+    FAILURE: Failure,
+    LARGE: Large,
+    ITEM: Item,
+    END: End,
+    DIED: Died,
+    DOWN: Down,
+}
+
+
+def answer_value(message: list[Any]) -> Result | Failure | Large | Item | End | Died | Down:
+    """The value of an array that :func:`is_answer` accepted."""
+    kind, *fields = message
+    return _ANSWERS[kind](*fields)
+
+
+def undecodable_message(message: list[Any], error: UnknownTypeError) -> Undecodable:
+    """What can be said of a Tell or Ask whose values cannot be made here."""
+    if message[0] == TELL:
+        return Undecodable(TELL, message[1], 0, 0, error)
+    _, name, _, _, caller, ask_id, _ = message
+    return Undecodable(ASK, name, caller, ask_id, error)
+
+
+def undecodable_answer(message: list[Any], error: UnknownTypeError) -> Undecodable:
+    """What can be said of an answer whose value cannot be made here."""
+    return Undecodable(message[0], "", 0, message[1], error)

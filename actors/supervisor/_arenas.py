@@ -1,0 +1,171 @@
+"""
+Every arena of a system: who sends from it, who may read it, and when nobody can refer to it any more.
+
+An arena is made for one incarnation of its sender. When that has ended, its slots that are still in use belong to messages that
+stand in somebody's inbox; it is dropped when they are all released, or when every actor has gone past what stood in its inbox at
+that moment: then a slot still marked was never sent. Any thread may ask; the pump alone drops.
+"""
+
+from __future__ import annotations
+
+import itertools
+import threading
+from collections.abc import Callable
+
+import attrs
+
+from actors import _descriptors
+from actors.errors import ProtocolError
+from actors.mailbox._arena import ArenaReader, create_arena
+
+__all__ = ["ArenaBook"]
+
+# A slot is at least this large, and one of them at most as large as the largest message, rounded up.
+_SMALLEST_SLOT_BYTES = 4096
+_MOST_SLOTS = 64
+_GRACE_LOOKS = 10
+# A sender's own bound is one of bytes; this one keeps a broken one from taking the host's descriptors.
+_MOST_ARENAS = 256
+
+
+@attrs.define(eq=False)
+class _Entry:
+    descriptor: int
+    owner: tuple[int, int]
+    reader: ArenaReader | None = None
+    holders: set[int] = attrs.Factory(set)
+    orphaned: bool = False
+    marks: dict[int, int] = attrs.Factory(dict)
+    looks: int = 0
+
+
+class ArenaBook:
+    """
+    The arenas of one system.
+
+    Args:
+        max_bytes: The largest message, in bytes.
+    """
+
+    def __init__(self, max_bytes: int) -> None:
+        self._max_bytes = max_bytes
+        self._entries: dict[int, _Entry] = {}
+        self._ids = itertools.count(1)
+        self._lock = threading.Lock()
+
+    def make(self, owner: tuple[int, int], slot_bytes: int, slots: int) -> tuple[int, int]:
+        """
+        Make an arena for *owner*, a uid and an incarnation.
+
+        Returns:
+            Its id and its descriptor, which stays the book's.
+
+        Raises:
+            ProtocolError: Sizes that no sender of ours asks for.
+            OSError: The machine refused.
+        """
+        if not (_SMALLEST_SLOT_BYTES <= slot_bytes <= 2 * self._max_bytes + _SMALLEST_SLOT_BYTES and 1 <= slots <= _MOST_SLOTS):
+            raise ProtocolError(f"an arena of {slots!r} slots of {slot_bytes!r} bytes is out of range")
+        with self._lock:
+            held = sum(entry.owner == owner for entry in self._entries.values())
+            if held >= _MOST_ARENAS:
+                raise ProtocolError(f"{held} arenas are more than one sender may have")
+            with _descriptors.fork_lock:
+                descriptor = create_arena(slot_bytes, slots)
+                _descriptors.own(descriptor)
+            arena_id = next(self._ids)
+            self._entries[arena_id] = _Entry(descriptor, owner)
+        return arena_id, descriptor
+
+    def lend(self, arena_id: int, holder: int) -> int | None:
+        """Note that *holder* maps the arena, and return its descriptor; None if there is no such arena any more."""
+        with self._lock:
+            entry = self._entries.get(arena_id)
+            if entry is None:
+                return None
+            entry.holders.add(holder)
+            return entry.descriptor
+
+    def reader(self, arena_id: int) -> ArenaReader:
+        """
+        Return the arena mapped for reading here.
+
+        Raises:
+            ProtocolError: There is no such arena.
+        """
+        with self._lock:
+            entry = self._entries.get(arena_id)
+            if entry is None:
+                raise ProtocolError(f"there is no arena {arena_id!r}")
+            if entry.reader is None:
+                entry.reader = ArenaReader(entry.descriptor)
+            return entry.reader
+
+    def orphan(self, owner: tuple[int, int], marks: Callable[[], dict[int, int]]) -> bool:
+        """
+        The incarnation *owner* has ended: its arenas go when nothing refers to them.
+
+        Args:
+            owner: A uid and an incarnation.
+            marks: Gives for each actor how many bytes it has been sent so far.
+
+        Returns:
+            Whether there are any.
+        """
+        with self._lock:
+            entries = [entry for entry in self._entries.values() if entry.owner == owner and not entry.orphaned]
+            if entries:
+                now = marks()
+                for entry in entries:
+                    entry.orphaned, entry.marks = True, dict(now)
+            return bool(entries)
+
+    def sweep(self, handled: Callable[[int], int | None]) -> tuple[list[tuple[int, set[int]]], bool]:
+        """
+        Drop the orphaned arenas that nothing refers to.
+
+        Args:
+            handled: How many bytes an actor has handled; None if it is gone.
+
+        Returns:
+            Id and holders of each dropped arena, and whether orphans are left.
+        """
+        dropped: list[tuple[int, set[int]]] = []
+        left = False
+        for arena_id, entry in list(self._entries.items()):
+            if not entry.orphaned:
+                continue
+            if self.reader(arena_id).in_use() == 0 or self._is_past(entry, handled):
+                self._drop(arena_id)
+                dropped.append((arena_id, entry.holders))
+            else:
+                left = True
+        return dropped, left
+
+    @staticmethod
+    def _is_past(entry: _Entry, handled: Callable[[int], int | None]) -> bool:
+        for uid, mark in list(entry.marks.items()):
+            done = handled(uid)
+            if done is None or done >= mark:
+                del entry.marks[uid]
+        if entry.marks:
+            return False
+        # What was answered from it may still be on its way to a caller that reads slowly.
+        entry.looks += 1
+        return entry.looks > _GRACE_LOOKS
+
+    def _drop(self, arena_id: int) -> None:
+        with self._lock:
+            entry = self._entries.pop(arena_id)
+        if entry.reader is not None:
+            entry.reader.close()
+        _descriptors.close(entry.descriptor)
+
+    def close(self) -> None:
+        """Drop every arena."""
+        for arena_id in list(self._entries):
+            self._drop(arena_id)
+
+    def __len__(self) -> int:
+        return len(self._entries)
+

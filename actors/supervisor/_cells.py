@@ -1,0 +1,285 @@
+"""
+What the host holds for one actor, over all its incarnations (:class:`Cell`), and for one incarnation (:class:`Body`).
+
+Descriptors are opened and closed here and nowhere else in the host, so that each has exactly one owner.
+"""
+
+from __future__ import annotations
+
+import functools
+import select
+import signal
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+import attrs
+
+from actors import _descriptors
+from actors._actor import Actor
+from actors._node import Route
+from actors.errors import StartError
+from actors.mailbox._answers import AnswerLane
+from actors.mailbox._control import ControlLane
+from actors.mailbox._inbox import make_inbox, pipe_capacity, write_frame
+from actors.mailbox._outbox import Outbox
+from actors.mailbox._recorder import create_recorder
+from actors.mailbox._recorder_view import RecorderView
+from actors.supervisor._exits import ExitReason
+from actors.supervisor._pump import Pump
+from actors.supervisor._spec import Options
+
+__all__ = ["DESCRIPTORS_PER_ACTOR", "Body", "Cell", "check_descriptors", "read_flight_state"]
+
+Deliver = Callable[[int, bytes], None]
+OnBroken = Callable[[int, BaseException], object]
+
+# Inbox 2, recorder 1, answer pipe 2 and its wake-up 1, control lane 2 while starting, pidfd, sentinel, reply lane, one to spare.
+DESCRIPTORS_PER_ACTOR = 12
+
+
+def check_descriptors(path: str) -> None:
+    """
+    Refuse a start for which this process has no descriptors left.
+
+    Raises:
+        StartError: Names limit, use and need.
+    """
+    limit, used = _descriptors.limit(), _descriptors.in_use()
+    if used + DESCRIPTORS_PER_ACTOR > limit:
+        raise StartError(
+            f"{path} cannot be started: it needs {DESCRIPTORS_PER_ACTOR} descriptors, {used} of at most {limit} are in use; "
+            "raise the hard limit (ulimit -Hn), or run fewer actors",
+            target=path,
+        )
+
+
+@attrs.define(eq=False)
+class Body:
+    """
+    One incarnation as the host sees it.
+
+    Attributes:
+        incarnation: 1, 2, 3…
+        lane: The host's end of the control lane.
+        boot_control: The child's end, until the start call is over.
+        process: The started process object, once the start call is over.
+        pid: Its process, once known.
+        pidfd: Made by the child; from then on only that is waited for and signalled.
+        ready: Whether ``on_start`` is over.
+        stop_sent: Whether it was asked to stop.
+        killed_for: Why the supervisor killed it, or None.
+        report: The crash report, or the failure of its start.
+        broken: What it did to the protocol, or None.
+        dead: Whether its process has ended.
+        reply_lane: Write end of its reply lane, or -1; for the supervisor to hand out and to write.
+        backlog: Frames for its reply lane that found no room.
+        spawned: The uids of actors that it started.
+        looks: How often its exit status was looked for.
+    """
+
+    incarnation: int
+    lane: ControlLane
+    boot_control: int
+    process: Actor | None = None
+    start_failed: str | None = None
+    pid: int | None = None
+    pidfd: int = -1
+    sentinel: int = -1
+    ready: bool = False
+    stop_sent: bool = False
+    killed_for: str | None = None
+    report: dict[str, Any] | None = None
+    broken: str | None = None
+    dead: bool = False
+    reply_lane: int = -1
+    backlog: deque[bytes] = attrs.Factory(deque)
+    spawned: set[int] = attrs.Factory(set)
+    looks: int = 0
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal to this very process; False while its pidfd is not known."""
+        if self.pidfd < 0:
+            return False
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            pass
+        return True
+
+    def close(self) -> None:
+        """Give back what belongs to this incarnation."""
+        self.lane.close()
+        _descriptors.close(self.boot_control, self.pidfd, self.reply_lane)
+        self.boot_control = self.pidfd = self.reply_lane = -1
+        popen: Any = getattr(self.process, "_popen", None)
+        if popen is not None and popen.finalizer is not None:
+            popen.finalizer()
+        self.sentinel = -1
+        self.process = None
+
+
+@attrs.define(eq=False)
+class Cell:
+    """
+    One actor as the host sees it: its mailbox, which outlives incarnations, and the incarnation that lives.
+
+    Attributes:
+        uid: The actor.
+        path: Where it stands in the tree.
+        options: Its options.
+        cls: Its class.
+        snapshot: What it is, as bytes.
+        parent: Ref of the actor that spawned it, or None.
+        route: The host's way to it.
+        holders: The uids of actors that can write to its inbox.
+        body: The incarnation that lives or is dying, or None.
+        gone: Why no incarnation will come, or None.
+        last: Why the last incarnation ended, or None.
+        backlog: Frames for the answer pipe to the host that found no room.
+        drain: Whether it is to handle what is queued before it stops.
+    """
+
+    uid: int
+    path: str
+    options: Options
+    cls: type[Actor]
+    snapshot: bytes
+    parent: Any
+    inbox_read: int
+    inbox_write: int
+    recorder: int
+    view: RecorderView
+    answers_write: int
+    lane: AnswerLane
+    route: Route
+    holders: set[int] = attrs.Factory(set)
+    body: Body | None = None
+    gone: ExitReason | None = None
+    last: ExitReason | None = None
+    backlog: deque[bytes] = attrs.Factory(deque)
+    drain: bool = False
+
+    @classmethod
+    def make(
+        cls,
+        *,
+        uid: int,
+        path: str,
+        options: Options,
+        kind: type[Actor],
+        snapshot: bytes,
+        parent: Any,
+        pump: Pump,
+        deliver: Deliver,
+        on_broken: OnBroken,
+    ) -> Cell:
+        """
+        Open everything an actor needs before its first start.
+
+        Raises:
+            StartError: No descriptors left.
+        """
+        check_descriptors(path)
+        with _descriptors.fork_lock:
+            inbox_read, inbox_write = make_inbox()
+            recorder = create_recorder(mailbox_bytes=options.mailbox_bytes, pipe_bytes=pipe_capacity(inbox_read))
+            answers_read, answers_write = make_inbox()
+            _descriptors.own(inbox_read, inbox_write, recorder, answers_read, answers_write)
+        lane = _answer_lane(uid, answers_read, pump, deliver, on_broken)
+        return cls(
+            uid=uid,
+            path=path,
+            options=options,
+            cls=kind,
+            snapshot=snapshot,
+            parent=parent,
+            inbox_read=inbox_read,
+            inbox_write=inbox_write,
+            recorder=recorder,
+            view=RecorderView(recorder),
+            answers_write=answers_write,
+            lane=lane,
+            route=Route(
+                uid,
+                path,
+                Outbox(inbox_write),
+                table=kind._handlers,
+                on_full=options.on_full,
+                send_timeout=options.send_timeout,
+            ),
+        )
+
+    def renew_answers(self, pump: Pump, deliver: Deliver, on_broken: OnBroken) -> None:
+        """A child wrote junk into its answer pipe: the next incarnation gets a new one."""
+        pump.unwatch(self.lane.fileno())
+        _descriptors.forget(self.lane.fileno())
+        self.lane.close()
+        _descriptors.close(self.answers_write)
+        with _descriptors.fork_lock:
+            answers_read, self.answers_write = make_inbox()
+            _descriptors.own(answers_read, self.answers_write)
+        self.lane = _answer_lane(self.uid, answers_read, pump, deliver, on_broken)
+        pump.watch(answers_read, self.lane.drain)
+
+    def answer(self, frame: bytes) -> None:
+        """Write a frame into the answer pipe to the host, behind whatever the actor wrote."""
+        self.backlog.append(frame)
+        self.flush_answers()
+
+    def flush_answers(self) -> bool:
+        """Write what waits for room; return whether all of it has gone."""
+        while self.backlog:
+            try:
+                if not write_frame(self.answers_write, self.backlog[0]):
+                    return False
+            except BrokenPipeError:
+                self.backlog.clear()
+                return True
+            self.backlog.popleft()
+        return True
+
+    def close_inbox_writer(self) -> list[bytes]:
+        """Close the host's way in; return what it still held back."""
+        waiting = self.route.outbox.close()
+        _descriptors.close(self.inbox_write)
+        self.inbox_write = -1
+        return waiting
+
+    def close(self) -> None:
+        """Give back everything."""
+        if self.body is not None:
+            self.body.close()
+            self.body = None
+        if self.inbox_write >= 0:
+            self.close_inbox_writer()
+        answers = self.lane.fileno()
+        self.lane.close()
+        _descriptors.forget(answers)
+        self.view.close()
+        _descriptors.close(self.inbox_read, self.recorder, self.answers_write)
+        self.inbox_read = self.recorder = self.answers_write = -1
+
+
+def _answer_lane(uid: int, descriptor: int, pump: Pump, deliver: Deliver, on_broken: OnBroken) -> AnswerLane:
+    return AnswerLane(
+        descriptor,
+        functools.partial(deliver, uid),
+        capacity=pipe_capacity(descriptor),
+        pause=pump.modifier(descriptor, 0),
+        resume=pump.modifier(descriptor, select.EPOLLIN),
+        on_broken=functools.partial(on_broken, uid),
+    )
+
+
+def read_flight_state(cell: Cell) -> str:
+    """Return in a word what the actor does."""
+    if cell.gone is not None:
+        return "gone"
+    if cell.body is None:
+        return "down"
+    if not cell.body.ready:
+        return "starting"
+    if cell.body.stop_sent:
+        return "stopping"
+    return cell.view.flight().state.name.lower()

@@ -1,0 +1,308 @@
+"""
+Every rule a spec must keep, checked whole and before anything starts. Owns the texts of broken rules.
+
+:func:`check` collects all problems of a tree and raises them as one :class:`~actors.SpecError`. Each problem is one sentence:
+where, which field, which value, which rule. Inside, after this, specs are right by construction.
+
+Must not know: the class ``Actor`` (a predicate says what is one), states, processes.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Final, TypeAlias
+
+import attrs
+
+from actors.errors import SpecError
+from actors.supervisor._policy import RESTART_TYPES, STRATEGIES, Backoff, can_escalate, start_order
+from actors.supervisor._spec import (
+    AUTO_SHUTDOWNS,
+    ON_EXHAUSTED,
+    ON_FULL,
+    Child,
+    Options,
+    Recycle,
+    Supervisor,
+    as_child,
+    child_names,
+)
+
+__all__ = ["IsActor", "check", "check_child"]
+
+IsActor: TypeAlias = Callable[[object], bool]
+
+# Longer names make paths that no terminal shows; the kernel's own names end at 255 too.
+_MAX_NAME: Final = 255
+# Far above any sense; keeps the sum over all delays in `can_escalate` short.
+_MAX_RESTARTS: Final = 100_000
+# The smallest read buffer in which one whole frame of an inbox fits.
+_MIN_MAILBOX_BYTES: Final = 4096
+_EXIT_CODES: Final = range(-64, 256)
+
+
+@attrs.frozen
+class _Number:
+    """
+    A rule for a number. Bools are no numbers, and neither is NaN.
+
+    Attributes:
+        low: Smallest value; *above* excludes it.
+        whole: Only integers.
+        none: None is allowed too, and means "no limit".
+    """
+
+    low: float
+    high: float = math.inf
+    above: bool = False
+    whole: bool = False
+    none: bool = False
+
+    def problem(self, value: object) -> str | None:
+        kinds = int if self.whole else (int, float)
+        if value is None and self.none:
+            return None
+        if isinstance(value, bool) or not isinstance(value, kinds) or not math.isfinite(value):
+            return self._text()
+        fits = (value > self.low if self.above else value >= self.low) and value <= self.high
+        return None if fits else self._text()
+
+    def _text(self) -> str:
+        what = "a whole number" if self.whole else "a finite number"
+        least = f"above {self.low:g}" if self.above else f"of at least {self.low:g}"
+        most = "" if self.high == math.inf else f" and at most {self.high:g}"
+        return f"must be {what} {least}{most}{', or None' if self.none else ''}"
+
+
+_TIME: Final = _Number(0)
+_TIME_OR_NONE: Final = _Number(0, none=True)
+_SIZE_OR_NONE: Final = _Number(1, whole=True, none=True)
+_FRACTION: Final = _Number(0, 1)
+
+_NUMBERS: Final[Mapping[type, Mapping[str, _Number]]] = {
+    Options: {
+        "start_timeout": _Number(0, above=True),
+        "shutdown": _TIME_OR_NONE,
+        "term_grace": _TIME,
+        "handler_timeout": _Number(0, above=True, none=True),
+        "hang_grace": _TIME,
+        "redeliver": _Number(0, whole=True),
+        "max_open_asks": _Number(1, whole=True),
+        "mailbox_bytes": _Number(_MIN_MAILBOX_BYTES, whole=True),
+        "mailbox_messages": _SIZE_OR_NONE,
+        "send_timeout": _TIME,
+        "memory_soft": _SIZE_OR_NONE,
+        "memory_hard": _SIZE_OR_NONE,
+    },
+    Backoff: {
+        "initial": _TIME,
+        "factor": _Number(1),
+        "maximum": _TIME,
+        "jitter": _FRACTION,
+        "stable_after": _TIME_OR_NONE,
+    },
+    Recycle: {
+        "messages": _SIZE_OR_NONE,
+        "age": _Number(0, above=True, none=True),
+        "rss": _SIZE_OR_NONE,
+        "jitter": _FRACTION,
+    },
+    Supervisor: {
+        "max_restarts": _Number(0, _MAX_RESTARTS, whole=True),
+        "period": _Number(0, above=True),
+        "max_children": _Number(0, whole=True, none=True),
+    },
+}
+
+
+def _anything(_: object) -> bool:
+    return True
+
+
+def check(tree: Supervisor, *, is_actor: IsActor = _anything) -> None:
+    """
+    Check a whole tree, or a subtree that is to be added to one.
+
+    Args:
+        tree: Any value; nothing of it is called.
+        is_actor: Says whether an object is an actor that is not started.
+
+    Raises:
+        SpecError: At least one rule is broken; ``problems`` has them all, each naming path, field, value and rule.
+    """
+    _raise(list(_of_supervisor(tree, _path("", tree), is_actor)))
+
+
+def check_child(item: Child, parent: Supervisor, *, is_actor: IsActor = _anything) -> None:
+    """
+    Check an actor that is to be added under *parent* at run time; its ``after`` and whether its name is free are for the tree.
+
+    Args:
+        item: The child with its options.
+        parent: The supervisor it will belong to.
+        is_actor: Says whether an object is an actor that is not started.
+
+    Raises:
+        SpecError: As :func:`check`.
+    """
+    where = f"{parent.name}/{item.options.name or type(item.actor).__name__.lower()}"
+    _raise([*_name_problems(where, item.options.name, optional=True), *_of_child(item, where, parent, is_actor)])
+
+
+def _raise(problems: Sequence[str]) -> None:
+    if problems:
+        raise SpecError(*problems)
+
+
+def _path(parent: str, item: object) -> str:
+    return f"{parent}/{getattr(item, 'name', None) or type(item).__name__.lower()}"
+
+
+# ---------------------------------------------------------------- supervisors
+
+
+def _of_supervisor(spec: object, path: str, is_actor: IsActor) -> Iterable[str]:
+    if not isinstance(spec, Supervisor):
+        yield f"{path}: a tree is a Supervisor(...), not {type(spec).__name__}"
+        return
+    yield from _name_problems(path, spec.name)
+    yield from _numbers(path, spec)
+    yield from _words(path, "strategy", spec.strategy, STRATEGIES)
+    yield from _words(path, "auto_shutdown", spec.auto_shutdown, AUTO_SHUTDOWNS)
+    if not callable(spec.on_exhausted):
+        yield from _words(path, "on_exhausted", spec.on_exhausted, ON_EXHAUSTED, " or a callable")
+    children: object = spec.children
+    if not isinstance(children, tuple):
+        yield f"{path}: children must be a tuple or a list, not {type(children).__name__}"
+        return
+    yield from _of_children(spec, path, is_actor)
+
+
+def _of_children(spec: Supervisor, path: str, is_actor: IsActor) -> Iterable[str]:
+    children = tuple(as_child(item) for item in spec.children)
+    names = child_names(children)
+    yield from _sibling_problems(path, spec, names)
+    yield from _order_problems(path, names, children)
+    for name, item in zip(names, children, strict=True):
+        where = f"{path}/{name}"
+        if isinstance(item, Supervisor):
+            yield from _of_supervisor(item, where, is_actor)
+        else:
+            yield from _name_problems(where, item.options.name, optional=True)
+            yield from _of_child(item, where, spec, is_actor)
+
+
+def _sibling_problems(path: str, spec: Supervisor, names: Sequence[str]) -> Iterable[str]:
+    for name in dict.fromkeys(n for n in names if n and names.count(n) > 1):
+        yield f"{path}: {names.count(name)} children are named {name!r}; names are unique among siblings"
+    limit = spec.max_children
+    if isinstance(limit, int) and len(names) > limit:
+        yield f"{path}: {len(names)} children are more than max_children={limit}"
+
+
+def _order_problems(path: str, names: Sequence[str], children: Sequence[Child | Supervisor]) -> Iterable[str]:
+    after = {
+        name: item.options.after if isinstance(item, Child) and _is_names(item.options.after) else ()
+        for name, item in zip(names, children, strict=True)
+    }
+    for name, others in after.items():
+        for other in others:
+            if other not in after:
+                yield f"{path}/{name}: after names {other!r}, which is no sibling (siblings: {', '.join(names)})"
+    if stuck := [name for name in after if name not in start_order(after)]:
+        yield f"{path}: {', '.join(stuck)} wait for each other in a circle through after"
+
+
+# ---------------------------------------------------------------- children
+
+
+def _of_child(item: Child, path: str, parent: Supervisor, is_actor: IsActor) -> Iterable[str]:
+    options = item.options
+    if isinstance(item.actor, type):
+        yield f"{path}: {item.actor.__name__} is a class; write {item.actor.__name__}(...)"
+    elif not is_actor(item.actor):
+        yield f"{path}: {type(item.actor).__name__} is no actor"
+    yield from _numbers(path, options)
+    yield from _words(path, "restart", options.restart, RESTART_TYPES)
+    yield from _words(path, "on_full", options.on_full, ON_FULL)
+    yield from _exit_problems(path, options)
+    yield from _significance_problems(path, options, parent)
+    if not _is_names(options.after):
+        yield f"{path}: after={options.after!r} must be a tuple of names of siblings"
+    yield from _memory_problems(path, options)
+    yield from _backoff_problems(path, options, parent)
+
+
+def _exit_problems(path: str, options: Options) -> Iterable[str]:
+    codes: object = options.expected_exits
+    if not isinstance(codes, tuple) or not all(type(code) is int and code in _EXIT_CODES for code in codes):
+        yield f"{path}: expected_exits={codes!r} must be a tuple of exit codes from {_EXIT_CODES[0]} to {_EXIT_CODES[-1]}"
+
+
+def _significance_problems(path: str, options: Options, parent: Supervisor) -> Iterable[str]:
+    significant: object = options.significant
+    if not isinstance(significant, bool):
+        yield f"{path}: significant={significant!r} must be True or False"
+    elif significant and options.restart == "permanent":
+        yield f"{path}: significant=True does not go with restart='permanent', which never ends by itself"
+    elif significant and parent.auto_shutdown == "never":
+        yield f"{path}: significant=True means nothing under auto_shutdown='never' of {parent.name}"
+
+
+def _memory_problems(path: str, options: Options) -> Iterable[str]:
+    if options.recycle is not None:
+        yield from _of_value(path, "recycle", options.recycle, Recycle)
+    soft, hard = options.memory_soft, options.memory_hard
+    if isinstance(soft, int) and isinstance(hard, int) and soft > hard:
+        yield f"{path}: memory_soft={soft} is above memory_hard={hard}"
+
+
+def _backoff_problems(path: str, options: Options, parent: Supervisor) -> Iterable[str]:
+    backoff = options.backoff
+    problems = list(_of_value(path, "backoff", backoff, Backoff))
+    yield from problems
+    if problems or any(_numbers(path, parent)):
+        return
+    if backoff.initial > backoff.maximum:
+        yield f"{path}: backoff.initial={backoff.initial!r} is above backoff.maximum={backoff.maximum!r}"
+    elif options.restart != "temporary" and not can_escalate(backoff, parent.max_restarts, parent.period):
+        yield (
+            f"{path}: with this backoff {parent.max_restarts} restarts never fit into the period of {parent.period:g} s of "
+            f"{parent.name}, so a crash loop would run for ever; lower backoff.initial={backoff.initial:g}, "
+            f"backoff.factor={backoff.factor:g} or max_restarts, or raise period"
+        )
+
+
+# ---------------------------------------------------------------- fields
+
+
+def _of_value(path: str, field: str, value: object, kind: type) -> Iterable[str]:
+    if isinstance(value, kind):
+        return _numbers(path, value, f"{field}.")
+    return [f"{path}: {field}={value!r} must be a {kind.__name__}(...)"]
+
+
+def _numbers(path: str, value: object, prefix: str = "") -> Iterable[str]:
+    for field, rule in _NUMBERS[type(value)].items():
+        found = getattr(value, field)
+        if problem := rule.problem(found):
+            yield f"{path}: {prefix}{field}={found!r} {problem}"
+
+
+def _words(path: str, field: str, value: object, words: tuple[str, ...], more: str = "") -> Iterable[str]:
+    if value not in words:
+        yield f"{path}: {field}={value!r} must be one of {', '.join(map(repr, words))}{more}"
+
+
+def _name_problems(path: str, name: object, *, optional: bool = False) -> Iterable[str]:
+    if name is None and optional:
+        return
+    if not isinstance(name, str):
+        yield f"{path}: name={name!r} must be a string"
+    elif not name or "/" in name or not name.isprintable() or len(name) > _MAX_NAME:
+        yield f"{path}: name={name!r} must be 1 to {_MAX_NAME} printable characters without a slash"
+
+
+def _is_names(value: object) -> bool:
+    return isinstance(value, tuple) and all(isinstance(name, str) for name in value)

@@ -1,0 +1,490 @@
+"""
+One supervisor decides: ``step(state, event, now) -> (state, effects)`` and nothing else.
+
+House rules:
+
+1. **Every transition of a supervisor lives in this file**, and this file does not know what a child is: an actor or another
+   supervisor, it is an id with a rule.
+2. **``_apply`` records what happened; ``_converge`` emits the next effects towards what is wanted.** Boot, the three strategies,
+   removal, restart by hand, shutdown and escalation are one piece of code: there is no plan that could be half finished.
+3. **Time and randomness are arguments.** Deadlines live in the state (:func:`next_deadline`); the shell sleeps and sends ``Tick``.
+   Same history, same answer.
+4. **Every event about a process, and every effect, carries the incarnation.** An exit of an old process changes nothing.
+
+What a child does (*phase*) and what is wanted of it (*wanted*) are two things. The second says what an exit means:
+
+==========  =====================================================================================================
+wanted      an exit means
+==========  =====================================================================================================
+up          it died by itself: restart type, strategy and intensity decide
+restart     as wanted: it starts again at once
+parked      as wanted: it stays down until something asks for it (a group restart, a restart by hand)
+gone        as wanted: it is removed
+==========  =====================================================================================================
+
+*Modes*: new -> booting -> serving -> stopping -> finished, and from finished to booting when the supervisor itself is restarted;
+*parked* is serving after it gave up by parking. Children start one after the other, each ready before the next, while booting and
+under one_for_all and rest_for_one; they stop in reverse, one at a time, under these and when the supervisor stops. Under
+one_for_one a child that is slow to start or to stop holds nobody up.
+
+Where it is OTP to the letter and one might not expect it: a transient child that ended as expected is started again when a sibling's
+death restarts its group; a temporary one that its group took down is removed; a failed *restart* is a death like any other, while
+a failed *first* start fails the supervisor (of a dynamic child: removes it); a sibling that dies while its group is being stopped
+counts in no intensity.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, Final, Literal, assert_never
+
+import attrs
+
+from actors.supervisor._exits import ExitReason
+from actors.supervisor._policy import Seconds, affected, backoff_delay, restarts_within, should_restart
+from actors.supervisor._state import (
+    AddChild,
+    ChildExited,
+    ChildGone,
+    ChildId,
+    ChildParked,
+    ChildRestartScheduled,
+    ChildStarted,
+    ChildState,
+    Disown,
+    Down,
+    Exhausted,
+    Finish,
+    KillChild,
+    MachineEffect,
+    MachineEvent,
+    MachineState,
+    Mode,
+    Outcome,
+    Phase,
+    Ready,
+    RemoveChild,
+    RestartChild,
+    Running,
+    StartChild,
+    Starting,
+    StartRequested,
+    StopChild,
+    Stopping,
+    StopRequested,
+    TerminateChild,
+    Tick,
+)
+
+__all__ = ["KILL_AGAIN_AFTER", "next_deadline", "refusal", "step"]
+
+# A kill can meet a process that is still being made (a start takes up to 300 ms with a new forkserver); saying it again costs
+# nothing, and a second is below what a person waits for.
+KILL_AGAIN_AFTER: Final[Seconds] = 1.0
+
+_ACTIVE: Final[frozenset[Mode]] = frozenset({"booting", "serving", "parked"})
+_NEVER_RAN: Final = ExitReason("requested", evidence=("it was never started",))
+
+
+def step(state: MachineState, event: MachineEvent, now: Seconds) -> tuple[MachineState, tuple[MachineEffect, ...]]:
+    """
+    What follows from *event*.
+
+    Args:
+        state: As the last step left it; not changed.
+        event: What happened. News of an unknown child or of another incarnation changes nothing.
+        now: The present in seconds, from a clock that never goes back.
+
+    Returns:
+        The new state, and what is to be done, in order.
+    """
+    turn = _Turn(state, now)
+    _apply(turn, event)
+    _converge(turn)
+    return turn.result()
+
+
+def next_deadline(state: MachineState) -> Seconds | None:
+    """When to send the next ``Tick``, if nothing happens before; None: nothing is waited for by time."""
+    return state.due
+
+
+def refusal(state: MachineState) -> str | None:
+    """
+    Why no child can be added now, as the end of a sentence about the supervisor; None if one can.
+
+    Args:
+        state: Any state.
+    """
+    if state.mode == "stopping":
+        return "is stopping"
+    if state.mode not in _ACTIVE:
+        return "is not running"
+    limit = state.spec.max_children
+    if limit is not None and len(state.children) >= limit:
+        return f"has {len(state.children)} children, and max_children is {limit}"
+    return None
+
+
+class _Turn:
+    """One step in the making: the only thing in here that changes in place, and nobody sees it."""
+
+    def __init__(self, state: MachineState, now: Seconds) -> None:
+        self.state = state
+        self.children = dict(state.children)
+        self.now = now
+        self.effects: list[MachineEffect] = []
+
+    def emit(self, effect: MachineEffect) -> None:
+        self.effects.append(effect)
+
+    def set(self, **changes: Any) -> None:
+        self.state = attrs.evolve(self.state, **changes)
+
+    def change(self, child: ChildState, **changes: Any) -> ChildState:
+        changed = attrs.evolve(child, **changes)
+        self.children[child.id] = changed
+        return changed
+
+    def remove(self, child: ChildState) -> None:
+        del self.children[child.id]
+        self.emit(ChildGone(child.id, child.reason or _NEVER_RAN))
+
+    def park(self, child: ChildState) -> None:
+        self.change(child, phase=Down(), wanted="parked")
+        self.emit(ChildParked(child.id, child.reason or _NEVER_RAN))
+
+    def result(self) -> tuple[MachineState, tuple[MachineEffect, ...]]:
+        due = min(_deadlines(self), default=None)
+        return attrs.evolve(self.state, children=self.children, due=due), tuple(self.effects)
+
+
+# ---------------------------------------------------------------- what happened
+
+
+def _apply(turn: _Turn, event: MachineEvent) -> None:
+    match event:
+        case Tick():
+            pass
+        case StartRequested():
+            _begin(turn)
+        case ChildStarted():
+            _on_started(turn, event)
+        case ChildExited():
+            _on_exited(turn, event)
+        case AddChild():
+            _on_add(turn, event)
+        case RemoveChild():
+            _on_remove(turn, event.id)
+        case RestartChild():
+            _on_restart(turn, event.id)
+        case StopRequested():
+            _on_stop(turn, event)
+        case Disown():
+            turn.set(final=True, mode="finished" if turn.state.mode == "new" else turn.state.mode)
+        case _:
+            assert_never(event)
+
+
+def _begin(turn: _Turn) -> None:
+    """A life begins: of a new one, of one that has finished, or again for one that was parked."""
+    mode = turn.state.mode
+    if mode == "parked":
+        turn.set(mode="serving", times=())
+        for child in tuple(turn.children.values()):
+            _revive(turn, child)
+    elif mode == "new" or (mode == "finished" and not turn.state.final):
+        turn.set(mode="booting", outcome="stopped", reason=None, kill_at=None, ending=False, times=())
+        for child in tuple(turn.children.values()):
+            turn.change(child, phase=Down(turn.now), wanted="up", attempt=0, booted=False)
+
+
+def _revive(turn: _Turn, child: ChildState) -> None:
+    if child.wanted != "parked":
+        return
+    if child.is_alive:
+        turn.change(child, wanted="restart", attempt=0)
+    else:
+        turn.change(child, phase=Down(turn.now), wanted="up", attempt=0)
+
+
+def _on_started(turn: _Turn, event: ChildStarted) -> None:
+    child = turn.children.get(event.id)
+    # One that is being stopped may still say that it is ready: too late.
+    if child is not None and child.incarnation == event.incarnation and isinstance(child.phase, Starting):
+        turn.change(child, phase=Running(turn.now), booted=True)
+
+
+def _on_exited(turn: _Turn, event: ChildExited) -> None:
+    child = turn.children.get(event.id)
+    if child is None or child.incarnation != event.incarnation or not child.is_alive:
+        return
+    before, child = child.phase, turn.change(child, phase=Down(), reason=event.reason)
+    if child.wanted == "gone":
+        turn.remove(child)
+    elif turn.state.mode == "stopping":
+        _rest(turn, child)
+    elif child.wanted == "restart":
+        turn.change(child, phase=Down(turn.now), wanted="up")
+    elif child.wanted == "parked":
+        turn.park(child)
+    else:
+        _on_death(turn, child, before, event)
+
+
+def _rest(turn: _Turn, child: ChildState) -> None:
+    """It is down while its supervisor stops; what cannot be part of another life is removed."""
+    if child.rule.restart == "temporary":
+        turn.remove(child)
+
+
+def _on_death(turn: _Turn, child: ChildState, before: Phase, event: ChildExited) -> None:
+    """It died by itself, *before* being in that phase."""
+    ran = isinstance(before, Running)
+    if not child.booted and child.dynamic:
+        turn.remove(child)
+    elif not child.booted and turn.state.mode == "booting":
+        turn.set(mode="stopping", outcome="failed", reason=event.reason)
+        _rest(turn, child)
+    elif _comes_back(child, event.reason, ran=ran):
+        _schedule(turn, child, before, event)
+    else:
+        _retire(turn, child)
+
+
+def _comes_back(child: ChildState, reason: ExitReason, *, ran: bool) -> bool:
+    if not ran:  # a failed start has ended nothing, whatever its exit code
+        return child.rule.restart != "temporary"
+    return should_restart(child.rule.restart, reason, child.rule.expected_exits)
+
+
+def _retire(turn: _Turn, child: ChildState) -> None:
+    """It has ended for good."""
+    if child.dynamic or child.rule.restart == "temporary":
+        turn.remove(child)
+    else:
+        turn.park(child)
+    if child.rule.significant and _ends_by(turn):
+        turn.set(ending=True)
+
+
+def _ends_by(turn: _Turn) -> bool:
+    """Whether auto_shutdown follows from the end of a significant child that has just been recorded."""
+    if turn.state.spec.auto_shutdown == "all_significant":
+        return not any(c.rule.significant and c.wanted != "parked" for c in turn.children.values())
+    return turn.state.spec.auto_shutdown == "any_significant"
+
+
+def _schedule(turn: _Turn, child: ChildState, before: Phase, event: ChildExited) -> None:
+    """It is to come back, unless that is once too often."""
+    spec, now = turn.state.spec, turn.now
+    times = restarts_within((*turn.state.times, now), now, spec.period)
+    turn.set(times=times)
+    if len(times) > spec.max_restarts:
+        turn.emit(Exhausted(len(times), event.reason))
+        _give_up(turn, event.reason)
+        return
+    backoff = child.rule.backoff
+    stable_after = spec.period if backoff.stable_after is None else backoff.stable_after
+    stable = isinstance(before, Running) and now - before.since >= stable_after
+    attempt = 1 if stable else child.attempt + 1
+    at = now + backoff_delay(backoff, attempt, event.jitter)
+    turn.change(child, phase=Down(at), attempt=attempt, restarts=child.restarts + 1)
+    turn.emit(ChildRestartScheduled(child.id, event.incarnation, at, attempt))
+    order = tuple(turn.children)
+    for index in affected(spec.strategy, order.index(child.id), len(order)):
+        if order[index] != child.id:
+            _take_down(turn, turn.children[order[index]])
+
+
+def _take_down(turn: _Turn, sibling: ChildState) -> None:
+    """A sibling's death takes it down, to come back in order; one that has ended comes back with the group."""
+    if not sibling.is_alive:
+        _revive(turn, sibling)
+    elif sibling.rule.restart == "temporary":
+        turn.change(sibling, wanted="gone")
+    elif sibling.wanted != "gone":
+        turn.change(sibling, wanted="restart")
+
+
+def _give_up(turn: _Turn, reason: ExitReason) -> None:
+    if turn.state.spec.on_exhausted != "park" or turn.state.mode == "booting":
+        turn.set(mode="stopping", outcome="failed", reason=reason)
+        return
+    turn.set(mode="parked", times=(), reason=reason)
+    for child in tuple(turn.children.values()):
+        if child.is_alive and child.wanted != "gone":
+            turn.change(child, wanted="gone" if child.rule.restart == "temporary" else "parked")
+        elif not child.is_alive and child.wanted != "parked":
+            turn.park(child)
+
+
+def _on_add(turn: _Turn, event: AddChild) -> None:
+    if refusal(turn.state) is None:
+        turn.children[event.id] = ChildState(event.id, event.rule, dynamic=True, phase=Down(turn.now))
+
+
+def _on_remove(turn: _Turn, child_id: ChildId) -> None:
+    child = turn.children.get(child_id)
+    if child is None:
+        return
+    if child.is_alive:
+        turn.change(child, wanted="gone")
+    else:
+        turn.remove(child)
+
+
+def _on_restart(turn: _Turn, child_id: ChildId) -> None:
+    child = turn.children.get(child_id)
+    if child is None or child.wanted == "gone" or turn.state.mode not in _ACTIVE:
+        return
+    if child.is_alive:
+        turn.change(child, wanted="restart", attempt=0)
+    else:
+        turn.change(child, phase=Down(turn.now), wanted="up", attempt=0)
+
+
+def _on_stop(turn: _Turn, event: StopRequested) -> None:
+    deadlines = [at for at in (turn.state.kill_at, event.deadline) if at is not None]
+    turn.set(kill_at=min(deadlines, default=None))
+    if turn.state.mode not in ("stopping", "finished"):
+        outcome: Outcome = "stopped" if event.failed is None else "failed"
+        turn.set(mode="stopping", outcome=outcome, reason=event.failed)
+
+
+# ---------------------------------------------------------------- towards what is wanted
+
+
+def _converge(turn: _Turn) -> None:
+    _complete_boot(turn)
+    _climb_ladders(turn)
+    _stop_next(turn)
+    _start_next(turn)
+    _complete_stop(turn)
+
+
+def _complete_boot(turn: _Turn) -> None:
+    if turn.state.mode == "booting" and all(c.dynamic or _has_booted(c) for c in turn.children.values()):
+        turn.set(mode="serving")
+        turn.emit(Ready())
+    if turn.state.mode in ("serving", "parked") and turn.state.ending:
+        turn.set(mode="stopping", outcome="ended")
+
+
+def _has_booted(child: ChildState) -> bool:
+    return isinstance(child.phase, Running) if child.wanted == "up" else child.wanted in ("parked", "gone")
+
+
+def _climb_ladders(turn: _Turn) -> None:
+    """Whoever is late is taken one rung further; past the supervisor's own deadline everyone is killed."""
+    for child in tuple(turn.children.values()):
+        match child.phase:
+            case Starting(deadline) if _is_due(deadline, turn.now):
+                _kill(turn, child, "boot_timeout")
+            case Stopping("stop", deadline) if _is_due(deadline, turn.now):
+                _terminate(turn, child)
+            case Stopping("terminate", deadline) if _is_due(deadline, turn.now):
+                _kill(turn, child, "shutdown")
+            case Stopping("kill", deadline, why) if _is_due(deadline, turn.now):
+                _kill(turn, child, why)
+            case _:
+                pass
+        if _is_due(turn.state.kill_at, turn.now):
+            _kill_once(turn, turn.children[child.id])
+
+
+def _is_due(at: Seconds | None, now: Seconds) -> bool:
+    return at is not None and at <= now
+
+
+def _terminate(turn: _Turn, child: ChildState) -> None:
+    turn.emit(TerminateChild(child.id, child.incarnation))
+    turn.change(child, phase=Stopping("terminate", turn.now + child.rule.term_grace))
+
+
+def _kill(turn: _Turn, child: ChildState, why: Literal["shutdown", "boot_timeout"]) -> None:
+    turn.emit(KillChild(child.id, child.incarnation, why))
+    turn.change(child, phase=Stopping("kill", turn.now + KILL_AGAIN_AFTER, why))
+
+
+def _kill_once(turn: _Turn, child: ChildState) -> None:
+    if child.is_alive and not (isinstance(child.phase, Stopping) and child.phase.rung == "kill"):
+        _kill(turn, child, "shutdown")
+
+
+def _must_go_down(turn: _Turn, child: ChildState) -> bool:
+    return child.is_alive and (turn.state.mode == "stopping" or child.wanted != "up")
+
+
+def _stop_next(turn: _Turn) -> None:
+    """Begin the stop of the last child that must go down; where order does not matter, of all of them."""
+    in_order = turn.state.spec.strategy != "one_for_one" or turn.state.mode == "stopping"
+    for child in reversed(tuple(turn.children.values())):
+        if not _must_go_down(turn, child):
+            continue
+        if not isinstance(child.phase, Stopping):
+            _begin_stop(turn, child)
+        if in_order or child.wanted == "parked":
+            break
+
+
+def _begin_stop(turn: _Turn, child: ChildState) -> None:
+    shutdown = child.rule.shutdown
+    if shutdown == 0:
+        _kill(turn, child, "shutdown")
+        return
+    turn.emit(StopChild(child.id, child.incarnation))
+    turn.change(child, phase=Stopping("stop", None if shutdown is None else turn.now + shutdown))
+
+
+def _start_next(turn: _Turn) -> None:
+    """Start the first child that is due; where order does not matter, all that are."""
+    if turn.state.mode not in _ACTIVE:
+        return
+    in_order = turn.state.spec.strategy != "one_for_one" or turn.state.mode == "booting"
+    if in_order and any(_must_go_down(turn, child) for child in turn.children.values()):
+        return
+    for child in tuple(turn.children.values()):
+        if child.wanted != "up":
+            continue
+        if isinstance(child.phase, Down) and _is_due(child.phase.start_at, turn.now) and _elders_run(turn, child):
+            _start(turn, child)
+        if in_order and not isinstance(child.phase, Running):
+            break
+
+
+def _elders_run(turn: _Turn, child: ChildState) -> bool:
+    elders = (turn.children.get(elder) for elder in child.rule.after)
+    return all(e is None or e.wanted == "parked" or (isinstance(e.phase, Running) and e.wanted == "up") for e in elders)
+
+
+def _start(turn: _Turn, child: ChildState) -> None:
+    timeout, incarnation = child.rule.start_timeout, child.incarnation + 1
+    turn.emit(StartChild(child.id, incarnation))
+    turn.change(child, phase=Starting(None if timeout is None else turn.now + timeout), incarnation=incarnation)
+
+
+def _complete_stop(turn: _Turn) -> None:
+    if turn.state.mode not in ("stopping", "finished"):
+        return
+    for child in tuple(turn.children.values()):
+        if not child.is_alive and (turn.state.final or child.dynamic):
+            turn.remove(child)
+    if turn.state.mode == "stopping" and not any(c.is_alive for c in turn.children.values()):
+        turn.set(mode="finished")
+        turn.emit(Finish(turn.state.outcome, turn.state.reason))
+
+
+def _deadlines(turn: _Turn) -> Iterable[Seconds]:
+    """All moments at which time alone changes something. What is due already waits for an event, not for the time."""
+    kill_at, mode = turn.state.kill_at, turn.state.mode
+    if mode == "stopping" and kill_at is not None and kill_at > turn.now:
+        yield kill_at
+    for child in turn.children.values():
+        match child.phase:
+            case Starting(at) | Stopping(_, at) if at is not None:
+                yield at
+            case Down(at) if at is not None and at > turn.now and child.wanted == "up" and mode in _ACTIVE:
+                yield at
+            case _:
+                pass

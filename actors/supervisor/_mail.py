@@ -1,0 +1,277 @@
+"""
+What becomes of messages when their actor dies: the one in flight is named, answers that were published are delivered, what is queued
+waits for the next incarnation or, when there will be none, ends here as dead letters.
+
+News of a death travels in the very lane that the answers come through, behind them: an answer that was given is never overtaken by
+the news that nobody will answer. Runs in the pump's thread, but for :meth:`Mail.dead_letter`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+import threading
+import time
+from collections import Counter
+from typing import TYPE_CHECKING, Any
+
+from actors import _descriptors
+from actors.errors import ProtocolError
+from actors.mailbox import _envelope
+from actors.mailbox._frames import frame
+from actors.mailbox._inbox import queued_bytes, write_frame
+from actors.mailbox._recorder import create_recorder
+from actors.mailbox._recorder_view import RecorderView
+from actors.supervisor import _exits
+from actors.supervisor._cells import Body, Cell
+
+if TYPE_CHECKING:
+    from actors._host import Host
+
+__all__ = ["Mail"]
+
+# Tombstones are read by so many frames at a time, so that one full of mail delays nobody.
+_FRAMES_PER_TURN = 64
+_RETRY_SECONDS = 0.002
+_LOG_SECONDS = 1.0
+
+
+class Mail:
+    """
+    The undertaker of a system's messages.
+
+    Args:
+        host: Everything the system shares.
+
+    Attributes:
+        dead: Dead letters so far, by reason.
+    """
+
+    def __init__(self, host: Host) -> None:
+        self._host = host
+        self._pump = host.pump
+        self.dead: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._unlogged: Counter[tuple[str, str]] = Counter()
+        self._logged = 0.0
+        self._tombs: dict[int, Cell] = {}
+
+    # --- after a death ----------------------------------------------------------------------------------------------------
+
+    def settle(self, cell: Cell, body: Body, reason: _exits.ExitReason) -> None:
+        """The process of *body* is gone: deliver what it had answered, and name the message that was in flight."""
+        try:
+            settled = cell.view.settle()
+            for caller, answer in cell.view.unsent_replies():
+                self._answer(cell, caller, answer)
+            cell.view.forget_replies()
+            if settled.in_flight is not None:
+                self._end_in_flight(cell, settled.in_flight, reason)
+        except ProtocolError as error:
+            self._replace_recorder(cell, error)
+        self._host.orphan_arenas(cell.uid, body.incarnation)
+
+    def _end_in_flight(self, cell: Cell, rest: bytes, reason: _exits.ExitReason) -> None:
+        reader = _envelope.MessageReader()
+        reader.feed(rest)
+        message = next(iter(reader))
+        cell.view.skip_in_flight(reader.consumed)
+        self._end(cell, message, reason, may_have_run=True, why="crashed")
+
+    def _replace_recorder(self, cell: Cell, error: ProtocolError) -> None:
+        """It was written over: what it held is lost, and said to be."""
+        self.dead_letter(cell.path, "undecodable", 1)
+        self._host.log("error", "actors.recorder_lost", path=cell.path, uid=cell.uid, reason=str(error))
+        self._answer(cell, 0, _envelope.encode_down(cell.uid, _exits.to_data(_lost(error)), for_good=False))
+        self._news_to_holders(cell, _envelope.encode_down(cell.uid, _exits.to_data(_lost(error)), for_good=False))
+        with _descriptors.fork_lock:
+            recorder = create_recorder(mailbox_bytes=cell.options.mailbox_bytes, pipe_bytes=cell.view.pipe_bytes)
+            _descriptors.own(recorder)
+        cell.view.close()
+        _descriptors.close(cell.recorder)
+        cell.recorder, cell.view = recorder, RecorderView(recorder)
+
+    def _end(self, cell: Cell, message: Any, reason: _exits.ExitReason, *, may_have_run: bool, why: str) -> None:
+        """One message will not be handled (again): tell its asker, or count it."""
+        if isinstance(message, _envelope.Undecodable):
+            kind, caller, ask_id = message.kind, message.caller, message.ask_id
+        elif message[0] == _envelope.LARGE:
+            self._end_large(cell, message, reason, may_have_run=may_have_run, why=why)
+            return
+        else:
+            kind = message[0]
+            caller, ask_id = (message[4], message[5]) if kind == _envelope.ASK else (0, 0)
+        if kind == _envelope.ASK and caller is not None and ask_id is not None:
+            self._answer(cell, caller, _envelope.encode_died(ask_id, _exits.to_data(reason), may_have_run=may_have_run))
+        else:
+            self.dead_letter(cell.path, why, 1)
+
+    def _end_large(
+        self, cell: Cell, large: list[Any], reason: _exits.ExitReason, *, may_have_run: bool, why: str
+    ) -> None:
+        _kind, arena_id, slot, length, generation = large
+        try:
+            arena = self._host.arenas.reader(arena_id)
+            message = _envelope.read_message(arena.get(slot, length, generation))
+            arena.release(slot, generation)
+        except ProtocolError:
+            # Released already: it was handled, and not yet counted so.
+            return
+        if not (isinstance(message, list) and message[0] == _envelope.LARGE):
+            self._end(cell, message, reason, may_have_run=may_have_run, why=why)
+
+    # --- answers in somebody's name ---------------------------------------------------------------------------------------
+
+    def _answer(self, cell: Cell, caller: int, answer: bytes) -> None:
+        """Write an answer of *cell* into the lane of its caller: the host's answer pipe, or an actor's reply lane."""
+        if caller == 0:
+            cell.answer(frame(answer))
+            if cell.backlog:
+                self._pump.after(_RETRY_SECONDS, functools.partial(self._retry_answers, cell))
+            return
+        other = self._host.runner.cells.get(caller)
+        if other is not None and other.body is not None and other.body.reply_lane >= 0:
+            other.body.backlog.append(frame(answer))
+            self._flush_lane(other.body)
+
+    def _retry_answers(self, cell: Cell) -> None:
+        if cell.answers_write >= 0 and not cell.flush_answers():
+            self._pump.after(_RETRY_SECONDS, functools.partial(self._retry_answers, cell))
+
+    def _flush_lane(self, body: Body) -> None:
+        while body.backlog and body.reply_lane >= 0:
+            try:
+                if not write_frame(body.reply_lane, body.backlog[0]):
+                    self._pump.after(_RETRY_SECONDS, functools.partial(self._flush_lane, body))
+                    return
+            except BrokenPipeError:
+                body.backlog.clear()
+                return
+            body.backlog.popleft()
+
+    # --- when no incarnation will come ------------------------------------------------------------------------------------
+
+    def bury(self, cell: Cell, reason: _exits.ExitReason) -> None:
+        """No incarnation will ever come: end its asks everywhere, and read its inbox until nobody can write to it."""
+        self._announce(cell, reason)
+        waiting = cell.close_inbox_writer()
+        if waiting:
+            self.dead_letter(cell.path, "dead", len(waiting))
+        self._tombs[cell.uid] = cell
+        self._count_queued(cell, reason)
+        self._drain(cell, reason)
+
+    def park(self, cell: Cell, reason: _exits.ExitReason) -> None:
+        """No incarnation will come by itself. The way in stays, and what comes by it is dead."""
+        cell.gone = reason
+        self._announce(cell, reason)
+        waiting = cell.route.outbox.take_back()
+        if waiting:
+            self.dead_letter(cell.path, "dead", len(waiting))
+        self._count_queued(cell, reason)
+        self._pump.watch(cell.inbox_read, functools.partial(self._drain_parked, cell, reason))
+
+    def unpark(self, cell: Cell) -> None:
+        """An incarnation comes after all: those who gave the actor up may send again."""
+        if cell.gone is None:
+            return
+        self._pump.unwatch(cell.inbox_read)
+        cell.gone = cell.route.gone = None
+        for other in self._host.runner.cells.values():
+            if other.body is not None:
+                self._host.runner.tell_body(other.body, "back", cell.uid)
+
+    def _announce(self, cell: Cell, reason: _exits.ExitReason) -> None:
+        cell.route.gone = reason
+        self._host.remember(cell.uid, reason)
+        data = _exits.to_data(reason)
+        down = _envelope.encode_down(cell.uid, data, for_good=True)
+        self._answer(cell, 0, down)
+        self._news_to_holders(cell, down)
+        runner = self._host.runner
+        for uid in cell.holders:
+            holder = runner.cells.get(uid)
+            if holder is not None and holder.body is not None:
+                runner.tell_body(holder.body, "down", cell.uid, data)
+        cell.holders.clear()
+
+    def _news_to_holders(self, cell: Cell, news: bytes) -> None:
+        for uid in cell.holders:
+            self._answer(cell, uid, news)
+
+    def _count_queued(self, cell: Cell, reason: _exits.ExitReason) -> None:
+        try:
+            for body in cell.view.queued_frames():
+                self._end_frame(cell, body, reason)
+            cell.view.discard_queued()
+        except ProtocolError:
+            self.dead_letter(cell.path, "undecodable", 1)
+
+    def _end_frame(self, cell: Cell, body: bytes, reason: _exits.ExitReason) -> None:
+        """All messages of one frame are dead. Whoever asked is told by the news of the death, not one by one."""
+        reader = _envelope.MessageReader()
+        try:
+            reader.feed(body)
+            for message in reader:
+                if isinstance(message, list) and message[0] == _envelope.LARGE:
+                    self._release(message)
+                if isinstance(message, list) and message[0] == _envelope.ASK:
+                    continue
+                self.dead_letter(cell.path, "stopping" if reason.kind == "requested" else "dead", 1)
+        except ProtocolError:
+            self.dead_letter(cell.path, "undecodable", 1)
+
+    def _release(self, large: list[Any]) -> None:
+        _kind, arena_id, slot, _length, generation = large
+        with contextlib.suppress(ProtocolError):
+            self._host.arenas.reader(arena_id).release(slot, generation)
+
+    def _drain_parked(self, cell: Cell, reason: _exits.ExitReason) -> None:
+        with contextlib.suppress(ProtocolError):
+            for body in cell.view.drain(cell.inbox_read, _FRAMES_PER_TURN):
+                self._end_frame(cell, body, reason)
+
+    def _drain(self, cell: Cell, reason: _exits.ExitReason) -> None:
+        """One turn at a tombstone; it goes when nobody holds a way in, and the host has read the news."""
+        if cell.uid not in self._tombs:
+            return
+        try:
+            frames = cell.view.drain(cell.inbox_read, _FRAMES_PER_TURN)
+        except ProtocolError:
+            frames = []
+            self.dead_letter(cell.path, "undecodable", 1)
+        for body in frames:
+            self._end_frame(cell, body, reason)
+        cell.lane.drain()
+        if cell.view.drained_to_end and not cell.backlog and queued_bytes(cell.answers_write) == 0:
+            self._pump.unwatch(cell.lane.fileno())
+            del self._tombs[cell.uid]
+            cell.close()
+            return
+        self._pump.after(0.0 if frames else 0.02, functools.partial(self._drain, cell, reason))
+
+    def close(self) -> None:
+        """Give back what tombstones hold; nobody is left to write to them."""
+        for cell in self._tombs.values():
+            self._pump.unwatch(cell.lane.fileno())
+            cell.close()
+        self._tombs.clear()
+
+    # --- dead letters -----------------------------------------------------------------------------------------------------
+
+    def dead_letter(self, target: str, reason: str, count: int) -> None:
+        """Count messages that nobody will handle; at most one log event a second. Any thread."""
+        with self._lock:
+            self.dead[reason] += count
+            self._unlogged[target, reason] += count
+            now = time.monotonic()
+            if now - self._logged < _LOG_SECONDS:
+                return
+            self._logged = now
+            letters, self._unlogged = self._unlogged, Counter()
+        for (path, why), number in letters.items():
+            self._host.log("warning", "actors.dead_letters", path=path, reason=why, count=number)
+
+
+def _lost(error: ProtocolError) -> _exits.ExitReason:
+    return _exits.ExitReason("protocol", evidence=(str(error),))

@@ -1,0 +1,230 @@
+"""
+What a child says on its control lane, and what it asks for. Everything it sends is a claim: shapes and ranges are checked here.
+
+=================  ==============================  =====================================================================
+notice             fields                          answer
+=================  ==============================  =====================================================================
+``hello``          pid, and a pidfd                ``setup``
+``ready``
+``start_failed``   the exception as data
+``crash``          the exception as data, handler
+``hook_failed``    hook, the exception as data
+``broken``         text                            it gave itself up: somebody wrote junk into its lanes
+``dead_letter``    target, reason, count
+``lane_wanted``    uid of a caller                 ``lane`` caller, incarnation, and the write end if there is one
+``resolve``        number, uid                     ``answer`` ok, path, on_full, send_timeout and the write end; or gone
+``reply_lane``     number                          ``answer`` ok, and the read end
+``new_arena``      number, slot_bytes, slots       ``answer`` ok, id, and the file
+``arena``          number, id                      ``answer`` ok, and the file
+``spawn``          number, snapshot, name, options ``answer`` ok, uid, path; when it is ready
+``stop_actor``     uid, drain
+``info``           number, uid                     ``answer`` ok, alive, incarnation, statistics
+=================  ==============================  =====================================================================
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import TYPE_CHECKING, Any
+
+import attrs
+
+from actors import _descriptors
+from actors.errors import ActorsError, ProtocolError
+from actors.mailbox._inbox import make_inbox
+from actors.supervisor import _events as ev
+from actors.supervisor import _exits, _tree, _view
+from actors.supervisor._cells import Body, Cell
+
+if TYPE_CHECKING:
+    from actors._host import Host
+    from actors.supervisor._runner import Runner
+
+__all__ = ["Requests"]
+
+# No actor is started so often; 23 bits of an ask id are left for it.
+_EVERY_INCARNATION = (1 << 23) - 1
+
+
+class Requests:
+    """Takes the notices of all children, in the pump's thread."""
+
+    def __init__(self, host: Host, runner: Runner) -> None:
+        self._host = host
+        self._runner = runner
+        self._methods = {
+            "hello": self._hello,
+            "ready": self._ready,
+            "start_failed": self._start_failed,
+            "crash": self._crash,
+            "hook_failed": self._hook_failed,
+            "broken": self._broken,
+            "dead_letter": self._dead_letter,
+            "lane_wanted": self._lane_wanted,
+            "resolve": self._resolve,
+            "reply_lane": self._reply_lane,
+            "new_arena": self._new_arena,
+            "arena": self._arena,
+            "spawn": self._spawn,
+            "stop_actor": self._stop_actor,
+            "info": self._info,
+        }
+
+    def take(self, cell: Cell, body: Body, kind: str, fields: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
+        """
+        Do what one notice says.
+
+        Raises:
+            ProtocolError: It is none of ours, or out of range; as do TypeError and ValueError for its shape.
+        """
+        method = self._methods.get(kind)
+        if method is None:
+            _descriptors.close(*descriptors)
+            raise ProtocolError(f"unknown notice {kind!r}")
+        if kind == "hello":
+            self._hello(cell, body, fields[0], descriptors)
+            return
+        _descriptors.close(*descriptors)
+        method(cell, body, *fields)
+
+    def _answer(self, body: Body, number: int, *fields: object, descriptors: tuple[int, ...] = ()) -> None:
+        self._runner.tell_body(body, "answer", number, *fields, descriptors=descriptors)
+
+    # --- life -------------------------------------------------------------------------------------------------------------
+
+    def _hello(self, cell: Cell, body: Body, pid: Any, descriptors: tuple[int, ...]) -> None:
+        if len(descriptors) != 1 or pid != _pid_of(descriptors[0]) or body.pid not in {None, pid}:
+            _descriptors.close(*descriptors)
+            raise ProtocolError(f"its first frame says pid {pid!r} and hands over something else")
+        body.pid = pid
+        self._runner.introduced(cell, body, descriptors[0])
+        setup = {
+            "uid": cell.uid,
+            "incarnation": body.incarnation,
+            "path": cell.path,
+            "system": self._host.name,
+            "parent": cell.parent,
+            "snapshot": cell.snapshot,
+            "max_open_asks": cell.options.max_open_asks,
+        }
+        self._runner.tell_body(
+            body, "setup", setup, descriptors=(cell.inbox_read, cell.recorder, cell.answers_write)
+        )
+
+    def _ready(self, cell: Cell, body: Body) -> None:
+        if not body.ready:
+            self._runner.ready(cell, body)
+
+    def _start_failed(self, _cell: Cell, body: Body, report: Any) -> None:
+        body.report = _as_report(report)
+
+    def _crash(self, _cell: Cell, body: Body, report: Any, handler: Any) -> None:
+        body.report = {**_as_report(report), "handler": str(handler)[:200]}
+
+    def _hook_failed(self, cell: Cell, body: Body, hook: Any, report: Any) -> None:
+        data = _as_report(report)
+        self._host.log(
+            "error",
+            "actors.hook_failed",
+            path=cell.path,
+            uid=cell.uid,
+            incarnation=body.incarnation,
+            hook=str(hook)[:80],
+            reason=f"{data.get('type')}: {data.get('text')}",
+        )
+
+    def _broken(self, cell: Cell, body: Body, why: Any) -> None:
+        self._runner.violated(cell, body, f"its lanes were written to by somebody else: {str(why)[:500]}")
+
+    def _dead_letter(self, _cell: Cell, _body: Body, target: Any, reason: Any, count: Any) -> None:
+        if not (isinstance(target, str) and isinstance(reason, str) and isinstance(count, int) and 0 < count < 1 << 32):
+            raise ProtocolError(f"dead letters of {target!r}: {reason!r}, {count!r}")
+        self._host.mail.dead_letter(target[:500], reason[:40], count)
+
+    # --- ways -------------------------------------------------------------------------------------------------------------
+
+    def _resolve(self, cell: Cell, body: Body, number: int, uid: int) -> None:
+        other = self._runner.cells.get(uid)
+        if other is None or other.gone is not None:
+            reason = other.gone if other is not None else self._host.reason_of(uid)
+            self._answer(body, number, "gone", _exits.to_data(reason or _exits.ExitReason("unknown")))
+            return
+        other.holders.add(cell.uid)
+        options = other.options
+        fields = ("ok", other.path, options.on_full, float(options.send_timeout))
+        self._answer(body, number, *fields, descriptors=(other.inbox_write,))
+
+    def _reply_lane(self, _cell: Cell, body: Body, number: int) -> None:
+        with _descriptors.fork_lock:
+            read_end, write_end = make_inbox()
+            _descriptors.own(read_end, write_end)
+        _descriptors.close(body.reply_lane)
+        body.reply_lane = write_end
+        self._answer(body, number, "ok", descriptors=(read_end,))
+        _descriptors.close(read_end)
+
+    def _lane_wanted(self, _cell: Cell, body: Body, caller: int) -> None:
+        other = self._runner.cells.get(caller)
+        lane = other.body.reply_lane if other is not None and other.body is not None else -1
+        if other is not None and other.body is not None and lane >= 0:
+            self._runner.tell_body(body, "lane", caller, other.body.incarnation, descriptors=(lane,))
+            return
+        # None now: whatever waits for the incarnations so far has nobody to read it.
+        info = _view.actor_info(self._runner.state, caller)
+        incarnation = _EVERY_INCARNATION if other is None or info is None else info.incarnation
+        self._runner.tell_body(body, "lane", caller, incarnation)
+
+    def _new_arena(self, cell: Cell, body: Body, number: int, slot_bytes: int, slots: int) -> None:
+        try:
+            arena_id, descriptor = self._host.arenas.make((cell.uid, body.incarnation), slot_bytes, slots)
+        except OSError as error:
+            self._answer(body, number, "error", f"no memory for large messages: {error}")
+            return
+        self._answer(body, number, "ok", arena_id, descriptors=(descriptor,))
+
+    def _arena(self, cell: Cell, body: Body, number: int, arena_id: int) -> None:
+        descriptor = self._host.arenas.lend(arena_id, cell.uid)
+        if descriptor is None:
+            self._answer(body, number, "error", f"there is no arena {arena_id} any more")
+            return
+        self._answer(body, number, "ok", descriptors=(descriptor,))
+
+    # --- others -----------------------------------------------------------------------------------------------------------
+
+    def _spawn(self, cell: Cell, body: Body, number: int, snapshot: bytes, name: Any, options: dict[str, Any]) -> None:
+        try:
+            self._host.spawn_for(cell, body, snapshot, name, options, functools.partial(self._answer, body, number))
+        except ActorsError as error:
+            self._answer(body, number, "error", str(error))
+
+    def _stop_actor(self, _cell: Cell, _body: Body, uid: int, drain: bool) -> None:
+        other = self._runner.cells.get(uid)
+        if other is not None:
+            other.drain = bool(drain)
+            self._runner.handle(ev.StopActor(uid))
+
+    def _info(self, _cell: Cell, body: Body, number: int, uid: int) -> None:
+        statistics = self._host.statistics(uid)
+        data = None if statistics is None else attrs.asdict(statistics)
+        alive = uid in self._runner.cells and self._runner.cells[uid].gone is None
+        self._answer(body, number, "ok", alive, data)
+
+
+def _as_report(value: Any) -> dict[str, Any]:
+    if not isinstance(value, dict):
+        raise ProtocolError(f"a report is a map, not {value!r:.80}")
+    return value
+
+
+def _pid_of(pidfd: int) -> int | None:
+    """Return the pid that a descriptor stands for, or None if it is no pidfd."""
+    try:
+        with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as info:
+            for line in info:
+                if line.startswith("Pid:"):
+                    return int(line[4:])
+    except (OSError, ValueError):
+        return None
+    return None
+
+

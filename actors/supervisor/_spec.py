@@ -1,0 +1,326 @@
+"""
+What users write to describe a tree: :class:`Supervisor`, :func:`child`, and one set of :class:`Options`. Frozen values.
+
+A tree is a value. Building it checks only what no later check could explain (an option that does not exist); everything else is
+checked whole, before anything starts, by :func:`actors.supervisor._check.check`, which reports all errors at once.
+
+Must not know: the class ``Actor`` (here an actor is any object), processes, how anything is started.
+"""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Container, Iterable, Mapping
+from typing import Any, Final, Literal, TypeAlias, get_args
+
+import attrs
+
+from actors.errors import ProtocolError, SpecError
+from actors.supervisor._policy import Backoff, RestartType, Seconds, Strategy
+
+__all__ = [
+    "AUTO_SHUTDOWNS",
+    "ON_EXHAUSTED",
+    "ON_FULL",
+    "OPTION_NAMES",
+    "AutoShutdown",
+    "Backoff",
+    "Child",
+    "OnExhausted",
+    "OnFull",
+    "Options",
+    "Recycle",
+    "Supervisor",
+    "as_child",
+    "child",
+    "child_names",
+    "default_name",
+    "free_name",
+    "named_children",
+    "options_from_data",
+    "options_to_data",
+]
+
+OnFull: TypeAlias = Literal["block", "reject", "drop_newest", "drop_oldest"]
+AutoShutdown: TypeAlias = Literal["never", "any_significant", "all_significant"]
+OnExhausted: TypeAlias = Literal["escalate", "shutdown", "park"]
+
+ON_FULL: Final[tuple[OnFull, ...]] = get_args(OnFull)
+AUTO_SHUTDOWNS: Final[tuple[AutoShutdown, ...]] = get_args(AutoShutdown)
+ON_EXHAUSTED: Final[tuple[OnExhausted, ...]] = get_args(OnExhausted)
+
+
+def _as_tuple(value: Any) -> Any:
+    """Lists and sets become tuples, so that a spec stays frozen; anything else is left for the check to complain about."""
+    return tuple(value) if isinstance(value, list | set | frozenset) else value
+
+
+@attrs.frozen(kw_only=True)
+class Recycle:
+    """
+    When an actor is replaced before it ails: whichever limit comes first.
+
+    Attributes:
+        messages: Messages handled by one incarnation; None: no limit.
+        age: Seconds of running; None: no limit.
+        rss: Resident memory in bytes; None: no limit.
+        jitter: Each limit is up to this fraction higher, so that a pool is not replaced at once; 0 to 1.
+    """
+
+    messages: int | None = None
+    age: Seconds | None = None
+    rss: int | None = None
+    jitter: float = 0.1
+
+
+@attrs.frozen(kw_only=True)
+class Options:
+    """
+    Everything that can be said about a child, beside the actor itself. Times are seconds as float, sizes bytes.
+
+    Attributes:
+        name: Unique among its siblings, no slash; None: the class's name in lower case, ``-2``, ``-3``... where that is taken.
+        restart: ``"permanent"`` always comes back, ``"transient"`` unless it ended as expected, ``"temporary"`` never.
+        expected_exits: Exit codes with which a transient actor may end for good.
+        backoff: How long restarts wait.
+        start_timeout: Time from its start to its being ready; above 0. Past that it is killed, which is a failed start.
+        shutdown: Time a stop may take before SIGTERM; 0 kills at once, None waits for ever.
+        term_grace: Time from SIGTERM to SIGKILL; 0 or above.
+        handler_timeout: Time one message may take without a ``progress()``; None: no limit. Past that it is killed as hung.
+        hang_grace: Time from the warning of a hang (stacks are taken) to the kill; 0 or above.
+        redeliver: How often a message that was being handled in a crash is handed to the next incarnation; 0 or above.
+        max_open_asks: Asks the actor may have open at a time; 1 or above.
+        mailbox_bytes: What the actor reads ahead of its handlers; 4096 or above.
+        mailbox_messages: The same as a number of messages; None: no limit but the bytes.
+        on_full: What a send to the full mailbox does; ``"drop_oldest"`` is done by the receiver, the others by the sender.
+        send_timeout: How long a sender blocks before ``MailboxFullError``; 0 or above.
+        memory_soft: Resident bytes above which it is recycled; None: no limit.
+        memory_hard: Resident bytes above which it is killed; None: no limit.
+        recycle: When it is replaced; None: never.
+        significant: Its normal end counts for the supervisor's ``auto_shutdown``. Not for a permanent child.
+        after: Names of siblings that must be ready before it starts, each time. One that has ended as expected, was parked or
+            removed holds nobody up; an actor is not restarted because one it started after is.
+    """
+
+    name: str | None = None
+    restart: RestartType = "permanent"
+    expected_exits: tuple[int, ...] = attrs.field(default=(0,), converter=_as_tuple)
+    backoff: Backoff = Backoff()  # noqa: RUF009 - frozen, so one is enough for all
+    start_timeout: Seconds = 30.0
+    shutdown: Seconds | None = 5.0
+    term_grace: Seconds = 2.0
+    handler_timeout: Seconds | None = None
+    hang_grace: Seconds = 1.0
+    redeliver: int = 0
+    max_open_asks: int = 4096
+    mailbox_bytes: int = 1 << 20
+    mailbox_messages: int | None = None
+    on_full: OnFull = "block"
+    send_timeout: Seconds = 10.0
+    memory_soft: int | None = None
+    memory_hard: int | None = None
+    recycle: Recycle | None = None
+    significant: bool = False
+    after: tuple[str, ...] = attrs.field(default=(), converter=_as_tuple)
+
+    @classmethod
+    def of(cls, actor: object, /, **overrides: object) -> Options:
+        """
+        The options of *actor*: defaults, then its class's attributes, then *overrides*.
+
+        Args:
+            actor: An actor that is not started. Attributes of its class that are methods or properties are no options.
+            overrides: Options by name.
+
+        Raises:
+            SpecError: An option that does not exist; lists them all and the closest.
+        """
+        if unknown := [name for name in overrides if name not in OPTION_NAMES]:
+            raise SpecError(*(_unknown_option(name) for name in unknown))
+        values: dict[str, Any] = {**_class_options(type(actor)), **overrides}
+        return cls(**values)
+
+
+OPTION_NAMES: Final[tuple[str, ...]] = tuple(field.name for field in attrs.fields(Options))
+
+
+def _class_options(kind: type) -> dict[str, object]:
+    found = {name: getattr(kind, name) for name in OPTION_NAMES if hasattr(kind, name)}
+    # `name` of every Process is a property, and a handler may be called `after`: descriptors are no options.
+    return {name: value for name, value in found.items() if not hasattr(value, "__get__")}
+
+
+def _unknown_option(name: str) -> str:
+    close = difflib.get_close_matches(name, OPTION_NAMES, n=1)
+    hint = f"; did you mean {close[0]!r}?" if close else ""
+    return f"there is no option {name!r}{hint} (options: {', '.join(OPTION_NAMES)})"
+
+
+@attrs.frozen
+class Child:
+    """
+    An actor with its options, as a child of a supervisor. Built by :func:`child`.
+
+    Attributes:
+        actor: The actor that is not started: its own spec.
+        options: Its options, class attributes and defaults included.
+    """
+
+    actor: object
+    options: Options
+
+
+@attrs.frozen
+class Supervisor:
+    """
+    A supervisor and its children, as a value.
+
+    Attributes:
+        name: Unique among its siblings, no slash.
+        strategy: Who is restarted when one child is: ``"one_for_one"`` it alone, ``"rest_for_one"`` it and those started after
+            it, ``"one_for_all"`` all.
+        children: Actors, :func:`child` of actors, and supervisors, in start order.
+        max_restarts: More restarts than this within *period* and the supervisor gives up; 0 or above. Limits of nested
+            supervisors multiply.
+        period: Length of the sliding window in seconds; above 0.
+        max_children: How many children there may be, static ones included; None: no limit.
+        auto_shutdown: When it ends by itself, normally: ``"never"``, when ``"any_significant"`` child has ended, or when
+            ``"all_significant"`` ones have.
+        on_exhausted: What giving up means. ``"escalate"``: it fails in its own supervisor, the root's failure ends the tree.
+            ``"shutdown"``: the whole tree ends. ``"park"``: its children are stopped and stay down until they are restarted by
+            hand, everything else goes on. A callable is called with the supervisor's path and the last reason, then as
+            ``"escalate"``. A supervisor that fails while it starts for the first time fails in any case.
+    """
+
+    name: str
+    strategy: Strategy = attrs.field(default="one_for_one", kw_only=True)
+    children: tuple[object, ...] = attrs.field(default=(), kw_only=True, converter=_as_tuple)
+    max_restarts: int = attrs.field(default=3, kw_only=True)
+    period: Seconds = attrs.field(default=5.0, kw_only=True)
+    max_children: int | None = attrs.field(default=None, kw_only=True)
+    auto_shutdown: AutoShutdown = attrs.field(default="never", kw_only=True)
+    on_exhausted: OnExhausted | Callable[..., object] = attrs.field(default="escalate", kw_only=True)
+
+
+def child(actor: object, /, **options: object) -> Child:
+    """
+    *actor* with options, as a child of a :class:`Supervisor`.
+
+    Args:
+        actor: An actor that is not started; may be a child more than once.
+        options: Any of :class:`Options`; they win over the attributes of the actor's class.
+
+    Raises:
+        SpecError: An option that does not exist, or *actor* is a supervisor or a child already.
+    """
+    if isinstance(actor, Supervisor | Child):
+        kind = type(actor).__name__.lower()
+        raise SpecError(f"child() takes an actor, not a {kind}; put the {kind} into children=... as it is")
+    return Child(actor, Options.of(actor, **options))
+
+
+def as_child(item: object) -> Child | Supervisor:
+    """A member of ``children`` as the tree sees it: a bare actor becomes a :class:`Child` with its class's options."""
+    return item if isinstance(item, Child | Supervisor) else child(item)
+
+
+def default_name(actor: object) -> str:
+    """What an unnamed *actor* is called: its class's name in lower case."""
+    return type(actor).__name__.lower()
+
+
+def free_name(base: str, taken: Container[str]) -> str:
+    """
+    *base*, or the first of ``base-2``, ``base-3``... that is not in *taken*.
+
+    Args:
+        base: Name without suffix.
+        taken: Names in use.
+    """
+    name, number = base, 1
+    while name in taken:
+        number += 1
+        name = f"{base}-{number}"
+    return name
+
+
+def child_names(children: Iterable[Child | Supervisor]) -> tuple[str, ...]:
+    """
+    The name of each child, in order. Names that were given stay as they are; unnamed children get what is free.
+
+    Args:
+        children: Of one supervisor.
+    """
+    given = [item.name if isinstance(item, Supervisor) else item.options.name for item in children]
+    taken = {name for name in given if isinstance(name, str)}
+    names: list[str] = []
+    for item, name in zip(children, given, strict=True):
+        if name is None and isinstance(item, Child):
+            names.append(free_name(default_name(item.actor), taken))
+            taken.add(names[-1])
+        else:
+            names.append(name if isinstance(name, str) else "")  # the check has a word to say about other things
+    return tuple(names)
+
+
+def named_children(spec: Supervisor) -> Mapping[str, Child | Supervisor]:
+    """
+    The children of a checked supervisor by name, in the order written.
+
+    Args:
+        spec: A supervisor that keeps every rule, so that names are unique.
+    """
+    children = tuple(as_child(item) for item in spec.children)
+    return dict(zip(child_names(children), children, strict=True))
+
+
+# ---------------------------------------------------------------- options on the wire: an actor spawns through its host
+
+_NESTED: Final[Mapping[str, type]] = {"backoff": Backoff, "recycle": Recycle}
+_PLAIN: Final = (type(None), bool, int, float, str)
+
+
+def options_to_data(options: Options) -> dict[str, object]:
+    """
+    The options as a plain map, one key per option; :func:`options_from_data` gives them back.
+
+    Args:
+        options: Any options.
+    """
+    return attrs.asdict(options)
+
+
+def options_from_data(data: object) -> Options:
+    """
+    The options that :func:`options_to_data` wrote, not checked yet: ``check_child`` judges their values.
+
+    Args:
+        data: What came from another process: anything.
+
+    Raises:
+        ProtocolError: Not the data of options; says which one. No other exception leaves this function.
+    """
+    fields = _fields_from_data(data, OPTION_NAMES, "options")
+    values: dict[str, Any] = {}
+    for name, value in fields.items():
+        kind = _NESTED.get(name)
+        if kind is not None and value is not None:
+            known = tuple(field.name for field in attrs.fields(kind))
+            values[name] = kind(**{n: _plain(n, v) for n, v in _fields_from_data(value, known, name).items()})
+        elif isinstance(value, list | tuple):
+            values[name] = tuple(_plain(name, item) for item in value)
+        else:
+            values[name] = _plain(name, value)
+    return Options(**values)
+
+
+def _fields_from_data(data: object, known: tuple[str, ...], what: str) -> dict[str, object]:
+    if not isinstance(data, dict) or not all(isinstance(name, str) and name in known for name in data):
+        raise ProtocolError(f"{what} are a map with keys of {', '.join(known)}, not {repr(data)[:80]}")
+    return data
+
+
+def _plain(name: str, value: object) -> Any:
+    if type(value) not in _PLAIN:
+        raise ProtocolError(f"the option {name} cannot be {repr(value)[:80]}")
+    return value

@@ -1,0 +1,66 @@
+"""
+The thread that calls every ``Process.start()``, and does nothing else.
+
+A start blocks: a stopped forkserver holds it for ever, one that has to be started takes hundreds of milliseconds. The outcome
+comes back as an event.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+from collections.abc import Callable
+
+from actors._actor import Actor
+from actors._launch import Boot, launch
+from actors._zygote import zygote
+
+__all__ = ["Starter"]
+
+Outcome = Callable[[Actor | None, BaseException | None], object]
+
+
+class Starter:
+    """
+    Starts processes one after the other.
+
+    Args:
+        method: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
+    """
+
+    def __init__(self, method: str) -> None:
+        self._method = method
+        self._jobs: queue.SimpleQueue[tuple[type[Actor], Boot, Outcome] | None] = queue.SimpleQueue()
+        self._thread = threading.Thread(target=self._run, name="actors-starter", daemon=True)
+        self._starting = False
+
+    def start(self) -> None:
+        """Start the thread."""
+        self._thread.start()
+
+    def submit(self, cls: type[Actor], boot: Boot, outcome: Outcome) -> None:
+        """Start an incarnation of *cls* in its turn, and call *outcome* with its process object or with the exception."""
+        self._jobs.put((cls, boot, outcome))
+
+    def free(self) -> None:
+        """A start takes too long: end the helper that may hold it."""
+        if self._starting and self._method == "forkserver":
+            zygote.kill()
+
+    def stop(self, timeout: float) -> None:
+        """End the thread when it has done what was submitted, at most *timeout* seconds from now."""
+        self._jobs.put(None)
+        self._thread.join(timeout)
+
+    def _run(self) -> None:
+        while (job := self._jobs.get()) is not None:
+            cls, boot, outcome = job
+            self._starting = True
+            try:
+                actor = launch(cls, boot, self._method)
+            except BaseException as error:  # noqa: BLE001 - whatever a start raises is the reason of a failed start, and told
+                outcome(None, error)
+            else:
+                outcome(actor, None)
+            finally:
+                self._starting = False

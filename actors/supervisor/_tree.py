@@ -1,0 +1,483 @@
+"""
+The whole tree of supervisors, decided in values. Owns how news travels between the nodes.
+
+Each node is one :mod:`~actors.supervisor._machine`; nothing is decided twice. Effects about actors leave the tree; effects about
+supervisors become events of their node, and what a node says of itself becomes news of a child in its parent:
+
+=======================  =============================================================
+effect of a node         becomes
+=======================  =============================================================
+start that supervisor    it begins (another life)
+stop, kill it            it stops; at once, for a kill
+it is gone               it is disowned: its actors are gone as they go down
+it is ready              ``ChildStarted`` in its parent; at the root: ``TreeStarted``
+it has finished          ``ChildExited`` in its parent; at the root: ``TreeFinished``
+its limit is exceeded    ``IntensityExceeded``; the whole tree ends if so declared
+=======================  =============================================================
+
+A path is ``"/app/readers/reader-1"``, the root's name first. A nested supervisor that is restarted starts its static actors again
+with the same uids, incarnations counting on; its dynamic children are gone, and so are temporary ones that have ended.
+
+Must not know: processes, pids, pipes, clocks. Events and effects are in ``_events``; what can be asked of a tree is in ``_view``.
+"""
+
+from __future__ import annotations
+
+import itertools
+from collections import deque
+from typing import Final, assert_never
+
+import attrs
+
+from actors.supervisor import _machine
+from actors.supervisor._events import (
+    ActorExited,
+    ActorGone,
+    ActorParked,
+    ActorReady,
+    AddActor,
+    AddSupervisor,
+    Effect,
+    Event,
+    IntensityExceeded,
+    KillActor,
+    Refused,
+    RestartActor,
+    RestartScheduled,
+    RestartSupervisor,
+    Shutdown,
+    Start,
+    StartActor,
+    StopActor,
+    StopActorProcess,
+    StopSupervisor,
+    SupervisorGone,
+    SupervisorStarted,
+    TerminateActor,
+    TreeFinished,
+    TreeStarted,
+)
+from actors.supervisor._exits import ExitReason
+from actors.supervisor._nodes import ROOT_ID, Node, Planned, TreeState, build, grow, homes_of, plan
+from actors.supervisor._policy import Seconds
+from actors.supervisor._state import (
+    SUPERVISOR_RULE,
+    AddChild,
+    ChildExited,
+    ChildGone,
+    ChildId,
+    ChildParked,
+    ChildRestartScheduled,
+    ChildRule,
+    ChildStarted,
+    Disown,
+    Exhausted,
+    Finish,
+    KillChild,
+    MachineEffect,
+    MachineEvent,
+    Ready,
+    RemoveChild,
+    RestartChild,
+    StartChild,
+    StartRequested,
+    StopChild,
+    StopRequested,
+    TerminateChild,
+    Tick,
+)
+from actors.supervisor._view import (
+    ActorInfo,
+    ActorPhase,
+    SupervisorInfo,
+    SupervisorMode,
+    actor_info,
+    actors,
+    find,
+    name_for,
+    supervisors,
+)
+
+# The one module the shell imports for the tree: events, effects, building, stepping, looking.
+__all__ = [
+    "ActorExited",
+    "ActorGone",
+    "ActorInfo",
+    "ActorParked",
+    "ActorPhase",
+    "ActorReady",
+    "AddActor",
+    "AddSupervisor",
+    "Effect",
+    "Event",
+    "IntensityExceeded",
+    "KillActor",
+    "Node",
+    "Planned",
+    "Refused",
+    "RestartActor",
+    "RestartScheduled",
+    "RestartSupervisor",
+    "Shutdown",
+    "Start",
+    "StartActor",
+    "StopActor",
+    "StopActorProcess",
+    "StopSupervisor",
+    "SupervisorGone",
+    "SupervisorInfo",
+    "SupervisorMode",
+    "SupervisorStarted",
+    "TerminateActor",
+    "Tick",
+    "TreeFinished",
+    "TreeStarted",
+    "TreeState",
+    "actor_info",
+    "actors",
+    "build",
+    "find",
+    "name_for",
+    "next_deadline",
+    "plan",
+    "step",
+    "supervisors",
+]
+
+# A chain of supervisors that give up would otherwise grow its evidence for ever.
+_MAX_EVIDENCE: Final = 16
+
+
+def step(state: TreeState, event: Event, now: Seconds) -> tuple[TreeState, tuple[Effect, ...]]:
+    """
+    What follows from *event* in the whole tree.
+
+    Args:
+        state: As the last step left it; not changed.
+        event: What happened, or what a user wants. News of an unknown uid or of another incarnation changes nothing.
+        now: The present in seconds, from a clock that never goes back.
+
+    Returns:
+        The new state, and what is to be done, in order.
+    """
+    turn = _Turn(state, now, event.jitter if isinstance(event, ActorExited) else 0.0)
+    _receive(turn, event)
+    turn.settle()
+    return turn.result(), tuple(turn.effects)
+
+
+def next_deadline(state: TreeState) -> Seconds | None:
+    """When to send the next ``Tick``, if nothing happens before; None: nothing is waited for by time."""
+    dues = (_machine.next_deadline(node.machine) for node in state.nodes.values())
+    return min((due for due in dues if due is not None), default=None)
+
+
+# ---------------------------------------------------------------- one step
+
+
+class _Turn:
+    """One step in the making: the only thing in here that changes in place, and nobody sees it."""
+
+    def __init__(self, state: TreeState, now: Seconds, jitter: float) -> None:
+        self.root = state.root
+        self.nodes = dict(state.nodes)
+        self.homes = dict(state.homes)
+        self.next_id = state.next_id
+        self.now = now
+        self.jitter = jitter
+        self.effects: list[Effect] = []
+        self._queue: deque[tuple[str, MachineEvent]] = deque()
+
+    def emit(self, effect: Effect) -> None:
+        self.effects.append(effect)
+
+    def tell(self, path: str, event: MachineEvent) -> None:
+        """Let the node at *path* have *event*, after all that is on its way already."""
+        self._queue.append((path, event))
+
+    def settle(self) -> None:
+        """Until no node has news for another. Ends: a node tells only nodes above or below of what is new to them."""
+        while self._queue:
+            path, event = self._queue.popleft()
+            if path in self.nodes:
+                self._let(path, event)
+
+    def _let(self, path: str, event: MachineEvent) -> None:
+        node = self.nodes[path]
+        machine, effects = _machine.step(node.machine, event, self.now)
+        self.nodes[path] = node = attrs.evolve(node, machine=machine)
+        for effect in effects:
+            _route(self, self.nodes[path], effect)
+        _disown_below(self, self.nodes[path])
+        if machine.mode == "finished" and machine.final and node.parent is not None:
+            del self.nodes[path]
+            self.emit(SupervisorGone(path))
+
+    def result(self) -> TreeState:
+        return TreeState(self.root, self.nodes, self.homes, self.next_id)
+
+
+def _disown_below(turn: _Turn, node: Node) -> None:
+    """Tell the supervisors below that will have no other life, so that their actors are gone as soon as they are down."""
+    leaving = node.machine.final and node.machine.mode == "stopping"
+    for child in node.machine.children.values():
+        if child.id < ROOT_ID and (leaving or child.wanted == "gone"):
+            below = turn.nodes.get(node.path_of(child.id))
+            if below is not None and not below.machine.final:
+                turn.tell(below.path, Disown())
+
+
+# ---------------------------------------------------------------- events of the tree
+
+
+def _receive(turn: _Turn, event: Event) -> None:
+    match event:
+        case Start():
+            turn.tell(turn.root, StartRequested())
+        case ActorReady(uid, incarnation):
+            turn.tell(turn.homes.get(uid, ""), ChildStarted(uid, incarnation))
+        case ActorExited(uid, incarnation, reason, jitter):
+            turn.tell(turn.homes.get(uid, ""), ChildExited(uid, incarnation, reason, jitter))
+        case StopActor(uid):
+            turn.tell(turn.homes.get(uid, ""), RemoveChild(uid))
+        case Shutdown(deadline):
+            turn.tell(turn.root, StopRequested(deadline))
+        case Tick():
+            for path, node in turn.nodes.items():
+                if node.machine.due is not None and node.machine.due <= turn.now:
+                    turn.tell(path, event)
+        case AddActor() | AddSupervisor() | RestartActor() | RestartSupervisor() | StopSupervisor():
+            _receive_request(turn, event)
+        case _:
+            assert_never(event)
+
+
+def _receive_request(
+    turn: _Turn, event: AddActor | AddSupervisor | RestartActor | RestartSupervisor | StopSupervisor
+) -> None:
+    """Requests that may be refused."""
+    match event:
+        case AddActor():
+            why = _add_actor(turn, event)
+        case AddSupervisor():
+            why = _add_supervisor(turn, event)
+        case RestartActor():
+            why = _restart_actor(turn, event.uid)
+        case RestartSupervisor():
+            why = _restart_supervisor(turn, event.path)
+        case StopSupervisor():
+            why = _stop_supervisor(turn, event.path)
+        case _:
+            assert_never(event)
+    if why is not None:
+        turn.emit(Refused(event, why))
+
+
+def _add_actor(turn: _Turn, event: AddActor) -> str | None:
+    why = _no_room(turn, event.parent_path, event.name)
+    if why is not None:
+        return why
+    node = turn.nodes[event.parent_path]
+    if event.uid in turn.homes:
+        return f"uid {event.uid} is taken by a child of {turn.homes[event.uid]}"
+    ids = {name: child_id for child_id, name in node.names.items()}
+    if unknown := [name for name in event.child.options.after if name not in ids]:
+        return f"after names {unknown[0]!r}, which is no child of {node.path}"
+    after = tuple(ids[name] for name in event.child.options.after)
+    turn.nodes[node.path] = attrs.evolve(node, names={**node.names, event.uid: event.name})
+    turn.homes[event.uid] = node.path
+    turn.tell(node.path, AddChild(event.uid, ChildRule.of(event.child.options, after)))
+    return None
+
+
+def _add_supervisor(turn: _Turn, event: AddSupervisor) -> str | None:
+    why = _no_room(turn, event.parent_path, event.spec.name)
+    if why is not None:
+        return why
+    node = turn.nodes[event.parent_path]
+    ids = itertools.count(turn.next_id, -1)
+    own_id = next(ids)
+    below = grow(event.spec, node.path, own_id, itertools.count(event.first_uid), ids)
+    homes = homes_of(below)
+    if taken := sorted(homes.keys() & turn.homes.keys()):
+        return f"uid {taken[0]} is taken by a child of {turn.homes[taken[0]]}"
+    turn.nodes |= {new.path: new for new in below}
+    turn.homes |= homes
+    turn.next_id = next(ids)
+    turn.nodes[node.path] = attrs.evolve(node, names={**node.names, own_id: event.spec.name})
+    turn.tell(node.path, AddChild(own_id, SUPERVISOR_RULE))
+    return None
+
+
+def _restart_actor(turn: _Turn, uid: int) -> str | None:
+    home = turn.homes.get(uid)
+    if home is None:
+        return f"there is no actor with uid {uid}"
+    return _restart_child(turn, turn.nodes[home], uid)
+
+
+def _restart_supervisor(turn: _Turn, path: str) -> str | None:
+    node = turn.nodes.get(path)
+    if node is None:
+        return f"there is no supervisor {path}"
+    if node.machine.mode == "parked":  # it lives, only its children do not
+        turn.tell(path, StartRequested())
+        return None
+    if node.parent is None:
+        return f"{path} is the root: it ends with its tree"
+    return _restart_child(turn, turn.nodes[node.parent], node.id)
+
+
+def _restart_child(turn: _Turn, node: Node, child_id: ChildId) -> str | None:
+    why = _leaving(turn, node)
+    if why is None and node.machine.children[child_id].wanted == "gone":
+        why = f"{node.path_of(child_id)} is being removed"
+    if why is None:
+        turn.tell(node.path, RestartChild(child_id))
+    return why
+
+
+def _stop_supervisor(turn: _Turn, path: str) -> str | None:
+    node = turn.nodes.get(path)
+    if node is None:
+        return f"there is no supervisor {path}"
+    if node.parent is None:
+        turn.tell(path, StopRequested())
+    else:
+        turn.tell(node.parent, RemoveChild(node.id))
+    return None
+
+
+def _no_room(turn: _Turn, path: str, name: str) -> str | None:
+    """Why the supervisor at *path* cannot take a child called *name*."""
+    node = turn.nodes.get(path)
+    if node is None:
+        return f"there is no supervisor {path}"
+    if why := _leaving(turn, node):
+        return why
+    if why := _machine.refusal(node.machine):
+        return f"{path} {why}"
+    if name in node.names.values():
+        return f"{path} has a child named {name!r} already"
+    return None
+
+
+def _leaving(turn: _Turn, node: Node) -> str | None:
+    """Why nothing can be started under *node*: it, or one above it, is not running or on its way down."""
+    if node.machine.mode not in ("booting", "serving", "parked"):
+        return f"{node.path} {'is stopping' if node.machine.mode == 'stopping' else 'is not running'}"
+    if node.parent is None:
+        return None
+    parent = turn.nodes[node.parent]
+    if parent.machine.children[node.id].wanted != "up":
+        return f"{node.path} is stopping"
+    return _leaving(turn, parent)
+
+
+# ---------------------------------------------------------------- effects of a node
+
+
+def _route(turn: _Turn, node: Node, effect: MachineEffect) -> None:
+    match effect:
+        case Ready():
+            _on_ready(turn, node)
+        case Finish():
+            _on_finish(turn, node, effect)
+        case Exhausted(restarts, reason):
+            turn.emit(IntensityExceeded(node.path, restarts, node.machine.spec.period, reason))
+            if node.machine.spec.on_exhausted == "shutdown":
+                turn.tell(turn.root, StopRequested(failed=reason))
+        case _ if effect.id > ROOT_ID:
+            _route_actor(turn, node, effect)
+        case _:
+            _route_supervisor(turn, node, effect)
+
+
+_OfChild = StartChild | StopChild | TerminateChild | KillChild | ChildGone | ChildParked | ChildRestartScheduled
+
+
+def _route_actor(turn: _Turn, node: Node, effect: _OfChild) -> None:
+    match effect:
+        case StartChild(uid, incarnation):
+            turn.emit(StartActor(uid, incarnation))
+        case StopChild(uid, incarnation):
+            turn.emit(StopActorProcess(uid, incarnation))
+        case TerminateChild(uid, incarnation):
+            turn.emit(TerminateActor(uid, incarnation))
+        case KillChild(uid, incarnation, why):
+            turn.emit(KillActor(uid, incarnation, why))
+        case ChildRestartScheduled(uid, incarnation, at, attempt):
+            turn.emit(RestartScheduled(uid, incarnation, at, attempt))
+        case ChildParked(uid, reason):
+            turn.emit(ActorParked(uid, reason))
+        case ChildGone(uid, reason):
+            del turn.homes[uid]
+            _forget_name(turn, node, uid)
+            turn.emit(ActorGone(uid, reason))
+        case _:
+            assert_never(effect)
+
+
+def _route_supervisor(turn: _Turn, node: Node, effect: _OfChild) -> None:
+    path = node.path_of(effect.id)
+    match effect:
+        case StartChild(_, incarnation):
+            turn.nodes[path] = attrs.evolve(turn.nodes[path], incarnation=incarnation)
+            turn.tell(path, StartRequested())
+        case StopChild():
+            turn.tell(path, StopRequested())
+        case KillChild():
+            turn.tell(path, StopRequested(turn.now))
+        case ChildParked(_, reason):
+            _park_below(turn, turn.nodes[path], reason)
+        case ChildGone():
+            turn.tell(path, Disown())
+            _forget_name(turn, node, effect.id)
+        case TerminateChild() | ChildRestartScheduled():
+            pass  # SUPERVISOR_RULE has no rung before the kill; that it comes back is told by its actors
+        case _:
+            assert_never(effect)
+
+
+def _forget_name(turn: _Turn, node: Node, child_id: ChildId) -> None:
+    current = turn.nodes[node.path]
+    names = {other: name for other, name in current.names.items() if other != child_id}
+    turn.nodes[node.path] = attrs.evolve(current, names=names)
+
+
+def _park_below(turn: _Turn, node: Node, reason: ExitReason) -> None:
+    """Its actors are down and stay so until it is started again; those that were parked before are known to be."""
+    for child in node.machine.children.values():
+        if child.id < ROOT_ID:
+            _park_below(turn, turn.nodes[node.path_of(child.id)], reason)
+        elif child.wanted != "parked":
+            turn.emit(ActorParked(child.id, child.reason or reason))
+
+
+def _on_ready(turn: _Turn, node: Node) -> None:
+    if node.parent is None:
+        turn.emit(TreeStarted())
+    else:
+        turn.emit(SupervisorStarted(node.path))
+        turn.tell(node.parent, ChildStarted(node.id, node.incarnation))
+
+
+def _on_finish(turn: _Turn, node: Node, effect: Finish) -> None:
+    if node.parent is None:
+        turn.emit(TreeFinished("failed" if effect.outcome == "failed" else "stopped", effect.reason))
+    else:
+        reason = _as_exit(node.path, effect)
+        turn.tell(node.parent, ChildExited(node.id, node.incarnation, reason, turn.jitter))
+
+
+def _as_exit(path: str, effect: Finish) -> ExitReason:
+    """How the end of a supervisor looks to its own supervisor: a failure keeps what is known of the death behind it."""
+    if effect.outcome == "stopped":
+        return ExitReason("requested")
+    if effect.outcome == "ended" or effect.reason is None:
+        return ExitReason("normal", 0, evidence=(f"{path} ended: its significant children have",))
+    reason = effect.reason
+    # An actor may end normally once too often; for the supervisor above that is a failure all the same.
+    kind = "crash" if reason.kind in ("normal", "requested") else reason.kind
+    evidence = (f"{path} gave up", *reason.evidence)[:_MAX_EVIDENCE]
+    return ExitReason(kind, None, reason.signal, reason.error, evidence)

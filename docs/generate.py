@@ -1,0 +1,233 @@
+"""
+Writes ``docs/reference/*.md`` from the docstrings of what ``actors`` exports, one page per topic. ``--check`` only compares.
+
+The pages are committed, so that they can be read without a build; ``make check`` fails when one is not what the code says.
+"""
+
+from __future__ import annotations
+
+import argparse
+import inspect
+import re
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import attrs
+
+import actors
+from actors import errors
+
+REFERENCE = Path(__file__).parent / "reference"
+
+# Every export stands on exactly one page; one that is missing here fails the generation.
+TOPICS = {
+    "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "Reply", "message")),
+    "system": ("The system", ("ActorSystem", "ActorInfo", "Down")),
+    "supervision": ("Supervision", ("Supervisor", "child", "Child", "Backoff", "Recycle", "ExitReason")),
+    "errors": ("Errors", tuple(errors.__all__)),
+}
+LINE = 100  # characters; a longer signature has one parameter per line
+PROSE = ("Returns", "Source", "Yields")  # sections of sentences; the others are lists of names
+SECTIONS = ("Args", "Attributes", "Raises", "Returns", "Source", "Warns", "Yields")
+
+
+def pages() -> dict[str, str]:
+    """
+    Return the text of every page by file name.
+
+    Raises:
+        SystemExit: An export stands on no page, or on two.
+    """
+    placed = [name for _, names in TOPICS.values() for name in names]
+    wrong = {name for name in {*placed, *actors.__all__} if placed.count(name) != 1 or name not in actors.__all__}
+    if wrong:
+        raise SystemExit(
+            f"docs/generate.py: not on exactly one page of TOPICS, or no export: {', '.join(sorted(wrong))}"
+        )
+    found = {f"{topic}.md": "\n".join(_page(title, names)) for topic, (title, names) in TOPICS.items()}
+    return {"README.md": "\n".join(_index()), **found}
+
+
+def _index() -> Iterator[str]:
+    yield "# Reference\n"
+    yield "Written by `make docs` from the docstrings; all of it is imported from `actors`.\n"
+    for topic, (title, names) in TOPICS.items():
+        yield f"- [{title}]({topic}.md): {', '.join(f'`{name}`' for name in names)}"
+    yield ""
+
+
+def _page(title: str, names: tuple[str, ...]) -> Iterator[str]:
+    yield f"# {title}\n"
+    for name in names:
+        yield from _entry(name, getattr(actors, name))
+
+
+def _entry(name: str, thing: Any) -> Iterator[str]:
+    yield f"## `{name}`\n"
+    if inspect.isclass(thing):
+        yield from _signature(name, thing, is_class=True)
+        yield from _docstring(thing)
+        for member, value in _public_members(thing):
+            yield from _member(member, value)
+    elif callable(thing):
+        yield from _signature(name, thing)
+        yield from _docstring(thing)
+    else:
+        yield f"`{thing!r}`\n"
+
+
+def _public_members(cls: type) -> list[tuple[str, Any]]:
+    """What the package itself defines on *cls*, in the order of the source; attrs fields are in the Attributes of the class."""
+    fields = {field.name for field in attrs.fields(cls)} if attrs.has(cls) else set()
+    members: dict[str, Any] = {}
+    for base in reversed([base for base in cls.__mro__ if base.__module__.partition(".")[0] == "actors"]):
+        if base is cls or base.__name__.startswith("_"):
+            members.update(vars(base))
+    return [(name, value) for name, value in members.items() if _is_shown(name, value) and name not in fields]
+
+
+def _is_shown(name: str, value: Any) -> bool:
+    plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    documented = inspect.isfunction(plain) or isinstance(plain, property)
+    return documented and not name.startswith("_") and bool(plain.__doc__)
+
+
+def _member(name: str, value: Any) -> Iterator[str]:
+    plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    if isinstance(plain, property):
+        yield f"### `{name}` (property)\n"
+    else:
+        yield f"### `{name}`\n"
+        yield from _signature(name, plain)
+    yield from _docstring(plain)
+
+
+class _Raw:
+    """An annotation that is shown as it is written."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __repr__(self) -> str:
+        return self.text
+
+
+def _raw(annotation: Any) -> Any:
+    return _Raw(annotation) if isinstance(annotation, str) else annotation
+
+
+def _signature(name: str, thing: Any, *, is_class: bool = False) -> Iterator[str]:
+    if _is_error(thing):  # how one is made is for those who raise it
+        yield f"```text\nclass {name}({', '.join(base.__name__ for base in thing.__bases__)})\n```\n"
+        return
+    signature = inspect.signature(thing)
+    parameters = [p.replace(annotation=_raw(p.annotation)) for p in signature.parameters.values()]
+    shown = signature.replace(
+        parameters=[p for p in parameters if p.name != "self"],
+        return_annotation=inspect.Signature.empty if is_class else _raw(signature.return_annotation),
+    )
+    text = f"{'class ' if is_class else ''}{name}{shown}"
+    if len(text) > LINE:
+        text = text.replace("(", "(\n    ", 1)
+        text = _break_at_commas(text)
+    # Addresses differ from run to run; a default that is an object says its type.
+    text = re.sub(r"<([\w.]+) object at 0x[0-9a-f]+>", r"<\1>", text)
+    text = re.sub(r"<_?\w+\.(\w+): [^>]*>", r"\1", text)
+    yield f"```text\n{text}\n```\n"
+
+
+def _break_at_commas(text: str) -> str:
+    """Each parameter on a line of its own; commas inside brackets stay."""
+    depth = 0
+    found = []
+    for at, character in enumerate(text):
+        depth += (character in "([{") - (character in ")]}")
+        if character == "," and depth == 1:
+            found.append(",\n   ")
+        elif character == ")" and depth == 0 and "\n)" not in "".join(found):
+            found.append(",\n)" + text[at + 1 :])
+            break
+        else:
+            found.append(character)
+    return "".join(found)
+
+
+def _is_error(thing: Any) -> bool:
+    return isinstance(thing, type) and issubclass(thing, BaseException)
+
+
+def _docstring(thing: Any) -> Iterator[str]:
+    """The docstring as Markdown: paragraphs, literal blocks, and the named sections."""
+    section = ""
+    block: list[str] | None = None
+    for line in (inspect.getdoc(thing) or "").splitlines():
+        if block is not None:
+            if not line or line.startswith(" "):
+                block.append(line)
+                continue
+            yield from _block(block)
+            block = None
+        if line.endswith("::"):
+            block = []
+            if line != "::":
+                yield line.removesuffix(":") + "\n"
+        elif line.removesuffix(":") in SECTIONS and line.endswith(":"):
+            section = line.removesuffix(":")
+            yield f"**{section}**\n"
+        else:
+            section = section if not line or line.startswith(" ") else ""
+            yield _line(line, section)
+    yield from _block(block or [])
+    yield ""
+
+
+def _block(lines: list[str]) -> Iterator[str]:
+    text = inspect.cleandoc("\n".join(["", *lines]))
+    if text:
+        yield f"```text\n{text}\n```\n"
+
+
+def _line(line: str, section: str) -> str:
+    if not section or not line:
+        return _inline(line)
+    if section in PROSE:
+        return _inline(line.strip())
+    return _list_item(line.strip()) if re.match(r" {4}\S", line) else "  " + _inline(line.strip())
+
+
+def _list_item(text: str) -> str:
+    named = re.match(r"(\*{0,2}[\w., ]+?): +(.*)", text)
+    return f"- `{named[1]}`: {_inline(named[2])}" if named else f"- {_inline(text)}"
+
+
+def _inline(text: str) -> str:
+    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
+    return text.replace("``", "`")
+
+
+def main() -> int:
+    """Write the pages, or compare them with what is there; returns the exit code."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0] if __doc__ else None)
+    parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not what the code says")
+    check = parser.parse_args().check
+    wanted = pages()
+    there = {path.name: path.read_text() for path in REFERENCE.glob("*.md")}
+    stale = sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name))
+    if check:
+        if stale:
+            print(f"docs/reference is not what the code says: {', '.join(stale)}; run: make docs", file=sys.stderr)
+        return 1 if stale else 0
+    REFERENCE.mkdir(exist_ok=True)
+    for name in stale:
+        if name in wanted:
+            (REFERENCE / name).write_text(wanted[name])
+        else:
+            (REFERENCE / name).unlink()
+        print(f"docs/reference/{name}: {'written' if name in wanted else 'removed'}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,30 @@
+"""Every test in this folder starts processes, and must leave none of anything behind."""
+
+from __future__ import annotations
+
+import importlib.util
+from collections.abc import Iterator
+
+import pytest
+
+from tests.helpers import eventually
+from tests.leaks import Snapshot
+
+
+@pytest.fixture(scope="session")
+def helpers_are_running() -> None:
+    """Start the forkserver and whatever else serves all systems of this process, so that it is in each test's first picture."""
+    if importlib.util.find_spec("actors._system") is None:
+        return
+    from actors import ActorSystem
+
+    with ActorSystem():
+        pass
+
+
+@pytest.fixture(autouse=True)
+def nothing_is_left(helpers_are_running: None) -> Iterator[None]:
+    """No process, zombie, descriptor, shared memory or thread more than before, a few seconds after the test."""
+    before = Snapshot.take()
+    yield
+    eventually(lambda: not before.leaks(), 5.0, state=before.leaks, what="everything of the test is gone")

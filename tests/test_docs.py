@@ -1,0 +1,102 @@
+"""Every block of code in README and docs runs, and prints what the page says."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import pytest
+
+from tests.docs_runner import Page, missing_promise, read_page, run_page
+
+ROOT = Path(__file__).parent.parent
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
+PAGES_WITH_CODE = [(path, page) for path in PAGES if (page := read_page(path.read_text())) is not None]
+LINK = re.compile(r"\[[^\]]*\]\((?!https?:|#|mailto:)([^)#\s]+)")
+
+
+@pytest.mark.parametrize("page", [pytest.param(page, id=str(path.relative_to(ROOT))) for path, page in PAGES_WITH_CODE])
+def test_the_code_of_a_page_runs_and_prints_what_the_page_says(page: Page, tmp_path: Path) -> None:
+    run_page(page, tmp_path)
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
+    broken = [target for target in LINK.findall(path.read_text()) if not (path.parent / target).exists()]
+
+    assert broken == []
+
+
+def test_the_readme_shows_code() -> None:
+    assert "README.md" in [path.name for path, _ in PAGES_WITH_CODE]
+
+
+FAKE_PAGE = '''
+```python
+import multiprocessing
+SIZE = 3
+
+def work(n):
+    print("worked", n * SIZE, flush=True)
+```
+Then:
+```python
+child = multiprocessing.get_context("spawn").Process(target=work, args=(5,))
+child.start()
+child.join()
+print("child", child.exitcode)  # child 0
+text = """two
+lines"""
+print(text)  # two
+```
+```text
+lines
+```
+```console
+$ not run
+```
+```python
+if __name__ == "__main__":
+    print("at", 12345)  # at ...5
+```
+```text
+```
+'''
+
+
+def test_blocks_are_one_script_that_other_processes_can_import(tmp_path: Path) -> None:
+    page = read_page(FAKE_PAGE)
+
+    assert page is not None
+    assert page.promises == ("child 0", "two", "lines", "at ...5")
+    run_page(page, tmp_path)
+
+
+def test_a_page_that_fails_or_breaks_a_promise_fails_with_its_output(tmp_path: Path) -> None:
+    wrong = read_page("```python\nprint(1 + 1)  # 3\n```\n")
+    failing = read_page("```python\nraise SystemExit(4)\n```\n")
+
+    assert wrong is not None
+    assert failing is not None
+    with pytest.raises(AssertionError, match="promised and not printed: '3'"):
+        run_page(wrong, tmp_path)
+    with pytest.raises(AssertionError, match="exit code 4"):
+        run_page(failing, tmp_path)
+
+
+def test_a_page_without_code_is_no_script() -> None:
+    assert read_page("# Words\n```text\nx\n```\n") is None
+
+
+@pytest.mark.parametrize(
+    ("promises", "output", "missing"),
+    [
+        pytest.param(("a", "b"), "a\nx\nb\n", None, id="in order"),
+        pytest.param(("b", "a"), "a\nb\n", "a", id="out of order"),
+        pytest.param(("pid ... left",), "pid 77 left\n", None, id="wildcard"),
+        pytest.param(("pid",), "pid 77\n", "pid", id="whole lines"),
+        pytest.param((), "", None, id="nothing"),
+    ],
+)
+def test_promises_are_kept_in_order(promises: tuple[str, ...], output: str, missing: str | None) -> None:
+    assert missing_promise(promises, output) == missing
