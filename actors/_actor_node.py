@@ -4,11 +4,9 @@ An actor's :class:`~actors._seams.Node`: what refs do in an actor's process.
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors._ref import ActorRef
-from actors._reply import Reply
 from actors._seams import ActorStatistics, Stream
 from actors.errors import SpecError
 
@@ -28,6 +26,8 @@ class ActorNode:
         self.ask = node.ask
         self.flush = node.flush
         self.expire = node.expire
+        self.cancel = node.cancel
+        self.run_callback = node.run_callback
 
     def stream(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stream[Any]:
         """Not there yet."""
@@ -53,11 +53,3 @@ class ActorNode:
     def _info(self, ref: ActorRef[Any]) -> tuple[bool, dict[str, Any] | None]:
         fields, _none = self._process.attendant.request("info", ref.uid)
         return fields[1], fields[2]
-
-    def cancel(self, reply: Reply[Any]) -> None:
-        """Forget a cancelled ask."""
-        self._process.node.forget(reply)
-
-    def run_callback(self, function: Callable[[Any], object], reply: Reply[Any]) -> None:
-        """Call a done-callback in the callback thread."""
-        self._process.directory.run_callback(function, reply)

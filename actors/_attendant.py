@@ -191,12 +191,12 @@ class Attendant:
     def _answered(self, fields: tuple[object, ...], descriptors: tuple[int, ...]) -> None:
         number = fields[0]
         answers = self._waiting.get(number) if isinstance(number, int) else None
-        if answers is None:
+        if answers is None or not isinstance(number, int):
             # Whoever asked has given up.
             _descriptors.close(*descriptors)
             return
         answers.append((fields[1:], descriptors))
-        parked = self._parked.get(number)  # type: ignore[arg-type]
+        parked = self._parked.get(number)
         if parked is not None:
             parked.release()
 

@@ -12,7 +12,7 @@ import contextlib
 import os
 import select
 import time
-from typing import Any
+from typing import Any, Literal
 
 from actors import _descriptors, _seams
 from actors._actor import Actor, apply_snapshot
@@ -32,6 +32,7 @@ from actors.mailbox._control import ControlLane
 from actors.mailbox._inbox import reopen_reader
 from actors.mailbox._layout import FlightState
 from actors.mailbox._recorder import Recorder
+from actors.supervisor._exits import ExitReason
 
 __all__ = ["ActorProcess", "serve"]
 
@@ -73,7 +74,7 @@ class ActorProcess:
         self.deadline: float | None = None
         self.busy = False
         self.ending = False
-        self.stop_reason = "normal"
+        self.stop_reason: Literal["normal", "requested"] = "normal"
         self._draining = False
         self._interrupted = False
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -95,12 +96,12 @@ class ActorProcess:
             self._serve()
         except Crash as crash:
             self.attendant.notify("crash", crash.report, crash.handler)
-            self._leave("crash")
+            self._leave(ExitReason("crash", exit_code=1, error=crash.report))
             raise SystemExit(1) from None
-        except SystemExit:
-            self._leave("exit")
+        except SystemExit as leaving:
+            self._leave(_chosen(leaving))
             raise
-        self._leave(self.stop_reason)
+        self._leave(ExitReason(self.stop_reason, exit_code=0))
 
     def _take_setup(self) -> None:
         """Wait for what the supervisor has to say of this incarnation, and build the parts."""
@@ -155,7 +156,7 @@ class ActorProcess:
         self.busy = False
         self.attendant.notify("ready")
 
-    def _leave(self, reason: str) -> None:
+    def _leave(self, reason: ExitReason) -> None:
         """Run ``on_stop``, and let everything out that others will take."""
         self.recorder.note_state(FlightState.STOPPING)
         self.busy = True
@@ -243,3 +244,9 @@ class ActorProcess:
     def read_ahead(self) -> None:
         """Take what stands in the inbox while a handler waits, so that two actors that fill each other's inbox go on."""
         self.recorder.fill(self.inbox)
+
+
+def _chosen(leaving: SystemExit) -> ExitReason:
+    """Return the reason of an exit that a handler chose by ``sys.exit``."""
+    code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    return ExitReason("normal" if code == 0 else "crash", exit_code=code)

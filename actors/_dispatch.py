@@ -78,10 +78,7 @@ class Dispatcher:
     def _handle_large(self, large: list[Any], more: bool) -> None:
         _kind, arena_id, number, length, generation = large
         arena = self._process.directory.find_arena(arena_id)
-        inner = _envelope.MessageReader()
-        inner.feed(arena.get(number, length, generation))
-        for message in inner:
-            self.handle(message, more)
+        self.handle(_envelope.read_message(arena.get(number, length, generation)), more)
         arena.release(number, generation)
 
     def _tell(self, name: str, args: list[Any], kwargs: dict[str, Any] | None) -> None:

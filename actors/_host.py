@@ -16,7 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors import _descriptors, _lifeline, _log
-from actors._actor import find_class, read_snapshot
+from actors._actor import find_class, incarnate, read_snapshot
 from actors._callbacks import Callbacks
 from actors._node import HOLD_SECONDS, Node, Route, died, wait_writable
 from actors._ref import ActorRef
@@ -125,7 +125,7 @@ class Host:
         """
         runner = self.runner
         uid, self._next_uid = self._next_uid, self._next_uid + 1
-        chosen = name or _view.free_name(runner.state, parent_path, type_name(child.actor))
+        chosen = name or _view.name_for(runner.state, parent_path, child.actor)
         cell = self.make_cell(uid, f"{parent_path}/{chosen}", child.options, snapshot, parent)
         refusal: list[str] = []
         before, runner.refused = runner.refused, lambda refused: refusal.append(refused.why)
@@ -156,13 +156,13 @@ class Host:
             ActorsError: It cannot be.
         """
         spec = read_snapshot(snapshot)
-        child = Child(_Named(find_class(spec.module, spec.qualname).__name__), options_from_data(options))
+        child = Child(incarnate(find_class(spec.module, spec.qualname)), options_from_data(options))
         parent_path = cell.path.rsplit("/", 1)[0]
         above = _view.supervisors(self.runner.state).get(parent_path)
         if above is None:
             raise StartError(f"supervisor {parent_path} is not there any more")
         check_child(child, above.spec)
-        parent = ActorRef(system=self.name, uid=cell.uid, path=cell.path)
+        parent: ActorRef[Any] = ActorRef(system=self.name, uid=cell.uid, path=cell.path)
         made = self.add(parent_path, child, snapshot, name or child.options.name, parent)
         body.spawned.add(made.uid)
         self.runner.on_ready[made.uid] = lambda ready: answer("ok", ready.uid, ready.path)
@@ -335,19 +335,6 @@ class Host:
         self.node.close_arenas()
         self.arenas.close()
         _descriptors.close(self.lifeline, self._lifeline_write)
-
-
-class _Named:
-    """Stands for an actor that is only known by its class's name."""
-
-    def __init__(self, name: str) -> None:
-        self.name_of_class = name
-
-
-def type_name(actor: object) -> str:
-    """Return the default name of a child."""
-    name = actor.name_of_class if isinstance(actor, _Named) else type(actor).__name__
-    return name.lower()
 
 
 def start_error(path: str, reason: _exits.ExitReason) -> ActorsError:

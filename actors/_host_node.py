@@ -5,11 +5,9 @@ The host's :class:`~actors._seams.Node`: what refs do in the process that runs t
 from __future__ import annotations
 
 import functools
-from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors._ref import ActorRef
-from actors._reply import Reply
 from actors._seams import ActorStatistics, Stream
 from actors.errors import SpecError
 from actors.supervisor import _events as ev
@@ -31,6 +29,8 @@ class HostNode:
         self.ask = node.ask
         self.flush = node.flush
         self.expire = node.expire
+        self.cancel = node.cancel
+        self.run_callback = node.run_callback
 
     def stream(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stream[Any]:
         """Not there yet."""
@@ -58,11 +58,3 @@ class HostNode:
     def statistics(self, ref: ActorRef[Any]) -> ActorStatistics:
         """What is known of it, without asking it."""
         return self._host.statistics(ref.uid) or ActorStatistics(path=ref.path, state="gone")
-
-    def cancel(self, reply: Reply[Any]) -> None:
-        """Forget a cancelled ask."""
-        self._host.node.forget(reply)
-
-    def run_callback(self, function: Callable[[Any], object], reply: Reply[Any]) -> None:
-        """Call a done-callback in the callback thread."""
-        self._host.callbacks.run(function, reply)

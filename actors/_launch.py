@@ -17,14 +17,14 @@ import signal
 import sys
 import threading
 import warnings
-from multiprocessing import context, forkserver, popen_fork, popen_forkserver, popen_spawn_posix, process, reduction
-from multiprocessing import resource_tracker, spawn, util
+from multiprocessing import context, popen_fork, popen_forkserver, popen_spawn_posix
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actors import _descriptors, _lifeline
 from actors._actor import Actor, incarnate
+from actors._internals import forkserver, process, reduction, resource_tracker, spawn, util
 from actors._zygote import import_main, main_module, zygote
 from actors.errors import SpecError
 from actors.mailbox._control import ControlLane
@@ -63,13 +63,13 @@ def preparation(name: str) -> dict[str, Any]:
     Unlike the original it does not import the main module, which :class:`Boot` does with the control lane at hand, and does not
     fix the user's default start method by asking for it.
     """
-    search = [process.ORIGINAL_DIR if entry == "" else entry for entry in sys.path]  # type: ignore[attr-defined]
+    search = [process.ORIGINAL_DIR if entry == "" else entry for entry in sys.path]
     data = {
         "name": name,
         "authkey": process.current_process().authkey,
         "sys_path": search,
         "sys_argv": sys.argv,
-        "orig_dir": process.ORIGINAL_DIR,  # type: ignore[attr-defined]
+        "orig_dir": process.ORIGINAL_DIR,
     }
     with contextlib.suppress(FileNotFoundError):
         data["dir"] = os.getcwd()
@@ -203,9 +203,11 @@ class _ForkPopen(popen_fork.Popen):
         with _descriptors.fork_lock, warnings.catch_warnings():
             # The child runs nothing of the threads it did not inherit; what it may not touch is closed first of all.
             warnings.simplefilter("ignore", DeprecationWarning)
-            super()._launch(process_obj)  # type: ignore[misc]
-            pair = self.finalizer._args
-            self.finalizer.cancel()
+            original: Any = super()
+            original._launch(process_obj)
+            finalizer: Any = self.finalizer
+            pair = finalizer._args
+            finalizer.cancel()
             _descriptors.own(*pair)
             self.finalizer = util.Finalize(self, _descriptors.close, pair)
 
@@ -213,8 +215,10 @@ class _ForkPopen(popen_fork.Popen):
 class _SpawnPopen(popen_spawn_posix.Popen):
     """A fresh interpreter."""
 
+    _fds: list[int]
+
     def _launch(self, process_obj: Actor) -> None:
-        tracker = resource_tracker.getfd()  # type: ignore[attr-defined]
+        tracker = resource_tracker.getfd()
         self._fds.append(tracker)
         start = _pickled(self, process_obj)
         with _descriptors.fork_lock:
@@ -226,7 +230,7 @@ class _SpawnPopen(popen_spawn_posix.Popen):
         try:
             command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=child_r)
             self._fds.extend([child_r, child_w])
-            self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)  # type: ignore[attr-defined]
+            self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)
         except BaseException:
             _descriptors.close(parent_w)
             raise
@@ -239,12 +243,14 @@ class _SpawnPopen(popen_spawn_posix.Popen):
 class _ForkServerPopen(popen_forkserver.Popen):
     """A fork of the zygote."""
 
+    _fds: list[int]
+
     def _launch(self, process_obj: Actor) -> None:
         start = _pickled(self, process_obj)
         self.sentinel, parent_w = zygote.connect(self._fds)
         self.finalizer = util.Finalize(self, _descriptors.close, (self.sentinel,))
         _write_start(parent_w, start)
-        self.pid = forkserver.read_signed(self.sentinel)  # type: ignore[attr-defined]
+        self.pid = forkserver.read_signed(self.sentinel)
 
 
 def _write_start(descriptor: int, start: bytes) -> None:
@@ -277,11 +283,11 @@ def launch(cls: type[Actor], boot: Boot, method: str) -> Actor:
     boot.main = None if boot.forked else main_module()
     actor = incarnate(cls, name=boot.name, parent_name=process.current_process().name, parent_pid=os.getpid())
     actor._boot = boot
-    actor._Popen = START_METHODS[method]  # type: ignore[attr-defined]
+    vars(actor)["_Popen"] = START_METHODS[method]
     with _start_lock:
         process.BaseProcess.start(actor)
     # Out of multiprocessing's exit joins: our own exit handler stops the system within its deadline.
-    process._children.discard(actor)  # type: ignore[attr-defined]
+    process._children.discard(actor)
     return actor
 
 
@@ -292,7 +298,7 @@ def exit_code(actor: Actor) -> tuple[int | None, bool]:
     A negative number is the signal that ended it. The status is lost with a forkserver that died first, and where the host
     reaps children behind our back.
     """
-    popen: Any = actor._popen  # type: ignore[attr-defined]
+    popen: Any = vars(actor)["_popen"]
     if popen.returncode is not None:
         return popen.returncode, True
     if isinstance(popen, _ForkServerPopen):
@@ -313,7 +319,7 @@ def _status_from_zygote(popen: Any) -> tuple[int | None, bool]:
         data = os.read(popen.sentinel, 8)
     except BlockingIOError:
         return None, True
-    if len(data) < forkserver.SIGNED_STRUCT.size:  # type: ignore[attr-defined]
+    if len(data) < forkserver.SIGNED_STRUCT.size:
         return None, False
-    popen.returncode = forkserver.SIGNED_STRUCT.unpack(data)[0]  # type: ignore[attr-defined]
+    popen.returncode = forkserver.SIGNED_STRUCT.unpack(data)[0]
     return popen.returncode, True

@@ -421,7 +421,7 @@ class Node:
         )
         self.asks.pop(reply.ask_id, None)
 
-    def forget(self, reply: Reply[Any]) -> None:
+    def cancel(self, reply: Reply[Any]) -> None:
         """Drop a cancelled ask: its answer will be counted as late."""
         self.asks.pop(reply.ask_id, None)
 

@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from types import TracebackType
 
     from actors._ref import ActorRef
-    from actors._seams import Node
+    from actors._seams import Keeper
     from actors.mailbox._answers import AnswerLane, Listener
 
 __all__ = ["Reply"]
@@ -61,7 +61,7 @@ class Reply(concurrent.futures.Future[R]):
     _view: _FuturesView | None = None
 
     def __init__(
-        self, ask_id: int, target: ActorRef[Any], node: Node, lane: AnswerLane | None, deadline: float | None
+        self, ask_id: int, target: ActorRef[Any], node: Keeper, lane: AnswerLane | None, deadline: float | None
     ) -> None:
         # Future.__init__ is left out on purpose: it makes a lock and a condition for every ask, and is what costs
         # there.
@@ -282,18 +282,20 @@ class Reply(concurrent.futures.Future[R]):
                 view.publish_soon()
         return view
 
-    # Attributes in the base class; here they are made when they are first looked at.
-    @property
-    def _condition(self) -> Any:  # type: ignore[override]
-        return self._futures_view()
+    if not TYPE_CHECKING:
+        # Attributes in the base class, and to type checkers here; in truth they are made when they are first looked at.
 
-    @property
-    def _state(self) -> str:  # type: ignore[override]
-        return self._futures_view().state
+        @property
+        def _condition(self):  # noqa: ANN202 - as in the base class
+            return self._futures_view()
 
-    @property
-    def _waiters(self) -> list[Any]:  # type: ignore[override]
-        return self._futures_view().waiters
+        @property
+        def _state(self):  # noqa: ANN202 - as in the base class
+            return self._futures_view().state
+
+        @property
+        def _waiters(self):  # noqa: ANN202 - as in the base class
+            return self._futures_view().waiters
 
     def _get_snapshot(self) -> tuple[bool, bool, Any, BaseException | None]:
         # asyncio from 3.14 on: done, cancelled, result, exception.
@@ -315,7 +317,7 @@ class _Callback:
 
     __slots__ = ("_functions", "_node", "_reply")
 
-    def __init__(self, node: Node, reply: Reply[Any], function: Callable[[Any], object]) -> None:
+    def __init__(self, node: Keeper, reply: Reply[Any], function: Callable[[Any], object]) -> None:
         self._node = node
         self._reply = reply
         self._functions = [function]

@@ -26,6 +26,7 @@ if TYPE_CHECKING:
 __all__ = [
     "ActorStatistics",
     "Cancellable",
+    "Keeper",
     "Node",
     "OnFull",
     "Stream",
@@ -100,7 +101,20 @@ class ActorStatistics:
     late_replies: int = 0
 
 
-class Node(Protocol):
+class Keeper(Protocol):
+    """What a reply needs of whoever keeps the open asks of this process."""
+
+    def expire(self, reply: Reply[Any]) -> None:
+        """*reply* is past its own deadline: forget the ask, then ``reply.fail(AskTimeoutError(...))``."""
+
+    def cancel(self, reply: Reply[Any]) -> None:
+        """*reply* was cancelled here and is done already: forget the ask, and tell the actor."""
+
+    def run_callback(self, function: Callable[[Any], object], reply: Reply[Any]) -> None:
+        """Call ``function(reply)`` in the callback thread. Never blocks; may be asked twice for the same function object."""
+
+
+class Node(Keeper, Protocol):
     """
     What sends, waits and knows in this process, for one system. Every method may be called from any thread.
 
@@ -137,18 +151,6 @@ class Node(Protocol):
 
     def statistics(self, ref: ActorRef[Any]) -> ActorStatistics:
         """What is known of it, without asking it."""
-        ...
-
-    def expire(self, reply: Reply[Any]) -> None:
-        """*reply* is past its own deadline: forget the ask, then ``reply.fail(AskTimeoutError(...))``."""
-        ...
-
-    def cancel(self, reply: Reply[Any]) -> None:
-        """*reply* was cancelled here and is done already: forget the ask, and tell the actor."""
-        ...
-
-    def run_callback(self, function: Callable[[Any], object], reply: Reply[Any]) -> None:
-        """Call ``function(reply)`` in the callback thread. Never blocks; the same function may be given twice."""
         ...
 
 

@@ -563,7 +563,9 @@ def _resolve_error(future: Future[Any], error: BaseException) -> None:
         future.set_exception(error)
 
 
-def _check_arguments(start_method: str, shutdown_deadline: float, max_message_bytes: int, subreaper: bool) -> None:
+def _check_arguments(
+    start_method: object, shutdown_deadline: object, max_message_bytes: object, subreaper: object
+) -> None:
     problems: list[str] = []
     if start_method not in START_METHODS:
         problems.append(f"start_method={start_method!r}: must be one of {', '.join(START_METHODS)}")

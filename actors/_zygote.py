@@ -19,10 +19,10 @@ import sys
 import threading
 import time
 from collections.abc import Sequence
-from multiprocessing import connection, forkserver, process, reduction, resource_tracker, spawn, util
 from typing import Any
 
 from actors import _descriptors
+from actors._internals import connection, forkserver, process, reduction, resource_tracker, spawn, util
 
 __all__ = ["Zygote", "main", "main_module", "zygote"]
 
@@ -42,18 +42,18 @@ def main_module() -> tuple[str, str] | None:
     if name is not None:
         return "name", name
     path = getattr(module, "__file__", None)
-    if path is None or not os.path.exists(os.path.join(process.ORIGINAL_DIR or "", path)):  # type: ignore[attr-defined]
+    if path is None or not os.path.exists(os.path.join(process.ORIGINAL_DIR or "", path)):
         return None
-    return "path", os.path.normpath(os.path.join(process.ORIGINAL_DIR or "", path))  # type: ignore[attr-defined]
+    return "path", os.path.normpath(os.path.join(process.ORIGINAL_DIR or "", path))
 
 
 def import_main(how: tuple[str, str] | None) -> None:
     """Import the host's main module here, as ``multiprocessing`` does: under the name ``__mp_main__``."""
     match how:
         case ("name", name):
-            spawn._fixup_main_from_name(name)  # type: ignore[attr-defined]
+            spawn._fixup_main_from_name(name)
         case ("path", path):
-            spawn._fixup_main_from_path(path)  # type: ignore[attr-defined]
+            spawn._fixup_main_from_path(path)
         case _:
             pass
 
@@ -99,8 +99,8 @@ class Zygote:
                 child_r, parent_w = os.pipe()
                 _descriptors.own(parent_r, parent_w)
             try:
-                tracker = resource_tracker.getfd()  # type: ignore[attr-defined]
-                reduction.sendfds(client, [child_r, child_w, alive, tracker, *descriptors])  # type: ignore[attr-defined]
+                tracker = resource_tracker.getfd()
+                reduction.sendfds(client, [child_r, child_w, alive, tracker, *descriptors])
             except OSError:
                 _descriptors.close(parent_r, parent_w)
                 raise
@@ -123,7 +123,7 @@ class Zygote:
                 self._forget()
 
     def _ensure_running(self) -> None:
-        resource_tracker.ensure_running()  # type: ignore[attr-defined]
+        resource_tracker.ensure_running()
         if self.pid is not None:
             if not _has_ended(self.pid):
                 return
@@ -148,7 +148,7 @@ class Zygote:
         modules = [*_OURS, *sorted(self._preload)]
         plan = {"modules": modules, "main": main_module(), "argv": sys.argv, "dir": os.getcwd()}
         with socket.socket(socket.AF_UNIX) as listener, _descriptors.fork_lock:
-            self._address = connection.arbitrary_address("AF_UNIX")  # type: ignore[attr-defined]
+            self._address = connection.arbitrary_address("AF_UNIX")
             listener.bind(self._address)
             listener.listen(128)
             alive_r, alive_w = os.pipe()
@@ -159,9 +159,9 @@ class Zygote:
                     f"main({listener.fileno()}, {alive_r}, {report_w}, {json.dumps(plan)!r})"
                 )
                 executable = spawn.get_executable()
-                arguments = [executable, *util._args_from_interpreter_flags(), "-c", code]  # type: ignore[attr-defined]
+                arguments = [executable, *util._args_from_interpreter_flags(), "-c", code]
                 passed = [listener.fileno(), alive_r, report_w]
-                self.pid = util.spawnv_passfds(os.fsencode(executable), arguments, passed)  # type: ignore[attr-defined]
+                self.pid = util.spawnv_passfds(os.fsencode(executable), arguments, passed)
                 self._alive = alive_w
                 _descriptors.own(alive_w)
             except BaseException:
@@ -195,13 +195,13 @@ def main(listener: int, alive: int, report: int, plan_text: str) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     sys.argv[:] = plan["argv"]
-    results = [_timed(name, lambda name=name: importlib.import_module(name)) for name in plan["modules"][: len(_OURS)]]  # type: ignore[misc]
+    results = [_timed(name, lambda name=name: importlib.import_module(name)) for name in plan["modules"][: len(_OURS)]]
     if plan["main"] is not None:
         how = tuple(plan["main"])
         results.append(_timed(f"__main__ ({how[1]})", lambda: _import_main_guarded(how)))
     for name in plan["modules"][len(_OURS) :]:
         if name not in sys.modules:
-            results.append(_timed(name, lambda name=name: importlib.import_module(name)))  # type: ignore[misc]
+            results.append(_timed(name, lambda name=name: importlib.import_module(name)))
     with open(report, "wb") as stream:
         stream.write(json.dumps(results).encode())
     forkserver.main(listener, alive, None)
@@ -209,11 +209,11 @@ def main(listener: int, alive: int, report: int, plan_text: str) -> None:
 
 def _import_main_guarded(how: tuple[str, str]) -> None:
     current = process.current_process()
-    current._inheriting = True  # type: ignore[attr-defined]
+    current._inheriting = True
     try:
         import_main(how)
     finally:
-        del current._inheriting  # type: ignore[attr-defined]
+        del current._inheriting
 
 
 def _timed(name: str, action: Any) -> dict[str, Any]:

@@ -4,9 +4,9 @@ Where messages lie that do not fit a frame: slots of equal size in a shared memo
 Owns the slots' words and the copies. Must not know what a message says, nor who makes, hands out and forgets arenas.
 
 An arena's file is a header page and then the slots. In the header one word of 8 bytes per slot says ``generation << 1 | in use``.
-The writer takes a free slot with the next generation, copies, and sets the word by one store; whoever is done with the message
-clears the lowest bit, if the generation is still the one it knows. So a slot needs no lock, and a writer killed while it copies
-leaves it free. The frame that names slot and generation decides the order: nothing is chunked, nothing reassembled.
+The writer sets the word of a free slot to the next generation, copies, and then sends the frame that names both; whoever is done
+with the message clears the lowest bit, if the generation is still the one it knows. So a slot needs no lock. What a writer that
+was killed before it sent the frame had taken stays taken, for as long as its arena lives. The frame that names slot and generation decides the order: nothing is chunked, nothing reassembled.
 
 Everyone who has the file can write all of it. A reader checks ranges and generations and raises
 :class:`~actors.errors.ProtocolError` where they do not fit; give receivers that do not trust each other arenas of their own.
@@ -125,13 +125,10 @@ class _Arena:
         with contextlib.suppress(BufferError):  # a view is out: the mapping goes with it
             self._mapping.close()
 
-    def _start(self, slot: int) -> int:
-        return PAGE_BYTES + slot * self.slot_bytes
-
 
 class ArenaWriter(_Arena):
     """
-    The sender's hold on an arena. Any thread, and inside itself (signal handlers): slots are claimed without a lock.
+    The sender's hold on an arena. Any thread, and inside itself (signal handlers): slots are taken without a lock.
 
     Args:
         arena_id: What its slots are named by.
@@ -148,7 +145,7 @@ class ArenaWriter(_Arena):
         self._generations = [word >> 1 for word in self._words[_WORDS : _WORDS + self.slots]]
         self._high_water = [0] * self.slots  # bytes of whole pages
         self._touched_bytes = PAGE_BYTES
-        self._claims: dict[int, object] = {}
+        self._taken = 0  # how many slots ever were
         self._retired = False
 
     @property
@@ -172,7 +169,7 @@ class ArenaWriter(_Arena):
             return None
         mark = at.round_up(length) - budget_bytes
         for slot in range(self.slots):
-            if not self._words[_WORDS + slot] & 1 and slot not in self._claims and self._high_water[slot] >= mark:
+            if not self._words[_WORDS + slot] & 1 and self._high_water[slot] >= mark:
                 taken = self._put_into(slot, data, length)
                 if taken is not None:
                     return taken
@@ -184,42 +181,31 @@ class ArenaWriter(_Arena):
 
     def retire(self) -> bool:
         """Whether no slot is in use, and from now on none ever will be: the arena may be forgotten by everybody."""
-        token = object()
-        try:
-            if not self._retired:
-                claimed = [self._claims.setdefault(slot, token) is token for slot in range(self.slots)]
-                self._retired = all(claimed) and not self.in_use()
-            return self._retired
-        finally:
-            if not self._retired:
-                self._drop_claims(token)
-
-    def _drop_claims(self, token: object) -> None:
-        for slot in range(self.slots):
-            if self._claims.get(slot) is token:
-                del self._claims[slot]
+        taken = self._taken
+        if not self._retired and not self.in_use() and taken == self._taken:  # a signal handler may have put something
+            self._retired = True
+        return self._retired
 
     def _put_into(self, slot: int, data: _Buffer, length: int) -> Slot | None:
-        # A claim is a token that this frame holds before it stands in the table, and only this frame takes it out: an
-        # exception of a signal handler between any two instructions leaves no slot claimed for ever.
-        token = object()
-        generation = 0
+        # The word is set first, so that nobody else takes the slot; no reader knows of it before the frame is written. No call
+        # stands between the look and the store, nor in `except`: CPython lets a signal handler, or another thread, in at
+        # calls, at the ends of loops and where functions begin.
+        words, index = self._words, _WORDS + slot
+        start = PAGE_BYTES + slot * self.slot_bytes
+        if words[index] & 1 or self._retired:
+            return None
+        generation = self._generations[slot] + 1 & _GENERATION_MASK
         try:
-            if self._claims.setdefault(slot, token) is not token or self._words[_WORDS + slot] & 1:
-                return None
-            generation = self._generations[slot] + 1 & _GENERATION_MASK
-            start = self._start(slot)
+            words[index] = generation << 1 | 1
             self._generations[slot] = generation
+            self._taken += 1
             self._note_touched(slot, at.round_up(length))
             self._data[start : start + length] = data
-            self._words[_WORDS + slot] = generation << 1 | 1
             return Slot(self.arena_id, slot, length, generation)
-        except BaseException:  # whatever a signal handler raised: nobody will ever name this slot
-            _release(self._words, slot, generation)
+        except BaseException:  # whatever a signal handler raised: nobody will ever name this message
+            if words[index] == generation << 1 | 1:
+                words[index] = generation << 1
             raise
-        finally:
-            if self._claims.get(slot) is token:
-                del self._claims[slot]
 
     def _note_touched(self, slot: int, size: int) -> None:
         if size > self._high_water[slot]:
@@ -276,7 +262,7 @@ class ArenaReader(_Arena):
         if not 0 <= slot < self.slots or not 0 <= length <= self.slot_bytes:
             raise ProtocolError(f"arena: {length} bytes in slot {slot} of {self.slots}, each {self.slot_bytes} bytes")
         self._check(slot, generation)
-        start = self._start(slot)
+        start = PAGE_BYTES + slot * self.slot_bytes
         return self._data[start : start + length]
 
     def _check(self, slot: int, generation: int) -> None:

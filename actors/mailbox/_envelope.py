@@ -50,7 +50,6 @@ from actors.mailbox._shapes import (
     Tell,
     Undecodable,
 )
-
 from actors.mailbox._values import Refused
 
 if TYPE_CHECKING:

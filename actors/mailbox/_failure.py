@@ -124,7 +124,7 @@ def _cause_of(error: BaseException) -> BaseException | None:
 def _guarded(compute: Callable[[], _T], otherwise: _T) -> _T:
     try:
         return compute()
-    except Exception:  # noqa: BLE001 - the user's __str__, __notes__ and __class__ run here, and a failure must be told, not lost
+    except Exception:  # noqa: BLE001 - the user's __str__ and __notes__ run here, and a failure must be told, not lost
         return otherwise
 
 

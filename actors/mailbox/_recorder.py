@@ -93,7 +93,7 @@ class Recorder:
         self._pipe_bytes = layout.pipe_bytes
         self._half_bytes = layout.reply_bytes // 2
         self._present = 0  # inbox bytes up to here have pages in this process
-        self._reading: dict[str, object] = {}  # who is inside fill() or reset_if_empty(): see _claim
+        self._busy = False  # somebody is inside fill() or reset_if_empty()
         self._frame_bits = self._words[_NEXT] & ~OFFSET_MASK
         self._handled: int = self._words[_HANDLED]
         self._reply_end: int = self._words[_REPLIES]
@@ -117,11 +117,15 @@ class Recorder:
         Raises:
             ProtocolError: What was read is not a run of whole frames. The inbox cannot be used any more.
         """
-        token = object()
+        # A try-lock. Between the look and the mark and in `finally` stands no call: CPython lets a signal handler, or another
+        # thread, in at calls, at the ends of loops and where functions begin, so no exception can leave the mark behind.
+        if self._busy:
+            return False
+        self._busy = True
         try:
-            return self._reading.setdefault("", token) is token and self._fill(pipe_fd)
+            return self._fill(pipe_fd)
         finally:
-            self._leave(token)
+            self._busy = False
 
     @property
     def room(self) -> int:
@@ -155,17 +159,13 @@ class Recorder:
             return False
         if used < RESET_ABOVE_BYTES and self._layout.inbox_bytes - used >= self._pipe_bytes:
             return False
-        token = object()
+        if self._busy:  # as in fill()
+            return False
+        self._busy = True
         try:
-            return self._reading.setdefault("", token) is token and self._reset()
+            return self._reset()
         finally:
-            self._leave(token)
-
-    def _leave(self, token: object) -> None:
-        # The mark of a reader is a token that its own frame holds before it is set, and only that frame takes it away:
-        # an exception between any two instructions leaves no mark behind, as a lock that was taken would be.
-        if self._reading.get("") is token:
-            del self._reading[""]
+            self._busy = False
 
     def _fill(self, pipe_fd: int) -> bool:
         words, inbox = self._words, self._inbox

@@ -186,9 +186,9 @@ def is_inbox_message(message: Any) -> bool:
         return False
     kind, size = message[0], len(message)
     if kind == TELL:
-        if size == 3:  # noqa: PLR2004 - this and the sizes below are those of the table
+        if size == 3:
             return type(message[1]) is str and type(message[2]) is list
-        return size == 4 and type(message[1]) is str and type(message[2]) is list and _are_kwargs(message[3])  # noqa: PLR2004
+        return size == 4 and type(message[1]) is str and type(message[2]) is list and _are_kwargs(message[3])
     if kind == ASK:
         return size == _ASK_SIZE and _is_ask(*message)
     return kind == LARGE and _is_large(message)
@@ -200,14 +200,14 @@ def is_answer(message: Any) -> bool:
         return False
     kind, size = message[0], len(message)
     if kind in (RESULT, ITEM):
-        return size == 3 and _is_id(message[1])  # noqa: PLR2004
+        return size == 3 and _is_id(message[1])
     if kind == FAILURE:
-        return size == 3 and _is_id(message[1]) and (type(message[2]) is dict or message[2] is OPAQUE)  # noqa: PLR2004
+        return size == 3 and _is_id(message[1]) and (type(message[2]) is dict or message[2] is OPAQUE)
     if kind == LARGE:
         return _is_large(message)
-    if kind == DIED or kind == DOWN:  # noqa: PLR1714 - as above
-        return size == 4 and _is_id(message[1]) and type(message[2]) is dict and type(message[3]) is bool  # noqa: PLR2004
-    return kind == END and size == 2 and _is_id(message[1])  # noqa: PLR2004
+    if kind in (DIED, DOWN):
+        return size == 4 and _is_id(message[1]) and type(message[2]) is dict and type(message[3]) is bool
+    return kind == END and size == 2 and _is_id(message[1])
 
 
 def _is_ask(

@@ -29,12 +29,11 @@ The exact type decides: a subclass of a listed type is another type, and is refu
 from __future__ import annotations
 
 import array
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
 import itertools
-import pathlib
 import types
 import uuid
 import zoneinfo
@@ -42,8 +41,8 @@ from collections.abc import Callable
 from typing import Any, TypeVar, cast
 
 from actors.errors import ProtocolError, SpecError
-from actors.mailbox import _buffers
-from actors.mailbox._classes import UnknownTypeError, find, load, reference_to
+from actors.mailbox import _buffers, _joins
+from actors.mailbox._classes import reference_to
 from actors.mailbox._message import Schema, schema_of
 
 __all__ = [
@@ -206,7 +205,7 @@ def register_type(cls: type[_T], code: int, to_plain: Callable[[_T], object], fr
         if known.code_of(cls) not in {None, code} or known.owner_of(code) not in {None, cls}:
             raise SpecError(f"register_type: {cls.__qualname__} or the code {code} is registered already")
     for table in (PLAIN, WITH_REFERENCES):
-        table.add(cls, code, lambda value: [to_plain(value)], lambda parts: from_plain(_only(parts)))
+        table.add(cls, code, lambda value: [to_plain(value)], lambda parts: from_plain(_joins.only(parts)))
 
 
 def split_int(value: int) -> list[Any]:
@@ -253,11 +252,11 @@ def _split_dict(value: dict[Any, Any]) -> list[Any]:
     return list(itertools.chain.from_iterable(value.items()))
 
 
-def _split_time(value: datetime.time) -> list[Any]:
+def _split_time(value: dt.time) -> list[Any]:
     return [value.hour, value.minute, value.second, value.microsecond, value.fold, value.tzinfo]
 
 
-def _split_datetime(value: datetime.datetime) -> list[Any]:
+def _split_datetime(value: dt.datetime) -> list[Any]:
     return [value.year, value.month, value.day, *_split_time(cast("Any", value))]
 
 
@@ -335,148 +334,6 @@ def _kind_of_buffer(value: Any) -> Kind:
     return (MEMORYVIEW, _buffers.split_buffer, None)
 
 
-# ----------------------------------------------------------------------------------------------------------------- putting together
-
-
-def _only(parts: list[Any]) -> Any:
-    (part,) = parts
-    return part
-
-
-def _exactly(part: Any, cls: type) -> Any:
-    if type(part) is not cls:
-        raise ProtocolError(f"expected {cls.__name__}, got {type(part).__name__}")
-    return part
-
-
-def _join_list(parts: list[Any]) -> object:
-    return parts
-
-
-def _join_dict(parts: list[Any]) -> object:
-    return dict(zip(parts[::2], parts[1::2], strict=True))
-
-
-def _join_big_int(parts: list[Any]) -> object:
-    return int.from_bytes(_exactly(_only(parts), bytes), "big", signed=True)
-
-
-def _join_bytearray(parts: list[Any]) -> object:
-    return bytearray(_exactly(_only(parts), bytes))
-
-
-def _join_complex(parts: list[Any]) -> object:
-    real, imag = parts
-    return complex(_exactly(real, float), _exactly(imag, float))
-
-
-def _join_decimal(parts: list[Any]) -> object:
-    return decimal.Decimal(_exactly(_only(parts), str))
-
-
-def _join_fraction(parts: list[Any]) -> object:
-    numerator, denominator = parts
-    if _exactly(denominator, int) < 1:
-        raise ProtocolError("the denominator of a fraction is below 1")
-    # Not through __new__: reducing a fraction takes time quadratic in its length, and the sender's is reduced.
-    fraction: Any = object.__new__(fractions.Fraction)
-    fraction._numerator, fraction._denominator = _exactly(numerator, int), denominator
-    return fraction
-
-
-def _join_uuid(parts: list[Any]) -> object:
-    return uuid.UUID(bytes=_exactly(_only(parts), bytes))
-
-
-_PATHS: tuple[type[pathlib.PurePath], ...] = (type(pathlib.Path()), pathlib.PurePosixPath, pathlib.PureWindowsPath)
-
-
-def _join_path(parts: list[Any]) -> object:
-    flavour, text = parts
-    return _PATHS[abs(_exactly(flavour, int))](_exactly(text, str))
-
-
-def _join_date(parts: list[Any]) -> object:
-    return datetime.date.fromordinal(_only(parts))
-
-
-def _join_time(parts: list[Any]) -> object:
-    hour, minute, second, microsecond, fold, zone = parts
-    return datetime.time(hour, minute, second, microsecond, zone, fold=fold)
-
-
-def _join_datetime(parts: list[Any]) -> object:
-    year, month, day, hour, minute, second, microsecond, fold, zone = parts
-    return datetime.datetime(year, month, day, hour, minute, second, microsecond, zone, fold=fold)  # noqa: DTZ001 - naive ones travel too
-
-
-def _join_timedelta(parts: list[Any]) -> object:
-    days, seconds, microseconds = parts
-    return datetime.timedelta(_exactly(days, int), _exactly(seconds, int), _exactly(microseconds, int))
-
-
-def _join_timezone(parts: list[Any]) -> object:
-    zone = datetime.timezone(*parts)
-    return datetime.UTC if parts == [datetime.timedelta()] else zone
-
-
-def _join_zone(parts: list[Any]) -> object:
-    key = _exactly(_only(parts), str)
-    try:
-        return zoneinfo.ZoneInfo(key)
-    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError) as error:
-        raise UnknownTypeError(f"this machine does not know the time zone {key[:80]!r}: {str(error)[:200]}") from error
-
-
-def _class(reference: object, base: type[_T]) -> type[_T]:
-    found = find(reference)
-    if not isinstance(found, type) or not issubclass(found, base):
-        raise UnknownTypeError(f"{reference!r} is not a {base.__name__} class here")
-    return found
-
-
-def _join_enum(parts: list[Any]) -> object:
-    reference, name = parts
-    member = _class(reference, enum.Enum).__members__.get(_exactly(name, str))
-    if member is None:
-        raise UnknownTypeError(f"{reference} has no member {name[:80]!r} here")
-    return member
-
-
-def _join_flag(parts: list[Any]) -> object:
-    reference, number = parts
-    try:
-        return _class(reference, enum.Flag)(_exactly(number, int))
-    except ValueError as error:
-        raise UnknownTypeError(f"{reference} has no value {number} here") from error
-
-
-def _join_named_tuple(parts: list[Any]) -> object:
-    reference, *items = parts
-    cls: Any = _class(reference, tuple)
-    fields = getattr(cls, "_fields", None)
-    if type(fields) is not tuple or len(fields) != len(items):
-        raise UnknownTypeError(f"{reference} is not a named tuple of {len(items)} items here")
-    return tuple.__new__(cls, items)
-
-
-def _join_message(parts: list[Any]) -> object:
-    reference, checksum, *values = parts
-    try:
-        schema = schema_of(_class(reference, object))
-    except SpecError as error:
-        raise UnknownTypeError(str(error)) from error
-    if schema is None:
-        raise UnknownTypeError(f"{reference} is not marked with @message here")
-    if schema.checksum != checksum or len(schema.names) != len(values):
-        raise UnknownTypeError(f"{reference} has other fields here: {', '.join(schema.names)}")
-    return schema.build(values)
-
-
-def _join_reference(parts: list[Any]) -> object:
-    return load(_only(parts))
-
-
 # ------------------------------------------------------------------------------------------------------------------------ the table
 
 _KINDS: dict[type, Kind] = {
@@ -492,46 +349,46 @@ _KINDS: dict[type, Kind] = {
     decimal.Decimal: (DECIMAL, lambda value: [str(value)], None),
     fractions.Fraction: (FRACTION, lambda value: [value.numerator, value.denominator], None),
     uuid.UUID: (UUID, lambda value: [value.bytes], None),
-    **{cls: (PATH, lambda value: [_PATHS.index(type(value)), str(value)], None) for cls in _PATHS},
-    datetime.date: (DATE, lambda value: [value.toordinal()], None),
-    datetime.time: (TIME, _split_time, _no_label),
-    datetime.datetime: (DATETIME, _split_datetime, _no_label),
-    datetime.timedelta: (TIMEDELTA, lambda value: [value.days, value.seconds, value.microseconds], None),
-    datetime.timezone: (TIMEZONE, lambda value: list(value.__getinitargs__()), _no_label),
+    **{cls: (PATH, lambda value: [_joins.PATHS.index(type(value)), str(value)], None) for cls in _joins.PATHS},
+    dt.date: (DATE, lambda value: [value.toordinal()], None),
+    dt.time: (TIME, _split_time, _no_label),
+    dt.datetime: (DATETIME, _split_datetime, _no_label),
+    dt.timedelta: (TIMEDELTA, lambda value: [value.days, value.seconds, value.microseconds], None),
+    dt.timezone: (TIMEZONE, lambda value: list(value.__getinitargs__()), _no_label),
     zoneinfo.ZoneInfo: (ZONE, _split_zone, None),
 }
 
 _JOINS: dict[int, Join] = {
-    LIST: _join_list,
+    LIST: _joins.join_list,
     TUPLE: tuple,
-    DICT: _join_dict,
+    DICT: _joins.join_dict,
     SET: set,
     FROZENSET: frozenset,
-    BIG_INT: _join_big_int,
-    BYTEARRAY: _join_bytearray,
+    BIG_INT: _joins.join_big_int,
+    BYTEARRAY: _joins.join_bytearray,
     MEMORYVIEW: _buffers.join_view,
     ARRAY: _buffers.join_array,
     NUMPY_ARRAY: _buffers.join_numpy_array,
     NUMPY_SCALAR: _buffers.join_numpy_scalar,
-    COMPLEX: _join_complex,
-    DECIMAL: _join_decimal,
-    FRACTION: _join_fraction,
-    UUID: _join_uuid,
-    PATH: _join_path,
-    DATE: _join_date,
-    TIME: _join_time,
-    DATETIME: _join_datetime,
-    TIMEDELTA: _join_timedelta,
-    TIMEZONE: _join_timezone,
-    ZONE: _join_zone,
-    ENUM: _join_enum,
-    FLAG: _join_flag,
-    NAMED_TUPLE: _join_named_tuple,
-    MESSAGE: _join_message,
+    COMPLEX: _joins.join_complex,
+    DECIMAL: _joins.join_decimal,
+    FRACTION: _joins.join_fraction,
+    UUID: _joins.join_uuid,
+    PATH: _joins.join_path,
+    DATE: _joins.join_date,
+    TIME: _joins.join_time,
+    DATETIME: _joins.join_datetime,
+    TIMEDELTA: _joins.join_timedelta,
+    TIMEZONE: _joins.join_timezone,
+    ZONE: _joins.join_zone,
+    ENUM: _joins.join_enum,
+    FLAG: _joins.join_flag,
+    NAMED_TUPLE: _joins.join_named_tuple,
+    MESSAGE: _joins.join_message,
 }
 
 PLAIN = Kinds(dict(_KINDS), dict(_JOINS), references=False)
 """Types that travel in messages."""
 
-WITH_REFERENCES = Kinds(dict(_KINDS), {**_JOINS, REFERENCE: _join_reference}, references=True)
+WITH_REFERENCES = Kinds(dict(_KINDS), {**_JOINS, REFERENCE: _joins.join_reference}, references=True)
 """Types that travel in specs: also classes and functions, which the receiver may import."""

@@ -357,10 +357,11 @@ def _on_stop(turn: _Turn, event: StopRequested) -> None:
 
 def _converge(turn: _Turn) -> None:
     _complete_boot(turn)
+    _remove_the_lost(turn)
     _climb_ladders(turn)
     _stop_next(turn)
     _start_next(turn)
-    _complete_stop(turn)
+    _finish(turn)
 
 
 def _complete_boot(turn: _Turn) -> None:
@@ -373,6 +374,15 @@ def _complete_boot(turn: _Turn) -> None:
 
 def _has_booted(child: ChildState) -> bool:
     return isinstance(child.phase, Running) if child.wanted == "up" else child.wanted in ("parked", "gone")
+
+
+def _remove_the_lost(turn: _Turn) -> None:
+    """Whoever is down while the supervisor stops, and is no part of another life, is gone."""
+    if turn.state.mode not in ("stopping", "finished"):
+        return
+    for child in tuple(turn.children.values()):
+        if not child.is_alive and (turn.state.final or child.dynamic):
+            turn.remove(child)
 
 
 def _climb_ladders(turn: _Turn) -> None:
@@ -464,13 +474,8 @@ def _start(turn: _Turn, child: ChildState) -> None:
     turn.change(child, phase=Starting(None if timeout is None else turn.now + timeout), incarnation=incarnation)
 
 
-def _complete_stop(turn: _Turn) -> None:
-    if turn.state.mode not in ("stopping", "finished"):
-        return
-    for child in tuple(turn.children.values()):
-        if not child.is_alive and (turn.state.final or child.dynamic):
-            turn.remove(child)
-    if turn.state.mode == "stopping" and not any(c.is_alive for c in turn.children.values()):
+def _finish(turn: _Turn) -> None:
+    if turn.state.mode == "stopping" and not any(child.is_alive for child in turn.children.values()):
         turn.set(mode="finished")
         turn.emit(Finish(turn.state.outcome, turn.state.reason))
 

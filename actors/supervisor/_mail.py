@@ -101,7 +101,7 @@ class Mail:
         else:
             kind = message[0]
             caller, ask_id = (message[4], message[5]) if kind == _envelope.ASK else (0, 0)
-        if kind == _envelope.ASK and caller is not None and ask_id is not None:
+        if kind == _envelope.ASK:
             self._answer(cell, caller, _envelope.encode_died(ask_id, _exits.to_data(reason), may_have_run=may_have_run))
         else:
             self.dead_letter(cell.path, why, 1)

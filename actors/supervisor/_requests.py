@@ -25,6 +25,7 @@ notice             fields                          answer
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -52,7 +53,7 @@ class Requests:
     def __init__(self, host: Host, runner: Runner) -> None:
         self._host = host
         self._runner = runner
-        self._methods = {
+        self._methods: dict[str, Callable[..., None]] = {
             "hello": self._hello,
             "ready": self._ready,
             "start_failed": self._start_failed,

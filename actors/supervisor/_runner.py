@@ -194,7 +194,7 @@ class Runner:
                 self._look_for_status(cell, body)
             return
         body.process = process
-        popen: Any = process._popen  # type: ignore[attr-defined]
+        popen: Any = vars(process)["_popen"]
         body.pid, body.sentinel = popen.pid, popen.sentinel
         if body.dead:
             self._look_for_status(cell, body)

@@ -186,6 +186,7 @@ class _Turn:
         self.now = now
         self.jitter = jitter
         self.effects: list[Effect] = []
+        self.end: TreeFinished | None = None
         self._queue: deque[tuple[str, MachineEvent]] = deque()
 
     def emit(self, effect: Effect) -> None:
@@ -201,6 +202,8 @@ class _Turn:
             path, event = self._queue.popleft()
             if path in self.nodes:
                 self._let(path, event)
+        if self.end is not None:  # the last effect there is, also after the news from below that the end brought
+            self.emit(self.end)
 
     def _let(self, path: str, event: MachineEvent) -> None:
         node = self.nodes[path]
@@ -464,7 +467,7 @@ def _on_ready(turn: _Turn, node: Node) -> None:
 
 def _on_finish(turn: _Turn, node: Node, effect: Finish) -> None:
     if node.parent is None:
-        turn.emit(TreeFinished("failed" if effect.outcome == "failed" else "stopped", effect.reason))
+        turn.end = TreeFinished("failed" if effect.outcome == "failed" else "stopped", effect.reason)
     else:
         reason = _as_exit(node.path, effect)
         turn.tell(node.parent, ChildExited(node.id, node.incarnation, reason, turn.jitter))

@@ -4,7 +4,6 @@ What can be asked of a tree: where an actor is, how a supervisor does. Reads the
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Literal, TypeAlias
 
 import attrs
@@ -190,16 +189,15 @@ def _mode(state: TreeState, node: Node) -> SupervisorMode:
         case "stopping" | "parked" as mode:
             return mode
         case _:
-            return next(_modes_of_one_that_is_down(state, node))
+            return _mode_of_one_that_is_down(state, node)
 
 
-def _modes_of_one_that_is_down(state: TreeState, node: Node) -> Iterator[SupervisorMode]:
-    """The first that fits."""
+def _mode_of_one_that_is_down(state: TreeState, node: Node) -> SupervisorMode:
+    """What its own supervisor has in mind with it."""
     if node.parent is None:
-        yield "down"
-        return
+        return "down"
     parent = state.nodes[node.parent]
-    if parent.machine.children[node.id].wanted == "parked":
-        yield "parked"
     above = _mode(state, parent)
-    yield "waiting" if above in ("starting", "running", "parked") and parent.machine.mode != "finished" else above
+    if parent.machine.children[node.id].wanted == "parked":
+        return "parked"
+    return above if above in ("stopping", "down") or parent.machine.mode in ("new", "finished") else "waiting"

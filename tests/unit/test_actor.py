@@ -170,8 +170,9 @@ def test_a_missing_super_init_is_named() -> None:
 
 @pytest.mark.parametrize("name", ["name", "add"])
 def test_an_attribute_that_takes_a_name_of_process_or_of_a_handler_is_named(name: str) -> None:
+    taken: dict[str, Any] = {name: "mine"}
     with pytest.raises(SpecError, match=f"attribute '{name}' is Process's own or a handler's"):
-        snapshot(Counter(**{name: "mine"}))
+        snapshot(Counter(**taken))
 
 
 def test_a_name_set_before_super_init_is_found_out() -> None:
@@ -194,7 +195,7 @@ def test_a_class_made_in_a_function_is_refused() -> None:
 
 def test_an_abstract_handler_is_refused_with_and_without_abc() -> None:
     with pytest.raises(SpecError, match="Sink: put is abstract"):
-        snapshot(Sink())
+        snapshot(Sink())  # type: ignore[abstract]
     with pytest.raises(TypeError, match="abstract"):
         Strict()  # type: ignore[abstract]
 
@@ -321,7 +322,7 @@ def test_it_pickles_only_while_multiprocessing_starts_it(monkeypatch: pytest.Mon
     with pytest.raises(SpecError, match="neither copied nor pickled"):
         pickle.dumps(actor)
 
-    multiprocessing.context.set_spawning_popen(object())
+    multiprocessing.context.set_spawning_popen(object())  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
     try:
         data = pickle.dumps(actor)
         with pytest.raises(SpecError):
@@ -372,7 +373,7 @@ def test_what_it_does_is_its_contexts_with_handlers_by_name(inside: tuple[Counte
 
 def test_a_handler_may_be_named_through_self(inside: tuple[Counter, FakeContext]) -> None:
     actor, context = inside
-    actor.call_later(1, actor.add, 3)  # type: ignore[arg-type]
+    actor.call_later(1, actor.add, 3)  # type: ignore[arg-type, call-arg]
 
     assert context.calls == [("call_later", 1, "add", (3,), {})]
 

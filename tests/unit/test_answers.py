@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 import concurrent.futures
-import fcntl
 import os
 import select
 import signal
@@ -9,6 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -100,12 +100,12 @@ class Exchange:
 
 @pytest.fixture
 def exchange() -> Iterator[Exchange]:
-    before = len(os.listdir("/dev/fd"))
+    before = len(list(Path("/dev/fd").iterdir()))
     made = Exchange()
     yield made
     made.close()
 
-    assert len(os.listdir("/dev/fd")) == before
+    assert len(list(Path("/dev/fd").iterdir())) == before
 
 
 @pytest.fixture
@@ -397,6 +397,7 @@ def storm(exchange: Exchange, interrupts: int) -> tuple[int, int]:
             replies = [exchange.ask(answered * 4 + number) for number in range(1, 5)]
             os.write(ask_write, b"".join(reply.ask_id.to_bytes(8, "big") for reply in replies))
             for reply in replies:
+                value = -1
                 while True:
                     try:
                         armed[0] = True

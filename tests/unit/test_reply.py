@@ -52,8 +52,8 @@ def reply(node: FakeNode) -> Reply[int]:
     return make(node)
 
 
-def make(node: FakeNode, deadline: float | None = None) -> Reply[Any]:
-    return Reply(1, ActorRef("here", 1, "/app/counter"), node, None, deadline)  # type: ignore[arg-type]
+def make(node: FakeNode, deadline: float | None = None, ask_id: int = 1) -> Reply[Any]:
+    return Reply(ask_id, ActorRef("here", 1, "/app/counter"), node, None, deadline)  # type: ignore[arg-type]
 
 
 def in_thread(function: Callable[..., Any], *args: Any) -> threading.Thread:
@@ -315,8 +315,8 @@ def test_exceptions_out_of_signal_handlers_leave_no_waiter_asleep() -> None:
     try:
         while len(interrupts) < 2000 and time.monotonic() < end:
             number += 1
-            reply = make(node)
-            reply.add_done_callback(lambda _, number=number: ran.append(number))
+            reply = make(node, ask_id=number)
+            reply.add_done_callback(lambda done: ran.append(done.ask_id))
             wait = waiting(reply.result, DEADLINE)
             both = waiting(concurrent.futures.wait, [reply], DEADLINE) if number % 4 == 0 else None
             insist(reply.complete, number)
@@ -443,7 +443,8 @@ def test_no_wait_misses_an_end_whatever_the_race(seed: int) -> None:
             reply.complete(2)
 
         assert all(wait.result(DEADLINE).not_done == set() for wait in waits)
-        assert all(thread.join(DEADLINE) is None for thread in threads)
+        for thread in threads:
+            thread.join(DEADLINE)
 
 
 # --- in an event loop -------------------------------------------------------------------------------------------------
@@ -481,7 +482,7 @@ def test_many_tasks_can_await_one_reply(reply: Reply[int]) -> None:
 
     async def main() -> list[int]:
         asyncio.get_running_loop().call_soon(reply.complete, 5)
-        return await asyncio.gather(one(), one(), one())
+        return list(await asyncio.gather(one(), one(), one()))
 
     assert run(main()) == [5, 5, 5]
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from actors.errors import EncodeError, ProtocolError
+from actors.mailbox import _buffers
 from actors.mailbox._codec import UnknownTypeError, decode, encode
 
 np: Any = pytest.importorskip("numpy")
@@ -132,6 +133,13 @@ def test_a_numpy_scalar_arrives_equal_and_of_the_same_type(value: Any) -> None:
 def test_an_array_that_would_not_arrive_the_same_is_refused(value: Any, why: str) -> None:
     with pytest.raises(EncodeError, match=why):
         encode(value)
+
+
+def test_a_dtype_that_its_description_does_not_give_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_buffers, "_dtype", lambda description: np.dtype("V2"))  # as for ml_dtypes' bfloat16
+
+    with pytest.raises(EncodeError, match="would arrive as"):
+        encode(np.zeros(1, dtype="f2,f4"))
 
 
 def test_a_dtype_nested_too_deeply_is_refused() -> None:

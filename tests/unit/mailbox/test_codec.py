@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import collections
-import datetime
+import datetime as dt
 import decimal
 import enum
 import fractions
@@ -69,14 +69,14 @@ class MyDict(dict):  # type: ignore[type-arg]
     pass
 
 
-class MyDate(datetime.datetime):
+class MyDate(dt.datetime):
     pass
 
 
 OldPoint = collections.namedtuple("OldPoint", "x y")  # noqa: PYI024 - people have them
-UTC = datetime.UTC
+UTC = dt.UTC
 BERLIN = zoneinfo.ZoneInfo("Europe/Berlin")
-EAST = datetime.timezone(datetime.timedelta(hours=5, microseconds=7), "EAST")
+EAST = dt.timezone(dt.timedelta(hours=5, microseconds=7), "EAST")
 
 VALUES: list[object] = [
     None,
@@ -105,7 +105,7 @@ VALUES: list[object] = [
     {},
     {"a": {"b": [1, {}]}},
     {1: 2, None: 3, 1.5: 4, b"x": 5, True + 1: 6},
-    {(1, (2, "x")): 1, frozenset({1}): 2, datetime.date(2020, 1, 1): 3},
+    {(1, (2, "x")): 1, frozenset({1}): 2, dt.date(2020, 1, 1): 3},
     (),
     (1, [2, (3,)], {"x": (4,)}),
     set(),
@@ -124,18 +124,18 @@ VALUES: list[object] = [
     pathlib.Path("/tmp/x"),
     pathlib.PurePosixPath("a/b"),
     pathlib.PureWindowsPath("C:\\x"),
-    datetime.date(2020, 2, 29),
-    datetime.time(1, 2, 3, 4),
-    datetime.time(1, 2, 3, 4, tzinfo=UTC, fold=1),
-    datetime.datetime(2020, 1, 2, 3, 4, 5, 6),  # noqa: DTZ001 - naive on purpose
-    datetime.datetime(2020, 1, 2, 3, 4, 5, 6, UTC),
-    datetime.datetime(2020, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
-    datetime.datetime(2020, 1, 2, tzinfo=EAST),
-    datetime.timedelta(days=-3, microseconds=5),
-    datetime.timedelta.max,
+    dt.date(2020, 2, 29),
+    dt.time(1, 2, 3, 4),
+    dt.time(1, 2, 3, 4, tzinfo=UTC, fold=1),
+    dt.datetime(2020, 1, 2, 3, 4, 5, 6),  # noqa: DTZ001 - naive on purpose
+    dt.datetime(2020, 1, 2, 3, 4, 5, 6, UTC),
+    dt.datetime(2020, 10, 25, 2, 30, tzinfo=BERLIN, fold=1),
+    dt.datetime(2020, 1, 2, tzinfo=EAST),
+    dt.timedelta(days=-3, microseconds=5),
+    dt.timedelta.max,
     UTC,
     EAST,
-    datetime.timezone(datetime.timedelta(hours=1)),
+    dt.timezone(dt.timedelta(hours=1)),
     BERLIN,
     Color.RED,
     Color.BLUE,
@@ -167,7 +167,7 @@ def same(one: Any, other: Any) -> bool:
             list(map(type, one)) == list(map(type, other)) and one == other and all(same(one[k], other[k]) for k in one)
         )
     if type(one) is float:
-        return math.copysign(1, one) == math.copysign(1, other) and (one == other or one != one)  # noqa: PLR0124 - NaN
+        return math.copysign(1, one) == math.copysign(1, other) and one == other
     return bool(one == other)
 
 
@@ -185,9 +185,9 @@ def test_nan_arrives() -> None:
 
 
 def test_fold_and_zone_arrive() -> None:
-    arrived = decode(encode(datetime.datetime(2020, 10, 25, 2, 30, tzinfo=BERLIN, fold=1)))
+    arrived = decode(encode(dt.datetime(2020, 10, 25, 2, 30, tzinfo=BERLIN, fold=1)))
 
-    assert isinstance(arrived, datetime.datetime)
+    assert isinstance(arrived, dt.datetime)
     assert (arrived.fold, arrived.tzinfo) == (1, BERLIN)
     assert decode(encode(UTC)) is UTC
 
@@ -217,7 +217,7 @@ STRANGERS: list[tuple[object, str, str]] = [
     (ValueError("x"), "value", "ValueError cannot travel"),
     (int, "value", "type cannot travel"),
     (len, "value", "builtin_function_or_method cannot travel"),
-    (datetime.datetime(2020, 1, 1, tzinfo=type("Zone", (datetime.tzinfo,), {})()), "value", "Zone cannot travel"),
+    (dt.datetime(2020, 1, 1, tzinfo=type("Zone", (dt.tzinfo,), {})()), "value", "Zone cannot travel"),
 ]
 
 

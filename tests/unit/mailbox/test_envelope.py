@@ -16,6 +16,8 @@ from actors.mailbox._envelope import (
     TELL,
     AnswerReader,
     Ask,
+    Died,
+    Down,
     End,
     Failure,
     Item,
@@ -25,6 +27,8 @@ from actors.mailbox._envelope import (
     Tell,
     Undecodable,
     encode_ask,
+    encode_died,
+    encode_down,
     encode_end,
     encode_failure,
     encode_item,
@@ -120,6 +124,15 @@ ANSWERS = [
         encode_item(7, bytearray()), b"\x93\x03\x07\xd6\x01\x92\x06\xc4\x00", Item(7, bytearray()), id="item mistaken"
     ),
     pytest.param(encode_end(7), b"\x92\x04\x07", End(7), id="end"),
+    pytest.param(
+        encode_died(7, {"kind": "x"}, may_have_run=True),
+        b"\x94\x05\x07\xc7\x09\x01\x93\x02\xa4kind\xa1x\xc3",
+        Died(7, {"kind": "x"}, may_have_run=True),
+        id="died",
+    ),
+    pytest.param(
+        encode_down(7, {}, for_good=False), b"\x94\x06\x07\xd5\x01\x91\x02\xc2", Down(7, {}, for_good=False), id="down"
+    ),
 ]
 
 
@@ -218,6 +231,9 @@ BAD_ANSWERS: list[Any] = [
     [3, 1],
     [4, 1, 1],
     [4, -1],
+    [5, 1, {}],
+    [5, 1, "x", True],
+    [6, 1, {}, 1],
 ]
 
 

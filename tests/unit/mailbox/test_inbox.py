@@ -78,11 +78,12 @@ def test_writing_where_nobody_reads_raises_broken_pipe(pipe: tuple[int, int]) ->
         write_frame(pipe[1], frame(b"x"))
 
 
-def test_reopening_where_nobody_reads_raises_broken_pipe(pipe: tuple[int, int]) -> None:
+def test_a_reopened_writer_raises_broken_pipe_where_nobody_reads(pipe: tuple[int, int]) -> None:
     os.close(pipe[0])
-
+    writer = reopen_writer(pipe[1])
     with pytest.raises(BrokenPipeError):
-        reopen_writer(pipe[1])
+        write_frame(writer, frame(b"x"))
+    os.close(writer)
 
 
 def test_reopening_what_is_no_descriptor_raises_what_the_kernel_says(pipe: tuple[int, int]) -> None:

@@ -70,7 +70,14 @@ TABLE: list[tuple[dict[str, Any], ExitKind]] = [
 
 
 @pytest.mark.parametrize(
-    ("facts", "kind"), TABLE, ids=[" ".join(f"{k}={v}" for k, v in f.items() if k != "crash_report") + f" -> {k}" + (" report" if "crash_report" in f else "") for f, k in TABLE]
+    ("facts", "kind"),
+    TABLE,
+    ids=[
+        " ".join(f"{k}={v}" for k, v in f.items() if k != "crash_report")
+        + f" -> {k}"
+        + (" report" if "crash_report" in f else "")
+        for f, k in TABLE
+    ],
 )
 def test_every_death_has_one_kind(facts: dict[str, Any], kind: ExitKind) -> None:
     assert kind == classify(**facts).kind
@@ -116,7 +123,15 @@ def test_signals_have_the_names_of_the_platform(number: int) -> None:
 
 @pytest.mark.parametrize(
     ("number", "name"),
-    [(0, "signal 0"), (-4, "signal -4"), (32, "signal 32"), (34, "SIGRTMIN"), (35, "SIGRTMIN+1"), (64, "SIGRTMIN+30"), (65, "signal 65")],
+    [
+        (0, "signal 0"),
+        (-4, "signal -4"),
+        (32, "signal 32"),
+        (34, "SIGRTMIN"),
+        (35, "SIGRTMIN+1"),
+        (64, "SIGRTMIN+30"),
+        (65, "signal 65"),
+    ],
 )
 def test_other_signals_have_a_name_too(number: int, name: str) -> None:
     assert name == signal_name(number)

@@ -30,7 +30,7 @@ class Tuned(Worker):
     name = "tuned"
     restart = "transient"
     shutdown = None
-    expected_exits = [0, 3]
+    expected_exits = (0, 3)
 
     def after(self) -> None:
         """A handler that happens to be called like an option."""
@@ -96,7 +96,12 @@ def test_the_defaults_are_the_documented_ones() -> None:
 def test_attributes_of_the_class_are_the_actors_own_defaults() -> None:
     options = Options.of(Tuned())
 
-    assert ("tuned", "transient", None, (0, 3)) == (options.name, options.restart, options.shutdown, options.expected_exits)
+    assert ("tuned", "transient", None, (0, 3)) == (
+        options.name,
+        options.restart,
+        options.shutdown,
+        options.expected_exits,
+    )
 
 
 def test_methods_and_properties_of_the_class_are_no_options() -> None:
@@ -164,8 +169,18 @@ def test_a_good_tree_passes() -> None:
         on_exhausted=print,
         children=[
             child(Worker(), name="db", backoff=Backoff(initial=0), recycle=Recycle(messages=10, age=60.0)),
-            child(Worker(), name="job", restart="transient", significant=True, after=["db"], memory_soft=10, memory_hard=20),
-            Supervisor("readers", children=(Worker(), child(Worker(), restart="temporary", backoff=Backoff(initial=9)))),
+            child(
+                Worker(),
+                name="job",
+                restart="transient",
+                significant=True,
+                after=["db"],
+                memory_soft=10,
+                memory_hard=20,
+            ),
+            Supervisor(
+                "readers", children=(Worker(), child(Worker(), restart="temporary", backoff=Backoff(initial=9)))
+            ),
         ],
     )
 
@@ -221,7 +236,7 @@ def test_a_good_tree_passes() -> None:
 def test_a_broken_option_is_named_with_its_place_value_and_rule(options: dict[str, object], text: str) -> None:
     problem = one_problem(**options)
 
-    assert problem.startswith("/app/w: ") or problem.startswith("/app: ")
+    assert problem.startswith(("/app/w: ", "/app: "))
     assert text in problem
 
 
@@ -260,7 +275,10 @@ def test_a_supervisor_has_a_name() -> None:
 
 
 def test_names_are_unique_among_siblings() -> None:
-    tree = Supervisor("app", children=(child(Worker(), name="a"), Supervisor("a"), Supervisor("b", children=(child(Worker(), name="a"),))))
+    tree = Supervisor(
+        "app",
+        children=(child(Worker(), name="a"), Supervisor("a"), Supervisor("b", children=(child(Worker(), name="a"),))),
+    )
 
     assert ("/app: 2 children are named 'a'; names are unique among siblings",) == problems(tree)
 
@@ -302,7 +320,9 @@ def test_a_child_added_at_run_time_keeps_the_same_rules() -> None:
     parent = Supervisor("app")
     check_child(child(Worker(), name="w"), parent)
     with pytest.raises(SpecError) as caught:
-        check_child(child(Worker(), name="a/b", shutdown=-1, backoff=Backoff(initial=1)), parent, is_actor=lambda _: False)
+        check_child(
+            child(Worker(), name="a/b", shutdown=-1, backoff=Backoff(initial=1)), parent, is_actor=lambda _: False
+        )
 
     assert 4 == len(caught.value.problems)
 
@@ -314,7 +334,9 @@ def test_a_child_added_at_run_time_keeps_the_same_rules() -> None:
     "options",
     [
         Options(),
-        Options(name="x", recycle=Recycle(age=5.0), backoff=Backoff(stable_after=1.0), after=("a",), expected_exits=(0, 3)),
+        Options(
+            name="x", recycle=Recycle(age=5.0), backoff=Backoff(stable_after=1.0), after=("a",), expected_exits=(0, 3)
+        ),
     ],
     ids=["default", "changed"],
 )
