@@ -60,7 +60,9 @@ cov: $(STAMP)  ## tests with branch coverage, children included; fails under the
 	$(RUN)coverage report
 
 bench: $(STAMP)  ## each benchmark beside its hand-written twin
-	@set -e; for script in benchmarks/[a-z]*.py; do echo "== $$script"; $(RUN)python "$$script"; done
+	@set -e; for script in benchmarks/[a-z]*.py; do \
+	    name=$$(basename "$$script" .py); echo "== $$name"; $(RUN)python -m "benchmarks.$$name"; \
+	done
 
 # One interpreter after the other, each in an environment of its own, all start methods in full.
 matrix:  ## every test on every interpreter found here, under every start method

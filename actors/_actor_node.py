@@ -7,8 +7,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any
 
 from actors._ref import ActorRef
-from actors._seams import ActorStatistics, Stream
-from actors.errors import SpecError
+from actors._seams import ActorStatistics
 
 if TYPE_CHECKING:
     from actors._child import ActorProcess
@@ -24,14 +23,11 @@ class ActorNode:
         node = process.node
         self.tell = node.tell
         self.ask = node.ask
+        self.stream = node.stream
         self.flush = node.flush
         self.expire = node.expire
         self.cancel = node.cancel
         self.run_callback = node.run_callback
-
-    def stream(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stream[Any]:
-        """Not there yet."""
-        raise SpecError(f"stream({name!r}) to {ref.path}: streaming replies are not part of this release; return a list")
 
     def stop(self, ref: ActorRef[Any], drain: bool) -> None:
         """Have an actor stopped for good."""

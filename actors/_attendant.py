@@ -2,18 +2,21 @@
 The second thread of an actor's process: it waits on the control lane, the host's end and, while the main thread works, the replies.
 
 Owns what must go on while a handler runs: requests to the supervisor and their answers, the flush of tells that waited a
-millisecond, deadlines of asks. Runs no user code and never blocks. Knows nothing of handlers.
+millisecond, deadlines of asks. Runs no user code, and waits for nobody but the supervisor. Knows nothing of handlers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import functools
+import heapq
 import itertools
 import os
 import select
 import signal
 import threading
 import time
+import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -26,6 +29,7 @@ from actors.supervisor._exits import SUPERVISOR_LOST_EXIT_CODE
 __all__ = ["Attendant"]
 
 _REQUEST_SECONDS = 30.0
+_FAREWELL_SECONDS = 1.0
 
 
 class Attendant:
@@ -46,7 +50,7 @@ class Attendant:
         self._waiting: dict[int, deque[tuple[tuple[object, ...], tuple[int, ...]]]] = {}
         self._parked: dict[int, Any] = {}
         self._numbers = itertools.count(1)
-        self._timers: deque[tuple[float, Callable[[], object]]] = deque()
+        self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self.handlers: dict[str, Callable[[tuple[object, ...], tuple[int, ...]], object]] = {}
         self.next_deadline: Callable[[float], float | None] = lambda _now: None
         self._planned = 0.0
@@ -88,7 +92,7 @@ class Attendant:
         self._waiting[number], self._parked[number] = answers, parked
         try:
             self.notify(kind, number, *fields)
-            if not parked.acquire(timeout=timeout):
+            if not self._wait_for(parked, timeout):
                 raise StartError(f"the supervisor did not answer {kind!r} within {timeout:g} s")
         finally:
             self._waiting.pop(number, None)
@@ -98,6 +102,22 @@ class Attendant:
             _descriptors.close(*descriptors)
             raise _refusal(answer)
         return answer, descriptors
+
+    def _wait_for(self, parked: Any, timeout: float) -> bool:
+        """Wait until the answer has come, at most *timeout* seconds; False if it has not."""
+        if threading.get_ident() != self._thread.ident:
+            return bool(parked.acquire(timeout=timeout))
+        # Only this thread reads the control lane: whatever it needs itself (an arena that an answer lies in), it reads right here.
+        give_up = time.monotonic() + timeout
+        poller = select.poll()
+        while not parked.acquire(blocking=False):
+            left = give_up - time.monotonic()
+            if left <= 0:
+                return False
+            poller.register(self.lane.fileno(), select.POLLIN | (select.POLLOUT if self.lane.pending_bytes else 0))
+            poller.poll(left * 1000)
+            self._receive()
+        return True
 
     def watch(self, descriptor: int, action: Callable[[], object], events: int = select.EPOLLIN) -> None:
         """Call *action* here whenever *descriptor* is ready."""
@@ -109,6 +129,10 @@ class Attendant:
         with contextlib.suppress(OSError, ValueError):
             self._epoll.modify(descriptor, events)
 
+    def modifier(self, descriptor: int, events: int) -> Callable[[], object]:
+        """Return a C function that changes what is waited for, 0 pauses; safe from any thread, at any moment."""
+        return functools.partial(self._epoll.modify, descriptor, events)
+
     def unwatch(self, descriptor: int) -> None:
         """Forget *descriptor*, before it is closed."""
         self._actions.pop(descriptor, None)
@@ -116,9 +140,11 @@ class Attendant:
             self._epoll.unregister(descriptor)
 
     def after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Call *action* here in *seconds*, all of which must be about the same."""
-        self._timers.append((time.monotonic() + seconds, action))
-        self.wake()
+        """Call *action* here in *seconds*."""
+        due = time.monotonic() + seconds
+        # One C call that compares numbers only: no other thread can come between.
+        heapq.heappush(self._timers, (due, next(self._numbers), action))
+        self.wake_for(due)
 
     def wake_for(self, deadline: float) -> None:
         """Make sure the next deadline is looked at in time."""
@@ -139,7 +165,18 @@ class Attendant:
     # --- the thread -------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001 - a bug of ours: an actor that nobody attends must not live on
+            traceback.print_exc()
+            self.lane.send("broken", f"its control thread failed: {type(error).__name__}: {error}")
+            self.drain_out(_FAREWELL_SECONDS)
+            os._exit(1)
+
+    def _serve(self) -> None:
         while True:
+            # Whoever arms something while the plan is made wakes this thread: see wake_for().
+            self._planned = 0.0
             self._planned = self._plan()
             wait = -1.0 if not self._planned else max(0.0, self._planned - time.monotonic())
             for descriptor, _events in self._epoll.poll(wait):
@@ -158,7 +195,7 @@ class Attendant:
 
     def _fire(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
-            self._timers.popleft()[1]()
+            heapq.heappop(self._timers)[2]()
 
     def _woken(self) -> None:
         with contextlib.suppress(BlockingIOError):
@@ -170,6 +207,9 @@ class Attendant:
     def _receive(self) -> None:
         if self.lane.flush():
             self.rewatch(self.lane.fileno(), select.EPOLLIN)
+            if self.lane.pending_bytes:
+                # Another thread has said more in the meantime; it asked to be woken before this took that back.
+                self.rewatch(self.lane.fileno(), select.EPOLLIN | select.EPOLLOUT)
         try:
             notices, closed = self.lane.receive()
         except ProtocolError:

@@ -45,9 +45,17 @@ class Callbacks:
                 return
             self._calls.append((function, args))
             if self._thread is None:
-                self._thread = threading.Thread(target=self._run, name=self._name, daemon=True)
-                self._thread.start()
+                self._begin()
         self._more.release()
+
+    def _begin(self) -> None:
+        thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        try:
+            thread.start()
+        except RuntimeError:
+            # No thread to be had now; whoever calls next tries again, and finds these calls.
+            return
+        self._thread = thread
 
     def close(self, timeout: float) -> None:
         """Make the calls that are queued, at most *timeout* seconds, and end the thread. Also from inside a call."""

@@ -12,6 +12,7 @@ import contextlib
 import os
 import select
 import time
+from collections.abc import Iterator
 from typing import Any, Literal
 
 from actors import _descriptors, _seams
@@ -23,10 +24,12 @@ from actors._context import Context
 from actors._coroutines import Coroutines
 from actors._directory import ActorDirectory
 from actors._dispatch import Crash, Dispatcher
+from actors._flow import Flow
 from actors._launch import Boot
 from actors._node import Node
 from actors._ref import ActorRef
 from actors._timers import Timers
+from actors.errors import ProtocolError
 from actors.mailbox import _failure
 from actors.mailbox._control import ControlLane
 from actors.mailbox._inbox import reopen_reader
@@ -74,6 +77,7 @@ class ActorProcess:
         self.deadline: float | None = None
         self.busy = False
         self.ending = False
+        self.flow = Flow()
         self.stop_reason: Literal["normal", "requested"] = "normal"
         self._draining = False
         self._interrupted = False
@@ -89,6 +93,8 @@ class ActorProcess:
             SystemExit: See :func:`serve`.
         """
         self.attendant.handlers["stop"] = self._stop_requested
+        self.attendant.handlers["steer"] = self.flow.steer
+        self.attendant.handlers["caller_gone"] = self.flow.caller_gone
         self._take_setup()
         _seams.register_node(self.ref.system, ActorNode(self))
         try:
@@ -168,6 +174,7 @@ class ActorProcess:
         except BaseException as error:  # noqa: BLE001 - the actor ends whatever its hook raises; the supervisor is told
             self.attendant.notify("hook_failed", "on_stop", _failure.describe(error))
         self.answering.wait_idle(_FAREWELL_SECONDS)
+        self.directory.report_dead_letters()
         self.attendant.drain_out(_FAREWELL_SECONDS)
 
     def _stop_requested(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
@@ -177,6 +184,7 @@ class ActorProcess:
             self._draining = True
         else:
             self.ending = True
+            self.flow.interrupt()
         self.interrupt()
 
     def interrupt(self) -> None:
@@ -210,13 +218,28 @@ class ActorProcess:
         recorder, reader, dispatch = self.recorder, self.dispatcher.reader, self.dispatcher.handle
         offset, stop = base, base + len(body)
         reader.feed(body)
-        for message in reader:
+        messages = iter(reader)
+        while (message := self._next_message(messages)) is not None:
             recorder.begin(offset)
             offset = base + reader.consumed
             dispatch(message, offset < stop)
             recorder.finish(offset)
+            if self.coroutines is not None:
+                self.coroutines.turn()
             if self._interrupted or self.ending or self.timers.first <= time.monotonic():
                 return
+        if offset < stop:
+            recorder.begin(offset)
+            recorder.finish(stop)
+
+    def _next_message(self, messages: Iterator[Any]) -> Any:
+        """Return the next message of a frame; None at its end, and where the rest of it is junk that somebody wrote."""
+        try:
+            return next(messages, None)
+        except ProtocolError as error:
+            self.directory.dead_letter(self.ref.path, "undecodable", 1)
+            self.actor.log.warning("actors.undecodable", reason=str(error))
+            return None
 
     def _idle(self) -> None:
         """Nothing to handle: let everything out, then wait for a message, a timer or the attendant."""
@@ -227,9 +250,8 @@ class ActorProcess:
             self.coroutines.wait((self.inbox, self._wake_fd), seconds)
         else:
             self._poller.poll(None if seconds is None else seconds * 1000 + 1)
-        if self._interrupted:
-            with contextlib.suppress(BlockingIOError):
-                os.eventfd_read(self._wake_fd)
+        with contextlib.suppress(BlockingIOError):
+            os.eventfd_read(self._wake_fd)
 
     def run_coroutine(self, coroutine: Any) -> Any:
         """Run an ``async def`` handler to its end."""

@@ -41,7 +41,7 @@ class Context:
     @property
     def cancelled(self) -> bool:
         """Whether the ask being handled was cancelled by its caller."""
-        return self._process.dispatcher.cancelled
+        return self._process.flow.cancelled
 
     def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]:
         """Start a child; it ends with this incarnation at the latest."""

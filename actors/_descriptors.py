@@ -1,8 +1,8 @@
 """
-The descriptors this process opened for its systems, and what the machine allows.
+The descriptors this process opened for its systems, and what becomes of them at a fork.
 
-Owns two facts: which open descriptors are ours, so that a forked child can close its siblings' first of all, and the soft limit
-that was raised. Knows nothing of actors.
+Owns two facts: which open descriptors are ours, so that a forked child can drop them first of all, and the soft limit that was
+raised. Knows nothing of actors.
 """
 
 from __future__ import annotations
@@ -11,13 +11,14 @@ import contextlib
 import os
 import resource
 import threading
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 __all__ = [
     "close",
     "close_inherited",
     "forget",
     "fork_lock",
+    "forking_an_actor",
     "in_use",
     "limit",
     "original_limit",
@@ -26,11 +27,12 @@ __all__ = [
     "restore_limit",
 ]
 
-# Held while a descriptor is made and noted, and around a fork: no child can inherit one that is not in the book.
+# Held while a descriptor is made and noted, and around every fork: no child can inherit one that is not in the book.
 fork_lock = threading.RLock()
 
 _owned: set[int] = set()
 _original: tuple[int, int] | None = None
+_forking_an_actor = False
 
 
 def own(*descriptors: int) -> None:
@@ -53,9 +55,53 @@ def forget(*descriptors: int) -> None:
 
 
 def close_inherited(keep: Iterable[int]) -> None:
-    """In a forked child: close every descriptor of the parent's systems but *keep*."""
+    """In a forked actor: close every descriptor of the parent's systems but *keep*."""
     close(*(_owned - set(keep)))
     _owned.clear()
+
+
+@contextlib.contextmanager
+def forking_an_actor() -> Iterator[None]:
+    """Around the fork of an actor, which closes what is not its own by itself."""
+    global _forking_an_actor  # noqa: PLW0603 - read by the hook below, which takes no arguments
+    with fork_lock:
+        _forking_an_actor = True
+        try:
+            yield
+        finally:
+            _forking_an_actor = False
+
+
+def _before_fork() -> None:
+    fork_lock.acquire()
+
+
+def _after_fork_in_parent() -> None:
+    fork_lock.release()
+
+
+def _after_fork_in_child() -> None:
+    """
+    A fork of the user's own: it gets none of our descriptors, the life line's write end above all.
+
+    Each number is given to ``/dev/null`` instead of being closed, because the objects that hold it were copied too, and would close
+    whatever the number stands for when they go.
+    """
+    global fork_lock, _forking_an_actor  # noqa: PLW0603 - the lock is held by a thread that is not here any more
+    fork_lock = threading.RLock()
+    if _forking_an_actor:
+        _forking_an_actor = False
+        return
+    if _owned:
+        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+        for descriptor in _owned:
+            with contextlib.suppress(OSError):
+                os.dup2(nothing, descriptor, inheritable=False)
+        os.close(nothing)
+        _owned.clear()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)
 
 
 def raise_limit() -> None:
@@ -86,5 +132,8 @@ def limit() -> int:
 
 
 def in_use() -> int:
-    """Return how many descriptors this process has open."""
-    return len(os.listdir("/proc/self/fd")) - 1
+    """Return how many descriptors this process has open; the limit itself where not even this look is possible."""
+    try:
+        return len(os.listdir("/proc/self/fd")) - 1
+    except OSError:
+        return limit()

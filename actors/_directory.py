@@ -8,12 +8,13 @@ import os
 import select
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from actors import _descriptors
 from actors._callbacks import Callbacks
-from actors._node import HOLD_SECONDS, Route, wait_writable
+from actors._node import HOLD_SECONDS, Route, poll_milliseconds, wait_writable
 from actors._ref import ActorRef
 from actors.errors import ProtocolError
 from actors.mailbox._answers import AnswerLane
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
 
 __all__ = ["ActorDirectory"]
 
+_LETTER_SECONDS = 0.01
+
 
 class ActorDirectory:
     """Finds what :class:`~actors._node.Node` needs, over the control lane; see its protocol for the methods."""
@@ -37,6 +40,7 @@ class ActorDirectory:
         self._lane: AnswerLane | None = None
         self._lock = threading.Lock()
         self._arenas: dict[int, ArenaReader] = {}
+        self._letters: Counter[tuple[str, str]] = Counter()
         self._callbacks = Callbacks("actors-callbacks")
         self._attendant.handlers["down"] = self._down
         self._attendant.handlers["back"] = self._back
@@ -73,8 +77,8 @@ class ActorDirectory:
             descriptor,
             self._deliver,
             capacity=pipe_capacity(descriptor),
-            pause=lambda: attendant.rewatch(descriptor, 0),
-            resume=lambda: attendant.rewatch(descriptor, select.EPOLLIN),
+            pause=attendant.modifier(descriptor, 0),
+            resume=attendant.modifier(descriptor, select.EPOLLIN),
             on_broken=self._lane_broken,
         )
         attendant.watch(descriptor, lane.drain)
@@ -103,6 +107,16 @@ class ActorDirectory:
             _descriptors.close(*descriptors)
         return arena
 
+    def retire_arena(self, arena_id: int) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self._attendant.notify("retire_arena", arena_id)
+
+    def drop_route(self, route: Route) -> None:
+        """See :class:`~actors._node.Directory`."""
+        descriptor = route.outbox.descriptor
+        route.outbox.close()
+        _descriptors.close(descriptor)
+
     def flush_soon(self, route: Route) -> None:
         """See :class:`~actors._node.Directory`. The main thread's tells leave when its handler returns, or here if it takes long."""
         self._attendant.after(HOLD_SECONDS, lambda: self._flush(route))
@@ -110,7 +124,7 @@ class ActorDirectory:
     def _flush(self, route: Route) -> None:
         route.due = False
         try:
-            if not route.outbox.try_flush(time.monotonic()) and route.outbox.size:
+            if not route.outbox.try_flush(time.monotonic()) and route.outbox.waits:
                 route.due = True
                 self._attendant.after(10 * HOLD_SECONDS, lambda: self._flush(route))
         except BrokenPipeError:
@@ -123,15 +137,41 @@ class ActorDirectory:
         if threading.current_thread() is not threading.main_thread() or not process.can_read_ahead():
             wait_writable(route.outbox.descriptor, seconds)
             return
+        descriptor = route.outbox.descriptor
         poller = select.poll()
-        poller.register(route.outbox.descriptor, select.POLLOUT)
-        poller.register(process.inbox, select.POLLIN)
-        poller.poll(seconds * 1000)
+        if descriptor >= 0:
+            poller.register(descriptor, select.POLLOUT)
+            poller.register(process.inbox, select.POLLIN)
+            poller.poll(poll_milliseconds(seconds))
         process.read_ahead()
 
-    def dead_letter(self, target: str, reason: str, count: int) -> None:
+    def pause(self, seconds: float) -> None:
+        """See :class:`~actors._node.Directory`. The main thread reads its own inbox meanwhile."""
+        process = self._process
+        descriptors = []
+        if threading.current_thread() is threading.main_thread() and process.can_read_ahead():
+            descriptors.append(process.inbox)
+        if select.select(descriptors, [], [], seconds)[0]:
+            process.read_ahead()
+
+    def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
         """See :class:`~actors._node.Directory`."""
-        self._attendant.notify("dead_letter", target, reason, count)
+        self._attendant.notify("steer", uid, what, ask_id, count)
+
+    def dead_letter(self, target: str, reason: str, count: int) -> None:
+        """See :class:`~actors._node.Directory`. The supervisor is told of many at once: they may come by the million."""
+        with self._lock:
+            first = not self._letters
+            self._letters[target, reason] += count
+        if first:
+            self._attendant.after(_LETTER_SECONDS, self.report_dead_letters)
+
+    def report_dead_letters(self) -> None:
+        """Tell the supervisor of the dead letters so far."""
+        with self._lock:
+            letters, self._letters = self._letters, Counter()
+        for (target, reason), count in letters.items():
+            self._attendant.notify("dead_letter", target, reason, count)
 
     def run_callback(self, function: Callable[..., object], *args: object) -> None:
         """See :class:`~actors._node.Directory`."""

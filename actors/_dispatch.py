@@ -7,12 +7,15 @@ Under ``ask`` an exception is data for the caller; under ``tell`` there is no on
 
 from __future__ import annotations
 
+import contextlib
 import time
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from actors._handlers import HandlerInfo
+from actors._stream import CREDIT
 from actors._timers import Timer
-from actors.errors import SpecError
+from actors.errors import ActorsError, ProtocolError, SendError
 from actors.mailbox import _envelope, _failure
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._layout import FlightState
@@ -21,6 +24,8 @@ if TYPE_CHECKING:
     from actors._child import ActorProcess
 
 __all__ = ["Crash", "Dispatcher"]
+
+_ROOM_LOOK_SECONDS = 0.002
 
 
 class Crash(BaseException):
@@ -38,7 +43,6 @@ class Dispatcher:
 
     Attributes:
         reader: Decodes the frames of the inbox.
-        cancelled: Whether the ask being handled was cancelled by its caller.
     """
 
     def __init__(self, process: ActorProcess) -> None:
@@ -51,7 +55,6 @@ class Dispatcher:
         self._indices = {name: index for index, name in enumerate(self._table)}
         self._recorder.name_handlers(list(self._table))
         self.reader = _envelope.MessageReader()
-        self.cancelled = False
 
     def handle(self, message: Any, more: bool) -> None:
         """
@@ -77,8 +80,17 @@ class Dispatcher:
 
     def _handle_large(self, large: list[Any], more: bool) -> None:
         _kind, arena_id, number, length, generation = large
-        arena = self._process.directory.find_arena(arena_id)
-        self.handle(_envelope.read_message(arena.get(number, length, generation)), more)
+        process = self._process
+        try:
+            arena = process.directory.find_arena(arena_id)
+            message = _envelope.read_message(arena.get(number, length, generation))
+            if type(message) is list and message[0] == _envelope.LARGE:
+                raise ProtocolError("a large message stands for another large message")
+        except ActorsError:
+            # Whoever sent it wrote nonsense, or is gone together with what the message was in.
+            process.directory.dead_letter(process.ref.path, "undecodable", 1)
+            return
+        self.handle(message, more)
         arena.release(number, generation)
 
     def _tell(self, name: str, args: list[Any], kwargs: dict[str, Any] | None) -> None:
@@ -87,11 +99,21 @@ class Dispatcher:
             self._process.directory.dead_letter(f"{self._process.ref.path}.{name}", "undecodable", 1)
             return
         try:
-            self._call(info, args, kwargs)
+            result = self._call(info, args, kwargs)
+            if info.kind == "generator":
+                # Nobody reads its items; what it does between them is the point.
+                self._exhaust(result)
         except SystemExit:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it becomes the crash report
             self.fail(error, name)
+
+    def _exhaust(self, generator: Iterator[Any]) -> None:
+        self._process.busy = True
+        for _item in generator:
+            pass
+        self._process.busy = False
+        self._node.flush_all()
 
     def fail(self, error: BaseException, name: str) -> None:
         """
@@ -109,6 +131,7 @@ class Dispatcher:
             self._process.busy = False
         if verdict != "resume":
             raise Crash(_failure.describe(error), name) from None
+        self._let_out()
 
     def _ask(self, message: list[Any], more: bool) -> None:
         _kind, name, args, kwargs, caller, ask_id, deadline = message
@@ -116,20 +139,25 @@ class Dispatcher:
         if deadline is not None and deadline <= time.monotonic():
             process.directory.dead_letter(f"{process.ref.path}.{name}", "expired", 1)
             return
+        if not process.flow.begin(caller, ask_id, CREDIT):
+            return
         process.deadline = deadline
         try:
             info = self._table.find(name, process.ref.path)
+            result = self._call(info, args, kwargs)
             if info.kind == "generator":
-                raise SpecError(f"{info} is a generator; streaming replies are not supported yet: return a list")
-            answer = _envelope.encode_result(ask_id, self._call(info, args, kwargs))
-            if len(answer) > MAX_BODY_BYTES:
-                answer = self._enlarge(answer)
+                self._stream(result, caller, ask_id)
+                answer = _envelope.encode_end(ask_id)
+            else:
+                answer = self._fitting(_envelope.encode_result(ask_id, result))
         except SystemExit:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it goes to whoever asked
-            process.busy = False
             answer = self._failure(ask_id, error)
+            self._let_out()
+            process.busy = False
         process.deadline = None
+        process.flow.end()
         self.answer(caller, ask_id, answer)
         self._answering.leave(more=more)
 
@@ -138,16 +166,45 @@ class Dispatcher:
         while not self._answering.put(caller, ask_id, answer):
             self._answering.wait_idle(0.1)
 
+    def _stream(self, generator: Iterator[Any], caller: int, ask_id: int) -> None:
+        """Send the items of a generator as far as its caller has room, until it ends or nobody reads it any more."""
+        process = self._process
+        process.busy = True
+        with contextlib.closing(generator):  # type: ignore[type-var]
+            for number, value in enumerate(generator):
+                item = self._fitting(_envelope.encode_item(ask_id, [number, value]))
+                self._answering.leave(more=process.flow.has_credit)
+                if not process.flow.take(process.deadline):
+                    break
+                self.answer(caller, ask_id, item)
+                self._answering.leave(more=process.flow.has_credit)
+        process.busy = False
+        self._node.flush_all()
+
+    def _fitting(self, answer: bytes) -> bytes:
+        return answer if len(answer) <= MAX_BODY_BYTES else self._enlarge(answer)
+
+    def _let_out(self) -> None:
+        """Let out what a handler that failed had told others before; its own failure is what counts."""
+        with contextlib.suppress(SendError):
+            self._node.flush_all()
+
     def _failure(self, ask_id: int, error: BaseException) -> bytes:
-        answer = _envelope.encode_failure(ask_id, _failure.describe(error))
-        if len(answer) > MAX_BODY_BYTES:
-            answer = self._enlarge(answer)
-        return answer
+        data = _failure.describe(error)
+        answer = _envelope.encode_failure(ask_id, data)
+        if len(answer) <= MAX_BODY_BYTES:
+            return answer
+        try:
+            return self._enlarge(answer)
+        except ActorsError:
+            # It is larger than any message may be, or there is no memory for it: what fits a frame says enough.
+            return _envelope.encode_failure(ask_id, _failure.shorten(data, MAX_BODY_BYTES))
 
     def _enlarge(self, answer: bytes) -> bytes:
         while (stored := self._node.store_answer(answer)) is None:
             # Every slot holds an answer that its caller has not read yet.
-            self._answering.wait_idle(0.1)
+            self._answering.flush()
+            self._process.directory.pause(_ROOM_LOOK_SECONDS)
         return stored
 
     def _call(self, info: HandlerInfo, args: list[Any], kwargs: dict[str, Any] | None) -> Any:

@@ -9,19 +9,22 @@ from __future__ import annotations
 import contextlib
 import functools
 import os
+import select
+import signal
 import socket
 import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
 
-from actors import _descriptors, _lifeline, _log
+from actors import _descriptors, _lifeline, _limits, _log
 from actors._actor import find_class, incarnate, read_snapshot
 from actors._callbacks import Callbacks
 from actors._node import HOLD_SECONDS, Node, Route, died, wait_writable
 from actors._ref import ActorRef
 from actors._seams import ActorStatistics
-from actors.errors import ActorNotRunningError, ActorsError, InternalError, ProtocolError, StartError
+from actors._zygote import zygote
+from actors.errors import ActorNotRunningError, ActorsError, InternalError, ProtocolError, SpecError, StartError
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
 from actors.mailbox._inbox import pipe_capacity, queued_bytes
@@ -32,6 +35,7 @@ from actors.supervisor._cells import Body, Cell, read_flight_state
 from actors.supervisor._check import check_child
 from actors.supervisor._mail import Mail
 from actors.supervisor._pump import Pump
+from actors.supervisor._release import not_built
 from actors.supervisor._runner import Runner
 from actors.supervisor._spec import Child, Options
 from actors.supervisor._starter import Starter
@@ -42,6 +46,7 @@ __all__ = ["Host"]
 # How many actors that are gone can still say why.
 _REMEMBERED = 10_000
 _SWEEP_SECONDS = 0.1
+_STARTER_SECONDS = 2.0
 _OPEN_ASKS = 1 << 20
 
 
@@ -60,7 +65,6 @@ class Host:
     def __init__(
         self, name: str, state: _tree.TreeState, method: str, max_bytes: int, failed: Callable[[BaseException], object]
     ) -> None:
-        _descriptors.raise_limit()
         self.name = name
         self.max_bytes = max_bytes
         self.callbacks = Callbacks(f"{name}-callbacks")
@@ -101,17 +105,21 @@ class Host:
             StartError: No descriptors left, or its class is not imported here.
         """
         spec = read_snapshot(snapshot)
-        cell = Cell.make(
-            uid=uid,
-            path=path,
-            options=options,
-            kind=find_class(spec.module, spec.qualname),
-            snapshot=snapshot,
-            parent=parent,
-            pump=self.pump,
-            deliver=self._deliver,
-            on_broken=self._answers_broken,
-        )
+        kind = find_class(spec.module, spec.qualname)
+        try:
+            cell = Cell.make(
+                uid=uid,
+                path=path,
+                options=options,
+                kind=kind,
+                snapshot=snapshot,
+                parent=parent,
+                pump=self.pump,
+                deliver=self._deliver,
+                on_broken=self._answers_broken,
+            )
+        except OSError as error:
+            raise StartError(str(_limits.explain(path, error)), target=path) from error
         self.pump.watch(cell.lane.fileno(), cell.lane.drain)
         self.runner.cells[uid] = cell
         return cell
@@ -121,7 +129,8 @@ class Host:
         Add one actor below a supervisor, and begin its start. In the pump's thread.
 
         Raises:
-            StartError: No descriptors left, or the supervisor refused, with its reason.
+            StartError: No descriptors left.
+            SpecError: The supervisor refused, with its reason: a name that is taken, too many children, or it stops.
         """
         runner = self.runner
         uid, self._next_uid = self._next_uid, self._next_uid + 1
@@ -137,7 +146,7 @@ class Host:
             runner.cells.pop(uid, None)
             self.pump.unwatch(cell.lane.fileno())
             cell.close()
-            raise StartError(f"{cell.path} cannot be added: {refusal[0]}", target=cell.path)
+            raise SpecError(f"{cell.path} cannot be added: {refusal[0]}")
         return cell
 
     def spawn_for(
@@ -162,6 +171,9 @@ class Host:
         if above is None:
             raise StartError(f"supervisor {parent_path} is not there any more")
         check_child(child, above.spec)
+        problems = list(not_built(f"{parent_path}/{name}", child.options))
+        if problems:
+            raise SpecError(*problems)
         parent: ActorRef[Any] = ActorRef(system=self.name, uid=cell.uid, path=cell.path)
         made = self.add(parent_path, child, snapshot, name or child.options.name, parent)
         body.spawned.add(made.uid)
@@ -217,7 +229,8 @@ class Host:
         if cell is None or not cell.lane.ended:
             return
         cell.renew_answers(self.pump, self._deliver, self._answers_broken)
-        self.node.fail_asks(uid, _exits.ExitReason("protocol", evidence=(why,)))
+        # Which of its answers are lost cannot be known.
+        self.node.fail_asks(uid, _exits.ExitReason("protocol", evidence=(why,)), may_have_run=True)
         if cell.body is not None:
             self.runner.violated(cell, cell.body, f"answer pipe: {why}")
 
@@ -246,13 +259,16 @@ class Host:
     def _sweep(self) -> None:
         dropped, left = self.arenas.sweep(self._handled)
         for arena_id, holders in dropped:
-            for uid in holders:
-                cell = self.runner.cells.get(uid)
-                if cell is not None and cell.body is not None:
-                    self.runner.tell_body(cell.body, "arena_gone", arena_id)
+            self._arena_gone(arena_id, holders)
         self._sweeping = left
         if left:
             self.pump.after(_SWEEP_SECONDS, self._sweep)
+
+    def _arena_gone(self, arena_id: int, holders: set[int]) -> None:
+        for uid in holders:
+            cell = self.runner.cells.get(uid)
+            if cell is not None and cell.body is not None:
+                self.runner.tell_body(cell.body, "arena_gone", arena_id)
 
     # --- the host's directory: see actors._node.Directory -----------------------------------------------------------------
 
@@ -282,6 +298,17 @@ class Host:
         """See :class:`~actors._node.Directory`."""
         return self.arenas.reader(arena_id)
 
+    def retire_arena(self, arena_id: int) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self.pump.post(functools.partial(self.drop_arena, arena_id, (0, 0)))
+
+    def drop_arena(self, arena_id: int, owner: tuple[int, int]) -> None:
+        """An arena's own sender has given it up: forget it here, and have those forget it that have read from it."""
+        self._arena_gone(arena_id, self.arenas.retire(arena_id, owner))
+
+    def drop_route(self, route: Route) -> None:
+        """See :class:`~actors._node.Directory`. A route of the host is its cell's."""
+
     def flush_soon(self, route: Route) -> None:
         """See :class:`~actors._node.Directory`."""
         self.pump.post(functools.partial(self.pump.after, HOLD_SECONDS, functools.partial(self._flush, route)))
@@ -289,7 +316,7 @@ class Host:
     def _flush(self, route: Route) -> None:
         route.due = False
         try:
-            if not route.outbox.try_flush(time.monotonic()) and route.outbox.size:
+            if not route.outbox.try_flush(time.monotonic()) and route.outbox.waits:
                 route.due = True
                 self.pump.after(10 * HOLD_SECONDS, functools.partial(self._flush, route))
         except BrokenPipeError:
@@ -301,6 +328,14 @@ class Host:
         if self.pump.is_current():
             raise InternalError("the pump may not wait for room")
         wait_writable(route.outbox.descriptor, seconds)
+
+    def pause(self, seconds: float) -> None:
+        """See :class:`~actors._node.Directory`."""
+        select.select([], [], [], seconds)
+
+    def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
+        """See :class:`~actors._node.Directory`."""
+        self.pump.post(functools.partial(self.runner.steer, uid, what, 0, ask_id, count))
 
     def dead_letter(self, target: str, reason: str, count: int) -> None:
         """See :class:`~actors._node.Directory`."""
@@ -320,12 +355,15 @@ class Host:
         """The pump has failed: nobody decides any more, so every actor is killed, and every ask ends."""
         for cell in list(self.runner.cells.values()):
             if cell.body is not None:
-                cell.body.signal(9)  # type: ignore[arg-type]
+                cell.body.signal(signal.SIGKILL)
         self.node.fail_all(lambda reply: InternalError(f"the system has failed; the ask to {reply.target.path} is lost"))
 
     def close(self) -> None:
         """Give back every descriptor. The pump has ended; no actor lives."""
-        self.starter.stop(5.0)
+        if not self.starter.stop(_STARTER_SECONDS):
+            # It hangs on the forkserver, and nobody waits for that start any more.
+            zygote.kill()
+            self.starter.stop(_STARTER_SECONDS)
         ended = _exits.ExitReason("requested", evidence=("the system has stopped",))
         self.node.fail_all(lambda reply: died(reply, ended, may_have_run=False))
         self.mail.close()

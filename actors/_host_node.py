@@ -8,8 +8,7 @@ import functools
 from typing import TYPE_CHECKING, Any
 
 from actors._ref import ActorRef
-from actors._seams import ActorStatistics, Stream
-from actors.errors import SpecError
+from actors._seams import ActorStatistics
 from actors.supervisor import _events as ev
 from actors.supervisor import _view
 
@@ -27,14 +26,11 @@ class HostNode:
         node = host.node
         self.tell = node.tell
         self.ask = node.ask
+        self.stream = node.stream
         self.flush = node.flush
         self.expire = node.expire
         self.cancel = node.cancel
         self.run_callback = node.run_callback
-
-    def stream(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Stream[Any]:
-        """Not there yet."""
-        raise SpecError(f"stream({name!r}) to {ref.path}: streaming replies are not part of this release; return a list")
 
     def stop(self, ref: ActorRef[Any], drain: bool) -> None:
         """Begin to stop an actor for good."""

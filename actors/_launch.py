@@ -24,8 +24,9 @@ import attrs
 
 from actors import _descriptors, _lifeline
 from actors._actor import Actor, incarnate
-from actors._internals import forkserver, process, reduction, resource_tracker, spawn, util
-from actors._zygote import import_main, main_module, zygote
+from actors._internals import process, reduction, resource_tracker, spawn, start_program, util
+from actors._zygote import main_module, zygote
+from actors._zygote_main import REPLY, import_main
 from actors.errors import SpecError
 from actors.mailbox._control import ControlLane
 from actors.mailbox._failure import describe
@@ -36,6 +37,7 @@ if TYPE_CHECKING:
 __all__ = ["START_METHODS", "Boot", "exit_code", "import_class", "launch"]
 
 _KIB_64 = 1 << 16
+_NOT_SENT = frozenset(("control", "lifeline", "lane", "error", "cancelled"))
 
 
 def import_class(module: str, qualname: str) -> type[Actor]:
@@ -91,6 +93,9 @@ class Boot:
         soft_limit: The soft limit of descriptors to give back.
         max_bytes: The largest message, in bytes.
         main: How to import the host's main module; None under fork, where it is there.
+        forked: Whether the process is a plain fork of the host.
+        survives_hangup: Whether the host ignores SIGHUP (``nohup``), as its actors then do.
+        cancelled: In the host: whether nobody wants this start any more.
     """
 
     module: str
@@ -103,12 +108,14 @@ class Boot:
     max_bytes: int
     main: tuple[str, str] | None = None
     forked: bool = False
+    survives_hangup: bool = False
+    cancelled: bool = False
     lane: ControlLane | None = None
     error: dict[str, Any] | None = None
 
     def reduce(self) -> tuple[Callable[..., Actor], tuple[Any, ...]]:
         """Return what pickle writes for an incarnation while ``multiprocessing`` starts it."""
-        values = attrs.asdict(self, filter=lambda field, _value: field.name not in {"control", "lifeline", "lane", "error"})
+        values = attrs.asdict(self, filter=lambda field, _value: field.name not in _NOT_SENT)
         control, lifeline = reduction.DupFd(self.control), reduction.DupFd(self.lifeline)
         return _rebuild, (values, control, lifeline, _identity())
 
@@ -123,8 +130,9 @@ class Boot:
             # The life line's write end above all: a copy of it would keep every sibling alive after the host.
             _descriptors.close_inherited({self.control, self.lifeline})
             random.seed()
-        reset_signals()
+        reset_signals(survives_hangup=self.survives_hangup)
         self.lifeline = _lifeline.hold(self.lifeline)
+        _read_nothing({self.control, self.lifeline})
         _descriptors.restore_limit(self.soft_limit)
         _set_title(self.name)
         self.lane = ControlLane(self.control, limit=self.max_bytes + _KIB_64)
@@ -163,17 +171,31 @@ def _rebuild(values: dict[str, Any], control: Any, lifeline: Any, parent: tuple[
     return actor
 
 
-def reset_signals() -> None:
-    """Give every signal its default back, forget the parent's wake-up descriptor, and leave Ctrl-C to the host."""
+def reset_signals(*, survives_hangup: bool = False) -> None:
+    """
+    Give every signal its default back, forget the parent's wake-up descriptor, and leave Ctrl-C to the host.
+
+    Args:
+        survives_hangup: Whether SIGHUP is ignored too.
+    """
     signal.set_wakeup_fd(-1)
-    for number in signal.valid_signals():
-        if number in {signal.SIGKILL, signal.SIGSTOP, signal.SIGPIPE, signal.SIGXFSZ}:
-            continue
+    # As Python itself starts: these two are errors of a call, not the end of the process.
+    ignored = {signal.SIGINT, signal.SIGPIPE, signal.SIGXFSZ}
+    if survives_hangup:
+        ignored.add(signal.SIGHUP)
+    for number in signal.valid_signals() - {signal.SIGKILL, signal.SIGSTOP}:
         with contextlib.suppress(OSError, ValueError):
-            if callable(signal.getsignal(number)) or number in {signal.SIGCHLD, signal.SIGTERM, signal.SIGHUP}:
-                signal.signal(number, signal.SIG_DFL)
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
+            signal.signal(number, signal.SIG_IGN if number in ignored else signal.SIG_DFL)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
+
+
+def _read_nothing(taken: set[int]) -> None:
+    """Make standard input empty, also where the host has replaced ``sys.stdin`` and ``multiprocessing`` closed only that."""
+    if 0 not in taken:
+        nothing = os.open(os.devnull, os.O_RDONLY)
+        os.dup2(nothing, 0)
+        if nothing:
+            os.close(nothing)
 
 
 def _set_title(name: str) -> None:
@@ -200,9 +222,9 @@ class _ForkPopen(popen_fork.Popen):
     """A plain fork, with the book of descriptors held still."""
 
     def _launch(self, process_obj: Actor) -> None:
-        with _descriptors.fork_lock, warnings.catch_warnings():
-            # The child runs nothing of the threads it did not inherit; what it may not touch is closed first of all.
-            warnings.simplefilter("ignore", DeprecationWarning)
+        # The child runs nothing of the threads it did not inherit; what it may not touch is closed first of all.
+        warnings.filterwarnings("ignore", r".*multi-threaded, use of fork", DeprecationWarning)
+        with _descriptors.forking_an_actor():
             original: Any = super()
             original._launch(process_obj)
             finalizer: Any = self.finalizer
@@ -230,7 +252,7 @@ class _SpawnPopen(popen_spawn_posix.Popen):
         try:
             command = spawn.get_command_line(tracker_fd=tracker, pipe_handle=child_r)
             self._fds.extend([child_r, child_w])
-            self.pid = util.spawnv_passfds(spawn.get_executable(), command, self._fds)
+            self.pid = start_program(command, self._fds)
         except BaseException:
             _descriptors.close(parent_w)
             raise
@@ -247,10 +269,10 @@ class _ForkServerPopen(popen_forkserver.Popen):
 
     def _launch(self, process_obj: Actor) -> None:
         start = _pickled(self, process_obj)
-        self.sentinel, parent_w = zygote.connect(self._fds)
+        boot = process_obj._boot
+        self.sentinel, parent_w, self.pid = zygote.fork(self._fds, lambda: not boot.cancelled)
         self.finalizer = util.Finalize(self, _descriptors.close, (self.sentinel,))
         _write_start(parent_w, start)
-        self.pid = forkserver.read_signed(self.sentinel)
 
 
 def _write_start(descriptor: int, start: bytes) -> None:
@@ -272,14 +294,24 @@ START_METHODS: dict[str, type[popen_fork.Popen]] = {
 _start_lock = threading.Lock()
 
 
+def _after_fork_in_child() -> None:
+    global _start_lock  # noqa: PLW0603 - it may be held by a thread that is not here any more
+    _start_lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def launch(cls: type[Actor], boot: Boot, method: str) -> Actor:
     """
     Start one incarnation of *cls*; returns its started process object. Blocks as long as ``Process.start()`` does.
 
     Raises:
-        OSError: The machine refused (processes, memory, descriptors), or the forkserver died meanwhile.
+        OSError: The machine refused (processes, memory, descriptors).
+        EOFError: The forkserver was ended meanwhile.
     """
     boot.forked = method == "fork"
+    boot.survives_hangup = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
     boot.main = None if boot.forked else main_module()
     actor = incarnate(cls, name=boot.name, parent_name=process.current_process().name, parent_pid=os.getpid())
     actor._boot = boot
@@ -319,7 +351,7 @@ def _status_from_zygote(popen: Any) -> tuple[int | None, bool]:
         data = os.read(popen.sentinel, 8)
     except BlockingIOError:
         return None, True
-    if len(data) < forkserver.SIGNED_STRUCT.size:
+    if len(data) < REPLY.size:
         return None, False
-    popen.returncode = forkserver.SIGNED_STRUCT.unpack(data)[0]
+    popen.returncode = REPLY.unpack(data)[0]
     return popen.returncode, True

@@ -13,16 +13,19 @@ from __future__ import annotations
 import contextlib
 import heapq
 import itertools
+import math
 import select
 import time
+from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, TypeVar
 
 import attrs
 
 from actors import _descriptors, _handlers
 from actors._ref import ActorRef
 from actors._reply import Reply
+from actors._stream import ItemStream
 from actors.errors import (
     ActorDied,
     ActorNotRunningError,
@@ -32,6 +35,7 @@ from actors.errors import (
     EncodeError,
     MailboxFullError,
     ProtocolError,
+    SpecError,
 )
 from actors.mailbox import _envelope, _failure
 from actors.mailbox._answers import AnswerLane
@@ -40,11 +44,18 @@ from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._outbox import Outbox
 from actors.supervisor import _exits
 
+T = TypeVar("T", bound=Reply[Any])
+
 __all__ = ["HOLD_SECONDS", "Directory", "Node", "Route"]
 
 # A tell that follows another within this time waits for company; it leaves after this time at the latest.
 HOLD_SECONDS = 0.001
 _AT_ONCE = -1.0
+# How often a sender looks whether receivers have released memory for large messages.
+_ROOM_LOOK_SECONDS = 0.002
+# Beyond so many new deadlines, whoever looks at them is woken to forget those of asks that have ended.
+_ARMED_AT_MOST = 4096
+_LONGEST_POLL_MS = 2**31 - 1
 
 
 @attrs.define(eq=False)
@@ -87,14 +98,26 @@ class Directory(Protocol):
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
         """Return a new arena's id and descriptor, for sending from. Blocks."""
 
+    def retire_arena(self, arena_id: int) -> None:
+        """Nothing will be sent from this arena any more, and nothing that was waits to be read."""
+
     def find_arena(self, arena_id: int) -> ArenaReader:
         """Return a mapped arena, for reading. Blocks where it was not seen before."""
+
+    def drop_route(self, route: Route) -> None:
+        """Give back what :meth:`find_route` has opened, unused."""
 
     def flush_soon(self, route: Route) -> None:
         """Have *route* flushed within :data:`HOLD_SECONDS` by somebody else."""
 
     def wait_for_room(self, route: Route, seconds: float) -> None:
         """Wait until the inbox of *route* may have room, at most *seconds*, serving what must go on meanwhile."""
+
+    def pause(self, seconds: float) -> None:
+        """Let *seconds* pass, serving what must go on meanwhile."""
+
+    def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
+        """Say something to an actor about an ask of this process: ``"credit"`` or ``"cancel"``. Never blocks."""
 
     def dead_letter(self, target: str, reason: str, count: int) -> None:
         """Count messages that will not be handled."""
@@ -126,8 +149,10 @@ class Node:
         self.routes: dict[int, Route] = {}
         self.asks: dict[int, Reply[Any]] = {}
         self._ids = itertools.count((incarnation << _envelope.INCARNATION_SHIFT) + 1)
+        # Any thread arms deadlines; the one that looks at them sorts them in.
+        self._armed: deque[tuple[float, int]] = deque()
         self._deadlines: list[tuple[float, int]] = []
-        self._arenas = Arenas(directory.make_arena)
+        self._arenas = Arenas(directory.make_arena, retired=directory.retire_arena)
         self.late_replies = 0
         self.inherited_deadline: Callable[[], float | None] = lambda: None
 
@@ -140,10 +165,20 @@ class Node:
             raise _not_running(route)
         if route.table is not None:
             route.table.check(name, args, kwargs)
-        self._post(ref, route, _envelope.encode_tell(name, args, kwargs), HOLD_SECONDS)
+        if not self._post(ref, route, _envelope.encode_tell(name, args, kwargs), HOLD_SECONDS):
+            self._directory.dead_letter(route.path, "overflow", 1)
 
     def ask(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reply[Any]:
         """Send one message and return where its answer will arrive."""
+        return self._open(Reply, ref, name, args, kwargs)
+
+    def stream(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> ItemStream:
+        """Send one message to a generator handler and return where its items will arrive."""
+        return self._open(ItemStream, ref, name, args, kwargs)
+
+    def _open(
+        self, kind: type[T], ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
+    ) -> T:
         if ref.uid == self.uid:
             raise DeadlockError(f"{ref.path} asks itself: the answer could never come", target=ref.path)
         route = self.routes.get(ref.uid) or self._find(ref)
@@ -156,22 +191,34 @@ class Node:
             )
         ask_id, deadline = next(self._ids), self._deadline(ref)
         message = _envelope.encode_ask(name, args, kwargs, self.uid, ask_id, deadline)
-        reply: Reply[Any] = Reply(ask_id, ref, self, self._directory.answer_lane(ref.uid), deadline)
+        reply = kind(ask_id, ref, self, self._directory.answer_lane(ref.uid), deadline)
         self.asks[ask_id] = reply
         try:
             if route.gone is not None or route.stopping:
                 raise _not_running(route)
             if deadline is not None:
                 self._arm(deadline, ask_id)
-            self._post(ref, route, message, _AT_ONCE)
+            if not self._post(ref, route, message, _AT_ONCE):
+                self._overflow(route, reply)
         except BaseException:
             self.asks.pop(ask_id, None)
             raise
         return reply
 
+    def _overflow(self, route: Route, reply: Reply[Any]) -> None:
+        """An ask is dropped by its sender's own choice: it ends here and now."""
+        self._directory.dead_letter(route.path, "overflow", 1)
+        reply.fail(_full(route, 0.0))
+        self.asks.pop(reply.ask_id, None)
+
     def _find(self, ref: ActorRef[Any]) -> Route:
         found = self._directory.find_route(ref)
-        return self.routes.setdefault(ref.uid, found)
+        route = self.routes.setdefault(ref.uid, found)
+        if route is not found:
+            # Another thread was faster, or the news that it is gone was.
+            route.path = found.path
+            self._directory.drop_route(found)
+        return route
 
     def _deadline(self, ref: ActorRef[Any]) -> float | None:
         own = None if ref.timeout is None else time.monotonic() + ref.timeout
@@ -180,35 +227,48 @@ class Node:
             return inherited if own is None else own
         return min(own, inherited)
 
-    def _post(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float) -> None:
-        slot = None
+    def _post(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float) -> bool:
+        """Send one message under the ref's policy; False if it was dropped by it."""
         if len(message) > MAX_BODY_BYTES:
-            slot = self._store(ref, route, message)
-            message = _envelope.encode_large(slot.arena_id, slot.slot, slot.length, slot.generation)
-        accepted = False
-        try:
-            accepted = self._offer(ref, route, message, hold)
-        finally:
-            if not accepted and slot is not None:
-                self._arenas.discard(slot)
-        if accepted and hold > 0 and route.outbox.size and not route.due:
-            route.due = True
-            self._directory.flush_soon(route)
+            accepted = self._post_large(ref, route, message, hold)
+        else:
+            accepted = self._offer(ref, route, message, hold, None)
+        if accepted and route.outbox.waits and not route.due:
+            try:
+                route.due = True
+                self._directory.flush_soon(route)
+            except BaseException:
+                route.due = False
+                raise
+        return accepted
 
-    def _offer(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float) -> bool:
-        """Hand *message* to the outbox under the ref's policy; False if it was dropped by it."""
+    def _post_large(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float) -> bool:
+        slot = self._store(ref, route, message)
+        if slot is None:
+            return False
+        # What has left is the receiver's to release, also when a signal handler raised before we knew that it has left.
+        receipt = [False]
+        try:
+            frame = _envelope.encode_large(slot.arena_id, slot.slot, slot.length, slot.generation)
+            return self._offer(ref, route, frame, hold, receipt)
+        finally:
+            if not receipt[0]:
+                self._arenas.discard(slot)
+
+    def _offer(
+        self, ref: ActorRef[Any], route: Route, message: bytes, hold: float, receipt: list[bool] | None
+    ) -> bool:
         give_up = 0.0
         while True:
             now = time.monotonic()
             try:
-                if route.outbox.offer(message, now, hold=hold):
+                if route.outbox.offer(message, now, hold=hold, receipt=receipt):
                     return True
             except BrokenPipeError:
-                route = self._renew(ref, route)
+                self._renew(ref, route)
                 continue
             policy = ref.on_full or route.on_full
             if policy == "drop_newest":
-                self._directory.dead_letter(route.path, "overflow", 1)
                 return False
             timeout = route.send_timeout if ref.send_timeout is None else ref.send_timeout
             give_up = give_up or now + timeout
@@ -218,39 +278,51 @@ class Node:
             if route.gone is not None:
                 raise _not_running(route)
 
-    def _renew(self, ref: ActorRef[Any], route: Route) -> Route:
-        """The pipe has no reader any more: it was replaced, or the actor is gone. Nothing of this write was delivered."""
-        waiting = route.outbox.take_back()
-        if waiting:
-            self._directory.dead_letter(route.path, "undecodable", len(waiting))
-        if route.gone is not None:
-            raise _not_running(route)
-        found = self._directory.find_route(ref)
-        if found.gone is not None:
-            route.gone = found.gone
-            raise _not_running(route)
-        route.outbox = found.outbox
-        return route
+    def _renew(self, ref: ActorRef[Any], route: Route) -> None:
+        """
+        The pipe has no reader any more: it was replaced, or the actor is gone. What waited was not delivered.
 
-    def _store(self, ref: ActorRef[Any], route: Route, message: bytes) -> Slot:
+        Raises:
+            ActorNotRunningError: It is gone.
+        """
+        if route.gone is None:
+            found = self._directory.find_route(ref)
+            route.gone = found.gone
+            if found.gone is None and found.outbox is not route.outbox:
+                before, route.outbox = route.outbox, found.outbox
+                descriptor = before.descriptor
+                for message in before.close():
+                    # Its own hold: it stands before whatever is sent now.
+                    if not route.outbox.offer(message, time.monotonic(), hold=math.inf):
+                        self._directory.dead_letter(route.path, "overflow", 1)
+                _descriptors.close(descriptor)
+        if route.gone is not None:
+            self.abandon(route)
+            raise _not_running(route)
+
+    def _store(self, ref: ActorRef[Any], route: Route, message: bytes) -> Slot | None:
+        """Put a message that fits no frame where its receiver finds it; None if the policy is to drop it."""
         if len(message) > self._max_bytes:
             raise EncodeError(
                 f"message to {ref.path} has {len(message)} bytes, more than max_message_bytes={self._max_bytes}; "
                 "send less at a time, or give ActorSystem a larger bound",
                 path="message",
             )
-        give_up = time.monotonic() + (route.send_timeout if ref.send_timeout is None else ref.send_timeout)
-        while True:
-            slot = self._arenas.put(message)
-            if slot is not None:
-                return slot
-            if (ref.on_full or route.on_full) == "reject" or time.monotonic() >= give_up:
+        policy, timeout = ref.on_full or route.on_full, route.send_timeout if ref.send_timeout is None else ref.send_timeout
+        give_up = time.monotonic() + timeout
+        while (slot := self._arenas.put(message)) is None:
+            if route.gone is not None:
+                raise _not_running(route)
+            if policy == "drop_newest":
+                return None
+            if policy == "reject" or time.monotonic() >= give_up:
                 raise MailboxFullError(
                     f"message of {len(message)} bytes to {ref.path}: the memory for large messages of this process is full "
                     "with messages that nobody has handled yet",
                     target=ref.path,
                 )
-            self._directory.wait_for_room(route, min(0.01, send_pause(give_up)))
+            self._directory.pause(min(_ROOM_LOOK_SECONDS, send_pause(give_up)))
+        return slot
 
     def store_answer(self, answer: bytes) -> bytes | None:
         """Put an answer that fits no frame into an arena and return what stands for it; None while there is no room."""
@@ -287,12 +359,18 @@ class Node:
     def flush_all(self) -> None:
         """Write whatever waits; see :meth:`flush_route`."""
         for route in list(self.routes.values()):
-            if route.outbox.size:
-                self.flush_route(route)
+            if route.outbox.waits:
+                # One that is gone has its messages counted; the others are flushed all the same.
+                with contextlib.suppress(ActorNotRunningError):
+                    self.flush_route(route)
 
     def abandon(self, route: Route) -> None:
         """Count what waits for an actor that is gone."""
         waiting = route.outbox.take_back()
+        for message in waiting:
+            large = _envelope.read_message(message)
+            if isinstance(large, list) and large[0] == _envelope.LARGE:
+                self._arenas.discard(Slot(*large[1:]))
         if waiting:
             self._directory.dead_letter(route.path, "dead", len(waiting))
 
@@ -342,7 +420,12 @@ class Node:
         if reply is None or (sender is not None and reply.target.uid != sender):
             self.late_replies += 1
             return
-        if type(answer) is _envelope.Result:
+        if type(answer) is _envelope.Item and isinstance(reply, ItemStream):
+            reply.item(answer.value)
+            return
+        if type(answer) is _envelope.End and isinstance(reply, ItemStream):
+            reply.complete(None)
+        elif type(answer) is _envelope.Result and not isinstance(reply, ItemStream):
             reply.complete(answer.value)
         elif type(answer) is _envelope.Died:
             reply.fail(died(reply, _exits.from_data(answer.reason), may_have_run=answer.may_have_run))
@@ -351,7 +434,9 @@ class Node:
         elif type(answer) is _envelope.Undecodable:
             reply.fail(answer.error)
         else:
-            raise ProtocolError(f"a {type(answer).__name__} for an ask that is no stream")
+            # A handler named by a string: only now it is known whether it is a generator.
+            reply.fail(_wrong_kind(reply))
+            self._directory.steer(reply.target.uid, "cancel", answer.ask_id, 1)
         self.asks.pop(answer.ask_id, None)
 
     def _take_down(self, down: Any, sender: int | None) -> None:
@@ -360,25 +445,28 @@ class Node:
         reason = _exits.from_data(down.reason)
         if down.for_good:
             self.mark_gone(down.uid, reason)
-        self.fail_asks(down.uid, reason)
+        # Otherwise what it had read is lost, and nobody knows how far it had come with that.
+        self.fail_asks(down.uid, reason, may_have_run=not down.for_good)
 
     def mark_gone(self, uid: int, reason: _exits.ExitReason) -> None:
         """No incarnation of *uid* will come: count what waits for it, and take no more."""
         route = self.routes.get(uid)
-        if route is not None:
-            route.gone = reason
-            self.abandon(route)
+        if route is None:
+            # The news overtook a thread that has just got the way there, and is about to note it.
+            route = self.routes.setdefault(uid, Route(uid, f"actor {uid}", Outbox(), gone=reason))
+        route.gone = reason
+        self.abandon(route)
 
     def forget_route(self, uid: int) -> None:
         """An actor that was given up comes back: the next send asks for its inbox again."""
         self.close_route(uid)
         self.routes.pop(uid, None)
 
-    def fail_asks(self, uid: int, reason: _exits.ExitReason) -> None:
+    def fail_asks(self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool) -> None:
         """Fail the open asks to *uid*, none of which will be answered."""
         for ask_id, reply in list(self.asks.items()):
             if reply.target.uid == uid:
-                reply.fail(died(reply, reason, may_have_run=False))
+                reply.fail(died(reply, reason, may_have_run=may_have_run))
                 self.asks.pop(ask_id, None)
 
     def fail_all(self, make_error: Callable[[Reply[Any]], ActorsError]) -> None:
@@ -390,24 +478,33 @@ class Node:
     # --- deadlines --------------------------------------------------------------------------------------------------------
 
     def _arm(self, deadline: float, ask_id: int) -> None:
-        heapq.heappush(self._deadlines, (deadline, ask_id))
-        if len(self._deadlines) > 1024 + 4 * len(self.asks):
-            self._deadlines = [entry for entry in self._deadlines if entry[1] in self.asks]
-            heapq.heapify(self._deadlines)
-        self._directory.wake_for(deadline)
+        armed = self._armed
+        armed.append((deadline, ask_id))
+        self._directory.wake_for(-math.inf if len(armed) > _ARMED_AT_MOST else deadline)
 
     def expire_due(self, now: float) -> float | None:
-        """End the asks whose deadline has passed; return the next deadline, or None."""
-        while self._deadlines:
-            deadline, ask_id = self._deadlines[0]
+        """End the asks whose deadline has passed; return the next deadline, or None. Of one thread."""
+        self._sort_deadlines()
+        deadlines = self._deadlines
+        while deadlines:
+            deadline, ask_id = deadlines[0]
             reply = self.asks.get(ask_id)
             if reply is not None and deadline > now:
                 return deadline
-            with contextlib.suppress(IndexError):
-                heapq.heappop(self._deadlines)
+            heapq.heappop(deadlines)
             if reply is not None:
                 self.expire(reply)
         return None
+
+    def _sort_deadlines(self) -> None:
+        deadlines, asks = self._deadlines, self.asks
+        for _ in range(len(self._armed)):
+            entry = self._armed.popleft()
+            if entry[1] in asks:
+                heapq.heappush(deadlines, entry)
+        if len(deadlines) > _ARMED_AT_MOST + 4 * len(asks):
+            self._deadlines = [entry for entry in deadlines if entry[1] in asks]
+            heapq.heapify(self._deadlines)
 
     def expire(self, reply: Reply[Any]) -> None:
         """End an ask at its deadline."""
@@ -421,9 +518,14 @@ class Node:
         )
         self.asks.pop(reply.ask_id, None)
 
+    def grant(self, stream: ItemStream, count: int) -> None:
+        """Let the producer of a stream send more items."""
+        self._directory.steer(stream.target.uid, "credit", stream.ask_id, count)
+
     def cancel(self, reply: Reply[Any]) -> None:
-        """Drop a cancelled ask: its answer will be counted as late."""
-        self.asks.pop(reply.ask_id, None)
+        """Drop a cancelled ask: its message is skipped if it has not been started, else its handler is told."""
+        if self.asks.pop(reply.ask_id, None) is not None:
+            self._directory.steer(reply.target.uid, "cancel", reply.ask_id, 1)
 
     def run_callback(self, function: Callable[..., object], *args: object) -> None:
         """Run a user's callback."""
@@ -441,9 +543,16 @@ def send_pause(give_up: float) -> float:
 
 def wait_writable(descriptor: int, seconds: float) -> None:
     """Wait until a pipe may have room, at most *seconds*."""
+    if descriptor < 0:
+        return  # closed by the news that its actor is gone
     poller = select.poll()
     poller.register(descriptor, select.POLLOUT)
-    poller.poll(max(0.0, seconds) * 1000)
+    poller.poll(poll_milliseconds(seconds))
+
+
+def poll_milliseconds(seconds: float) -> int:
+    """Return what ``poll`` takes: whole milliseconds, rounded up, within its range."""
+    return min(_LONGEST_POLL_MS, math.ceil(max(0.0, seconds) * 1000)) if seconds < math.inf else _LONGEST_POLL_MS
 
 
 def died(reply: Reply[Any], reason: _exits.ExitReason, *, may_have_run: bool) -> ActorDied:
@@ -451,6 +560,12 @@ def died(reply: Reply[Any], reason: _exits.ExitReason, *, may_have_run: bool) ->
     path = reply.target.path
     what = "the message was being handled" if may_have_run else "the message was not started"
     return ActorDied(f"{path} {_exits.describe(reason)}; {what}", target=path, reason=reason, may_have_run=may_have_run)
+
+
+def _wrong_kind(reply: Reply[Any]) -> SpecError:
+    if isinstance(reply, ItemStream):
+        return SpecError(f"the handler of {reply.target.path} that was streamed is no generator: use ref.ask(...)")
+    return SpecError(f"the handler of {reply.target.path} that was asked is a generator: use ref.stream(...)")
 
 
 def _not_running(route: Route) -> ActorNotRunningError:

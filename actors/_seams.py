@@ -12,7 +12,7 @@ they are taken out of the table at once, and every use of the system there says 
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
 
 import attrs
@@ -216,7 +216,7 @@ def check_process(system: str) -> None:
         )
 
 
-def _after_fork_in_child() -> None:
+def _after_fork_in_child() -> None:  # pragma: no cover - runs where nobody measures; a test looks at what it did
     owner = os.getppid()
     for system in tuple(nodes):
         _forked[system] = owner
@@ -224,8 +224,3 @@ def _after_fork_in_child() -> None:
 
 
 os.register_at_fork(after_in_child=_after_fork_in_child)
-
-
-def options_of(ref: ActorRef[Any]) -> Mapping[str, object]:
-    """The options of a send that *ref* carries, by name."""
-    return {"timeout": ref.timeout, "on_full": ref.on_full, "send_timeout": ref.send_timeout}

@@ -24,7 +24,7 @@ from typing import Any, Literal, Self, TypeVar
 
 import attrs
 
-from actors import _seams
+from actors import _descriptors, _seams
 from actors._actor import Actor, snapshot
 from actors._host import Host, start_error
 from actors._host_node import HostNode
@@ -43,7 +43,9 @@ from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._cells import Cell, read_flight_state
 from actors.supervisor._check import check, check_child
+from actors.supervisor._release import not_built
 from actors.supervisor._spec import Child, Options, Supervisor
+from actors.supervisor._spec import default_name as name_of
 
 __all__ = ["ActorInfo", "ActorSystem", "SupervisorRef"]
 
@@ -125,6 +127,7 @@ class ActorSystem:
         spec = Supervisor("system") if tree is None else tree
         check(spec, is_actor=_is_actor)
         self._plan = _tree.plan(spec, 1)
+        _refuse([problem for one in self._plan for problem in not_built(one.path, one.child.options)])
         self._snapshots = _snapshots(self._plan)
         self._state = _tree.build(spec)
         self._root = f"/{spec.name}"
@@ -134,10 +137,11 @@ class ActorSystem:
         self._max_bytes = max_message_bytes
         self.name = f"{spec.name}-{os.getpid()}-{next(_numbers)}"
         self._host: Host | None = None
+        self._owner = os.getpid()
         self._finished: Future[ev.TreeFinished] = Future()
         self._stopped = threading.Event()
         self._stop_lock = threading.Lock()
-        self._failure: BaseException | None = None
+        self._failure: ActorsError | None = None
 
     # --- life -------------------------------------------------------------------------------------------------------------
 
@@ -154,7 +158,12 @@ class ActorSystem:
         _check_platform()
         modules = [snap.module for snap in self._modules()]
         zygote.preload([module for module in modules if module != "__main__"])
-        host = self._host = Host(self.name, self._state, self._method, self._max_bytes, self._pump_failed)
+        _descriptors.raise_limit()
+        try:
+            host = Host(self.name, self._state, self._method, self._max_bytes, self._pump_failed)
+        except OSError as error:
+            raise StartError(f"system {self.name} cannot be started: {error}") from error
+        self._host, self._owner = host, os.getpid()
         ready: Future[None] = Future()
         host.runner.started = lambda: _resolve(ready, None)
         host.runner.finished = lambda finished: self._tree_finished(finished, ready)
@@ -163,8 +172,7 @@ class ActorSystem:
         try:
             for planned, data in zip(self._plan, self._snapshots, strict=True):
                 host.make_cell(planned.uid, planned.path, planned.child.options, data)
-            host.starter.start()
-            host.pump.start()
+            _start_threads(host)
             host.pump.post(lambda: host.runner.handle(ev.Start()))
             ready.result()
         except BaseException:
@@ -185,6 +193,9 @@ class ActorSystem:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
     ) -> None:
+        if self._owner != os.getpid():
+            # A fork of the user's own leaves the block too: the system is not its to stop.
+            return
         self._stop(drain=kind is None)
         if kind is None:
             self._raise_failure()
@@ -199,7 +210,9 @@ class ActorSystem:
         Raises:
             RestartIntensityError: The tree had given up before.
             InternalError: The system itself had failed before.
+            ActorsError: This process is a fork of the one that the system belongs to.
         """
+        _seams.check_process(self.name)
         self._stop(drain=drain)
         self._raise_failure()
 
@@ -234,7 +247,7 @@ class ActorSystem:
             if self._stopped.is_set():
                 return
             deadline = time.monotonic() + seconds
-            if host.pump.post(lambda: self._begin_stop(host, deadline, drain)):
+            if host.pump.is_running() and host.pump.post(lambda: self._begin_stop(host, deadline, drain)):
                 with contextlib.suppress(TimeoutError):
                     self._finished.result(seconds + _KILL_SECONDS)
             host.pump.post(host.pump.end)
@@ -431,8 +444,13 @@ class ActorSystem:
                 _resolve_error(result, error)
 
         if not host.pump.post(run):
-            raise ActorNotRunningError(f"system {self.name} has stopped")
+            raise self._failed_or_stopped()
         return self._outcome(result, timeout)
+
+    def _failed_or_stopped(self) -> ActorsError:
+        # The failure itself is raised once more by stop(): whoever waits here is another of those it concerns.
+        failure = self._failure
+        return failure if failure is not None else ActorNotRunningError(f"system {self.name} has stopped")
 
     def _outcome(self, result: Future[T], timeout: float | None = None) -> T:
         """Wait for the pump's answer; a system that ends meanwhile ends the wait."""
@@ -444,7 +462,7 @@ class ActorSystem:
                 if result.done():
                     raise
                 if self._finished.done():
-                    raise ActorNotRunningError(f"system {self.name} has stopped") from None
+                    raise self._failed_or_stopped() from None
                 if give_up is not None and time.monotonic() >= give_up:
                     raise StartError(f"system {self.name} did not answer within {timeout} s") from None
 
@@ -470,6 +488,7 @@ class SupervisorRef:
         if parent is None:
             raise SpecError(f"supervisor {self.path} is not there any more")
         check_child(child, parent.spec, is_actor=_is_actor)
+        _refuse(list(not_built(f"{self.path}/{child.options.name or name_of(actor)}", child.options)))
         data = snapshot(actor)
         ready: Future[ActorRef[A]] = Future()
         ref = self._system.call(lambda host: self._add(host, child, data, ready))
@@ -520,6 +539,11 @@ class SupervisorRef:
 
     def __repr__(self) -> str:
         return f"<SupervisorRef {self.path}>"
+
+
+def _refuse(problems: list[str]) -> None:
+    if problems:
+        raise SpecError(*problems)
 
 
 def _is_actor(item: object) -> bool:
@@ -584,6 +608,25 @@ def _check_platform() -> None:
         raise StartError(
             f"actors run on Linux (5.10 or later); this is {sys.platform}: memfd, pidfd and signal-driven life lines are missing"
         )
+
+
+def _start_threads(host: Host) -> None:
+    try:
+        host.starter.start()
+        host.pump.start()
+    except RuntimeError as error:
+        raise StartError(
+            f"system {host.name} cannot be started: {error}; raise the limit of processes and threads (ulimit -u)"
+        ) from error
+
+
+def _forget_all() -> None:
+    """In a fork of this process: its systems are not ours to stop."""
+    global _live  # noqa: PLW0603 - the set of the parent stays with the parent
+    _live = weakref.WeakSet()
+
+
+os.register_at_fork(after_in_child=_forget_all)
 
 
 def _stop_all() -> None:

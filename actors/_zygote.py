@@ -1,34 +1,36 @@
 """
-Our own forkserver: one per host process, shared by its systems.
+Our own forkserver, seen from the host: one per host process, shared by its systems.
 
-It is ``multiprocessing.forkserver`` with three differences: it gets ``sys.path``, ``sys.argv`` and the main module from us (CPython
-leaves out the main module before the fix of gh-126631, and each start then takes 70-100 ms instead of 5), it imports this package
-and the modules of the actors before its first fork, and it reports what it imported, how long that took, and what failed.
-Its death is survived: the next start makes a new one.
+It differs from ``multiprocessing.forkserver`` in what it gets from us (``sys.path``, ``sys.argv`` and the main module: CPython leaves
+that out before the fix of gh-126631, and each start then takes 70-100 ms instead of 5), in what it says (what it imported, how long
+that took, what failed; why a fork was refused, where the original dies), and in that it ends with the host, whatever it is doing.
+Its own death is survived: the next start makes a new one. What runs inside it is :mod:`actors._zygote_main`.
 """
 
 from __future__ import annotations
 
 import contextlib
-import importlib
 import json
 import os
+import shutil
 import signal
 import socket
 import sys
+import tempfile
 import threading
-import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors import _descriptors
-from actors._internals import connection, forkserver, process, reduction, resource_tracker, spawn, util
+from actors._internals import process, resource_tracker, spawn, start_program, util
+from actors._zygote_main import REPLY
 
-__all__ = ["Zygote", "main", "main_module", "zygote"]
+__all__ = ["Zygote", "main_module", "zygote"]
 
-# Imported before the first fork: what every actor needs.
-_OURS = ("actors", "actors._child")
-_START_SECONDS = 30.0
+_COMMAND = (
+    "import json, os, sys; stream = open({plan}); plan = json.load(stream); stream.close(); sys.path[:] = plan['path']; "
+    "from actors._zygote_main import main; main(plan)"
+)
 
 
 def main_module() -> tuple[str, str] | None:
@@ -47,31 +49,25 @@ def main_module() -> tuple[str, str] | None:
     return "path", os.path.normpath(os.path.join(process.ORIGINAL_DIR or "", path))
 
 
-def import_main(how: tuple[str, str] | None) -> None:
-    """Import the host's main module here, as ``multiprocessing`` does: under the name ``__mp_main__``."""
-    match how:
-        case ("name", name):
-            spawn._fixup_main_from_name(name)
-        case ("path", path):
-            spawn._fixup_main_from_path(path)
-        case _:
-            pass
-
-
 class Zygote:
     """
     The helper process that forks actors.
 
     Attributes:
         pid: Its process id, or None while there is none.
-        report: What it imported: ``{"module", "seconds", "error"}`` each, ``error`` None or a line of text.
+        report: What it imported: ``{"module", "seconds", "error", "threads"}`` each, ``error`` None or a line of text, ``threads``
+            the names of those that the import left running.
     """
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
-        self._address = ""
-        self._alive = -1
         self._preload: set[str] = set()
+        self.reset()
+
+    def reset(self) -> None:
+        """Know of no helper: at first, and in a fork of this process, whose helper it is not."""
+        self._lock = threading.Lock()
+        self._door = -1
+        self._alive = -1
         self.pid: int | None = None
         self.report: tuple[dict[str, Any], ...] = ()
 
@@ -79,35 +75,51 @@ class Zygote:
         """Have *modules* imported before the first fork; of no effect on one that runs already."""
         self._preload.update(modules)
 
-    def connect(self, descriptors: Sequence[int]) -> tuple[int, int]:
+    def fork(self, descriptors: Sequence[int], wanted: Callable[[], bool]) -> tuple[int, int, int]:
         """
-        Ask for a new process that receives *descriptors*.
+        Have a new process made, which receives *descriptors*.
+
+        Args:
+            descriptors: For the new process; the caller keeps its own.
+            wanted: Asked before it is tried again because the helper died.
 
         Returns:
-            A descriptor that gives the child's pid and later its exit code, and one that takes its pickled start.
+            A descriptor that gives its exit code, one that takes its pickled start, and its pid.
 
         Raises:
-            OSError: The helper died meanwhile; ask again.
+            OSError: The machine refused to fork.
+            EOFError: The helper was ended meanwhile, twice or on purpose.
         """
-        with self._lock:
+        try:
+            return self._fork(descriptors)
+        except (EOFError, ConnectionError, FileNotFoundError):
+            # Nothing is lost: without its start, which is not sent yet, a process that was half made leaves at once.
+            if not wanted():
+                raise
+            return self._fork(descriptors)
+
+    def _fork(self, descriptors: Sequence[int]) -> tuple[int, int, int]:
+        with self._lock, socket.socket(socket.AF_UNIX) as client:
             self._ensure_running()
-            address, alive = self._address, self._alive
-        with socket.socket(socket.AF_UNIX) as client:
-            client.connect(address)
+            client.connect(f"/proc/self/fd/{self._door}")
             with _descriptors.fork_lock:
                 parent_r, child_w = os.pipe()
                 child_r, parent_w = os.pipe()
                 _descriptors.own(parent_r, parent_w)
             try:
                 tracker = resource_tracker.getfd()
-                reduction.sendfds(client, [child_r, child_w, alive, tracker, *descriptors])
-            except OSError:
+                socket.send_fds(client, [b"F"], [child_r, child_w, tracker, *descriptors])
+            except BaseException:
                 _descriptors.close(parent_r, parent_w)
                 raise
             finally:
                 os.close(child_r)
                 os.close(child_w)
-        return parent_r, parent_w
+        try:
+            return parent_r, parent_w, _read_pid(parent_r)
+        except BaseException:
+            _descriptors.close(parent_r, parent_w)
+            raise
 
     def kill(self) -> None:
         """End the helper: frees a start that hangs on it. Actors live on."""
@@ -117,66 +129,92 @@ class Zygote:
                 os.kill(pid, signal.SIGKILL)
 
     def stop(self) -> None:
-        """End the helper and wait for it: it ends by itself once no actor and no host holds its pipe."""
+        """End the helper and wait for its end."""
         with self._lock:
-            if self.pid is not None:
-                self._forget()
+            self._forget()
 
     def _ensure_running(self) -> None:
         resource_tracker.ensure_running()
-        if self.pid is not None:
-            if not _has_ended(self.pid):
-                return
-            self._forget()
+        if self.pid is not None and not _has_ended(self.pid):
+            return
+        self._forget()
         self._start()
 
     def _forget(self) -> None:
         pid, self.pid = self.pid, None
-        _descriptors.close(self._alive)
-        self._alive = -1
-        self.kill_and_reap(pid)
-
-    @staticmethod
-    def kill_and_reap(pid: int | None) -> None:
-        """Kill the helper *pid*, our child, and take its status, so that no zombie stays."""
+        _descriptors.close(self._alive, self._door)
+        self._alive = self._door = -1
         if pid is not None:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
                 os.kill(pid, signal.SIGKILL)
                 os.waitpid(pid, 0)
 
     def _start(self) -> None:
-        modules = [*_OURS, *sorted(self._preload)]
-        plan = {"modules": modules, "main": main_module(), "argv": sys.argv, "dir": os.getcwd()}
-        with socket.socket(socket.AF_UNIX) as listener, _descriptors.fork_lock:
-            self._address = connection.arbitrary_address("AF_UNIX")
-            listener.bind(self._address)
-            listener.listen(128)
-            alive_r, alive_w = os.pipe()
-            report_r, report_w = os.pipe()
+        with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as undo:
+            door = _listen(listener)
+            undo.callback(_descriptors.close, door)
+            with _descriptors.fork_lock:
+                alive_r, alive_w = os.pipe()
+                report_r, report_w = os.pipe()
+                _descriptors.own(alive_w, report_r)
+            undo.callback(_descriptors.close, alive_w, report_r)
             try:
-                code = (
-                    f"import sys; sys.path[:] = {sys.path!r}; from actors._zygote import main; "
-                    f"main({listener.fileno()}, {alive_r}, {report_w}, {json.dumps(plan)!r})"
-                )
-                executable = spawn.get_executable()
-                arguments = [executable, *util._args_from_interpreter_flags(), "-c", code]
-                passed = [listener.fileno(), alive_r, report_w]
-                self.pid = util.spawnv_passfds(os.fsencode(executable), arguments, passed)
-                self._alive = alive_w
-                _descriptors.own(alive_w)
-            except BaseException:
-                os.close(alive_w)
-                os.close(report_r)
-                raise
+                self.pid = self._spawn({"listener": listener.fileno(), "alive": alive_r, "report": report_w})
             finally:
                 os.close(alive_r)
                 os.close(report_w)
+            undo.pop_all()
+        self._alive, self._door = alive_w, door
         threading.Thread(target=self._read_report, args=(report_r,), daemon=True, name="actors-preload").start()
 
+    def _spawn(self, descriptors: dict[str, int]) -> int:
+        # Through a file, not in the command line, which holds 128 KiB and is for all to see.
+        plan = os.memfd_create("actors-plan")
+        try:
+            path = [entry for entry in sys.path if isinstance(entry, str)]
+            facts = {"modules": sorted(self._preload), "main": main_module(), "argv": sys.argv, "path": path, **descriptors}
+            os.pwrite(plan, json.dumps(facts).encode(), 0)
+            executable = os.fsdecode(spawn.get_executable())
+            command = [executable, *util._args_from_interpreter_flags(), "-c", _COMMAND.format(plan=plan)]
+            return start_program(command, [plan, *descriptors.values()])
+        finally:
+            os.close(plan)
+
     def _read_report(self, report: int) -> None:
-        with open(report, "rb") as stream:
-            data = stream.read()
-        self.report = tuple(json.loads(data)) if data else ()
+        data = b""
+        while chunk := os.read(report, 1 << 16):
+            data += chunk
+        _descriptors.close(report)
+        with contextlib.suppress(ValueError):  # killed in the middle of it
+            self.report = tuple(json.loads(data))
+
+
+def _listen(listener: socket.socket) -> int:
+    """Bind *listener* to a name that is gone again, and return a descriptor that leads to it: nothing is left in any folder."""
+    folder = tempfile.mkdtemp(prefix="actors-")
+    try:
+        address = os.path.join(folder, "forkserver")
+        listener.bind(address)
+        listener.listen(128)
+        with _descriptors.fork_lock:
+            door = os.open(address, os.O_PATH | os.O_CLOEXEC)
+            _descriptors.own(door)
+        return door
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _read_pid(descriptor: int) -> int:
+    data = b""
+    while len(data) < REPLY.size:
+        chunk = os.read(descriptor, REPLY.size - len(data))
+        if not chunk:
+            raise EOFError("the forkserver ended before it had made the process")
+        data += chunk
+    pid: int = REPLY.unpack(data)[0]
+    if pid < 0:
+        raise OSError(-pid, f"the forkserver cannot fork: {os.strerror(-pid)}")
+    return pid
 
 
 def _has_ended(pid: int) -> bool:
@@ -188,42 +226,5 @@ def _has_ended(pid: int) -> bool:
     return found != 0
 
 
-def main(listener: int, alive: int, report: int, plan_text: str) -> None:
-    """Run in the helper: import what actors need, report it, and serve forks until nobody holds *alive*."""
-    plan = json.loads(plan_text)
-    # Away from the terminal's Ctrl-C and hang-up: those are for the host to decide about.
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    signal.signal(signal.SIGHUP, signal.SIG_IGN)
-    sys.argv[:] = plan["argv"]
-    results = [_timed(name, lambda name=name: importlib.import_module(name)) for name in plan["modules"][: len(_OURS)]]
-    if plan["main"] is not None:
-        how = tuple(plan["main"])
-        results.append(_timed(f"__main__ ({how[1]})", lambda: _import_main_guarded(how)))
-    for name in plan["modules"][len(_OURS) :]:
-        if name not in sys.modules:
-            results.append(_timed(name, lambda name=name: importlib.import_module(name)))
-    with open(report, "wb") as stream:
-        stream.write(json.dumps(results).encode())
-    forkserver.main(listener, alive, None)
-
-
-def _import_main_guarded(how: tuple[str, str]) -> None:
-    current = process.current_process()
-    current._inheriting = True
-    try:
-        import_main(how)
-    finally:
-        del current._inheriting
-
-
-def _timed(name: str, action: Any) -> dict[str, Any]:
-    began = time.perf_counter()
-    error = None
-    try:
-        action()
-    except BaseException as problem:  # noqa: BLE001 - user modules may raise anything, SystemExit too; the child says it again
-        error = f"{type(problem).__name__}: {problem}"
-    return {"module": name, "seconds": time.perf_counter() - began, "error": error}
-
-
 zygote = Zygote()
+os.register_at_fork(after_in_child=zygote.reset)

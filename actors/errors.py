@@ -27,7 +27,6 @@ and what to do next. Every error survives ``pickle`` and ``copy`` with its attri
 
 from __future__ import annotations
 
-import copyreg
 from typing import Any
 
 __all__ = [
@@ -56,8 +55,15 @@ class ActorsError(Exception):
     """The root of every error this package raises on purpose."""
 
     def __reduce__(self) -> tuple[Any, ...]:
-        # Rebuilt without __init__, so that keyword-only attributes survive pickle and copy.
-        return (copyreg.__newobj__, (type(self), *self.args), dict(vars(self)))  # type: ignore[attr-defined]
+        return _restore, (type(self), self.args, dict(vars(self)))
+
+
+def _restore(cls: type[ActorsError], args: tuple[object, ...], attributes: dict[str, object]) -> ActorsError:
+    """Rebuild an error for pickle and copy, without its ``__init__``, whose arguments it does not keep."""
+    error = cls.__new__(cls, *args)
+    error.args = args  # OSError, a base of TimeoutError, leaves that to its __init__
+    vars(error).update(attributes)
+    return error
 
 
 class SpecError(ActorsError, ValueError):

@@ -21,12 +21,11 @@ import os
 import random
 import re
 import signal
-import sys
 import sysconfig
 import time
 import zlib
 from collections import Counter, deque
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from concurrent.futures import FIRST_COMPLETED, wait
 from contextlib import suppress
 from pathlib import Path
@@ -45,6 +44,7 @@ from actors import (
     child,
     handler,
 )
+from examples._screen import Tick, print_tables, progress_bar
 
 STDLIB = sysconfig.get_path("stdlib")
 TEXT_SUFFIXES = frozenset((".md", ".py", ".rst", ".txt"))
@@ -311,26 +311,18 @@ def main(system: ActorSystem, folder: str = STDLIB, *, top: int = 15, chaos: boo
         chaos: Kill a reader every 100 ms meanwhile; the result is the same.
     """
     started = time.monotonic()
-    bar = progress_bar()
-    figures = count_folder(system, folder, chaos=chaos, on_tick=bar)
-    if bar is not None:
-        bar(figures["files"], figures["files"], restarts(system))
-        print(file=sys.stderr)
-    rows = _reporter(system).ask(Reporter.top, _counters(system), top).result(timeout=60)
+    with progress_bar() as on_tick:
+        figures = count_folder(system, folder, chaos=chaos, on_tick=on_tick)
+    commonest_words = _reporter(system).ask(Reporter.top, _counters(system), top).result(timeout=60)
     sizes = [counter.ask(WordCounter.size).result(timeout=60) for counter in _counters(system)]
-    seconds = time.monotonic() - started
-
-    print(f"{'word':<16}{'count':>12}")
-    for word, count in rows:
-        print(f"{word:<16}{count:>12,}")
-    print()
-    print(
-        f"words     {sum(total for total, _ in sizes):>12,}  ({sum(different for _, different in sizes):,} different)"
-    )
-    print(f"files     {figures['files']:>12,}")
-    print(f"messages  {figures['messages']:>12,}  ({figures['asked_again']:,} asked again)")
-    print(f"restarts  {restarts(system):>12,}")
-    print(f"seconds   {seconds:>12.2f}")
+    facts = [
+        ("words", f"{sum(total for total, _ in sizes):,}", f"({sum(kinds for _, kinds in sizes):,} different)"),
+        ("files", f"{figures['files']:,}", ""),
+        ("messages", f"{figures['messages']:,}", f"({figures['asked_again']:,} asked again)"),
+        ("restarts", f"{restarts(system):,}", ""),
+        ("seconds", f"{time.monotonic() - started:.2f}", ""),
+    ]
+    print_tables(commonest_words, facts)
     return 0
 
 
@@ -338,7 +330,7 @@ def main(system: ActorSystem, folder: str = STDLIB, *, top: int = 15, chaos: boo
 
 
 def count_folder(
-    system: ActorSystem, folder: str, *, chaos: bool = False, on_tick: Callable[[int, int, int], None] | None = None
+    system: ActorSystem, folder: str, *, chaos: bool = False, on_tick: Tick | None = None
 ) -> dict[str, int]:
     """
     Have the tree of *system* count *folder*; the totals are then in its counters.
@@ -392,20 +384,7 @@ def restarts(system: ActorSystem) -> int:
     return sum(info.restarts for info in system.actors())
 
 
-def progress_bar(width: int = 40) -> Callable[[int, int, int], None] | None:
-    """A bar on standard error that each call draws anew; None where standard error is no terminal."""
-    if not sys.stderr.isatty():
-        return None
-
-    def draw(done: int, files: int, restarted: int) -> None:
-        filled = "█" * (width * done // files)
-        text = f"\r{filled:░<{width}} {done:,} of {files:,} files, {restarted} restarts"
-        print(text, end="", file=sys.stderr, flush=True)
-
-    return draw
-
-
-def _tick(system: ActorSystem, files: int, on_tick: Callable[[int, int, int], None] | None) -> None:
+def _tick(system: ActorSystem, files: int, on_tick: Tick | None) -> None:
     if on_tick is not None:
         done = _reporter(system).ask(Reporter.files_done).result(timeout=60)
         on_tick(done, files, restarts(system))

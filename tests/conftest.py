@@ -13,6 +13,8 @@ from pathlib import Path
 
 import pytest
 
+from actors import ActorSystem
+from actors._system import StartMethod
 from tests import leaks
 
 EVERY_START_METHOD = ("forkserver", "spawn", "fork")
@@ -46,10 +48,8 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
 
 
 @pytest.fixture
-def system(start_method: str) -> Iterator[object]:
-    """A started ActorSystem of *start_method*, stopped after the test."""
-    from actors import ActorSystem
-
+def system(start_method: StartMethod) -> Iterator[ActorSystem]:
+    """A started system of *start_method*, stopped after the test."""
     with ActorSystem(start_method=start_method) as running:
         yield running
 

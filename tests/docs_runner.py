@@ -37,14 +37,15 @@ def read_page(text: str) -> Page | None:
     """Return what a page holds, or None when it has no ```python block."""
     parts: list[ast.stmt] = []
     promises: list[str] = []
-    language_before = ""
-    for language, block in FENCE.findall(text):
+    end_of_python = -1
+    for fence in FENCE.finditer(text):
+        language, block = fence.groups()
         if language == "python":
             parts += [guarded(statement) for statement in ast.parse(block).body]
             promises += printed_comments(block)
-        elif language == "text" and language_before == "python":
+            end_of_python = fence.end()
+        elif language == "text" and end_of_python >= 0 and not text[end_of_python : fence.start()].strip():
             promises += [line.strip() for line in block.splitlines() if line.strip()]
-        language_before = language
     futures = [part for part in parts if isinstance(part, ast.ImportFrom) and part.module == "__future__"]
     body = [*futures[:1], *(part for part in parts if part not in futures)]
     script = "\n".join(ast.unparse(part) for part in body)

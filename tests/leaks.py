@@ -2,7 +2,8 @@
 What a test may leave behind: nothing. Looks at the kernel's lists (``/proc``, ``/dev/shm``), never at the package's own books.
 
 Processes are found twice: as descendants of the test process, and by a mark in their environment, which also finds those that
-lost their parent. Helpers of ``multiprocessing`` (one forkserver, one resource tracker) serve the whole run and do not count.
+lost their parent. Helpers that serve the whole run (one forkserver, ours and that of ``multiprocessing``, and one resource tracker) do
+not count.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from pathlib import Path
 import attrs
 
 MARK = "ACTORS_TEST_RUN"
-HELPERS = (b"multiprocessing.forkserver", b"multiprocessing.resource_tracker")
+HELPERS = (b"from actors._zygote", b"multiprocessing.forkserver", b"multiprocessing.resource_tracker")
 
 
 def mark_this_run() -> None:

@@ -27,6 +27,8 @@ SHELL = (
     "actors.supervisor._arenas",
     "actors.supervisor._cells",
     "actors.supervisor._pump",
+    "actors.supervisor._mail",
+    "actors.supervisor._requests",
     "actors.supervisor._runner",
     "actors.supervisor._starter",
 )

@@ -59,7 +59,9 @@ $ not run
 if __name__ == "__main__":
     print("at", 12345)  # at ...5
 ```
+Prose between the two: a picture, and no promise.
 ```text
+not printed
 ```
 '''
 

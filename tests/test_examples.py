@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from collections import Counter
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +17,7 @@ from examples import wordcount
 from tests.docs_runner import missing_promise
 
 ROOT = Path(__file__).parent.parent
-EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if path.name != "__init__.py")
+EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if not path.name.startswith("_"))
 OUTPUT = {
     "counter.py": ("total: 16", "after a kill: 11", "incarnation: 2"),
     "daemon_thread.py": ("'be' is in lines [1, 1]", "'question' is in lines [2]"),
@@ -41,6 +43,13 @@ def run(*command: str, timeout: float = 50.0) -> subprocess.CompletedProcess[str
     )
 
 
+def besides_kills(errors: str) -> list[str]:
+    """The lines of standard error without the log of the kills that an example is about."""
+    return [
+        line for line in errors.splitlines() if "event=actors.child_exited" not in line or "kind=signal" not in line
+    ]
+
+
 @pytest.mark.parametrize("path", EXAMPLES, ids=lambda path: path.name)
 def test_every_example_is_run_by_a_test(path: Path) -> None:
     assert path.name in {*OUTPUT, "wordcount.py"}
@@ -50,7 +59,8 @@ def test_every_example_is_run_by_a_test(path: Path) -> None:
 def test_an_example_prints_its_result_and_nothing_else(name: str) -> None:
     ran = run(f"examples/{name}")
 
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.returncode == 0, ran.stderr
+    assert besides_kills(ran.stderr) == []
     assert missing_promise(OUTPUT[name], ran.stdout) is None, ran.stdout
 
 
@@ -105,9 +115,36 @@ def test_a_folder_without_text_is_refused(
 def test_the_command_prints_a_table_and_no_bar_where_there_is_no_terminal(texts: Path) -> None:
     ran = run("-m", "actors", "run", "examples/wordcount.py", str(texts), "--chaos", "--top", "2")
 
-    assert (ran.returncode, ran.stderr) == (0, "")
+    assert ran.returncode == 0, ran.stderr
+    assert besides_kills(ran.stderr) == []
     promises = ("word ... count", "the ... 3", "be ... 2", "files ... 2", "messages ...", "restarts ...", "seconds ...")
     assert missing_promise(promises, ran.stdout) is None, ran.stdout
+
+
+def test_on_a_terminal_there_is_a_bar_and_the_tables_are_drawn(texts: Path) -> None:
+    shown = run_on_a_terminal("-m", "actors", "run", "examples/wordcount.py", str(texts), "--top", "2")
+
+    assert "files" in shown.partition("word")[0]
+    assert re.search(r"│ the +│ +3 │", shown), shown
+    assert re.search(r"│ restarts +│ +0 │", shown), shown
+
+
+def run_on_a_terminal(*command: str) -> str:
+    """Run it with a terminal of its own for both outputs; returns what came there."""
+    ours, theirs = os.openpty()
+    environment = {**os.environ, "PYTHONPATH": str(ROOT), "TERM": "xterm", "COLUMNS": "100"}
+    environment.pop("NO_COLOR", None)
+    with subprocess.Popen(
+        [sys.executable, *command], cwd=ROOT, env=environment, stdin=theirs, stdout=theirs, stderr=theirs
+    ) as process:
+        os.close(theirs)
+        shown = b""
+        with suppress(OSError):  # EIO: nobody has the other end any more
+            while chunk := os.read(ours, 1 << 16):
+                shown += chunk
+    os.close(ours)
+    assert process.returncode == 0, shown.decode()
+    return shown.decode()
 
 
 def test_a_folder_that_does_not_exist_is_one_sentence_and_exit_code_2() -> None:

@@ -14,6 +14,7 @@ from typing import Any
 import click
 
 from actors import ActorSystem, Supervisor
+from actors._system import StartMethod
 from actors.cli import _parameters, _render, _topology
 from actors.errors import ActorsError, SpecError
 
@@ -91,7 +92,7 @@ def commands() -> None:
 )
 @TARGET
 @REST
-def run(target: str, rest: tuple[str, ...], start_method: str) -> int:
+def run(target: str, rest: tuple[str, ...], start_method: StartMethod) -> int:
     """
     Run the tree of a topology module.
 

@@ -26,6 +26,8 @@ __all__ = ["ControlLane", "Notice"]
 PENDING_BYTES = 96 << 20
 # Read at once: larger than a socket's default buffer would be wasted, smaller costs calls.
 _CHUNK_BYTES = 1 << 16
+# Read in one turn: a flood on one lane must not keep its reader from the others.
+_CHUNKS_PER_TURN = 16
 # SCM_MAX_FD of Linux: no message carries more.
 _MAX_DESCRIPTORS = 253
 _INT_BYTES = array.array("i").itemsize
@@ -40,12 +42,18 @@ class ControlLane:
     Args:
         descriptor: The connected stream socket; owned from now on.
         limit: Largest frame accepted from the other side, in bytes.
+        passed: Most descriptors that may have arrived before the notice that names them.
+
+    Attributes:
+        error: What the other side broke of the protocol, or None. The next :meth:`receive` raises it.
     """
 
-    def __init__(self, descriptor: int, *, limit: int) -> None:
+    def __init__(self, descriptor: int, *, limit: int, passed: int = _MAX_DESCRIPTORS) -> None:
         self._socket = socket.socket(fileno=descriptor)
         self._socket.setblocking(False)
         self._parser = FrameParser(limit)
+        self._passed = passed
+        self.error: ProtocolError | None = None
         self._arrived: deque[int] = deque()
         self._out: deque[tuple[memoryview, tuple[int, ...]]] = deque()
         self._lock = threading.Lock()
@@ -113,17 +121,21 @@ class ControlLane:
 
     def receive(self) -> tuple[list[Notice], bool]:
         """
-        Take all notices that have arrived.
+        Take the notices that have arrived: all of them, or as many as others can wait for.
 
         Returns:
             The notices as ``(kind, fields, descriptors)`` and whether the other side has closed.
             The descriptors belong to the caller.
 
         Raises:
-            ProtocolError: What arrived is no notice.
+            ProtocolError: What arrived is no notice. Those before it were returned by the call before.
         """
         notices: list[Notice] = []
-        while True:
+        for _ in range(_CHUNKS_PER_TURN):
+            if self.error is not None:
+                if notices:
+                    return notices, False
+                raise self.error
             try:
                 data, rights, _flags, _address = self._socket.recvmsg(
                     _CHUNK_BYTES, socket.CMSG_SPACE(_MAX_DESCRIPTORS * _INT_BYTES), socket.MSG_CMSG_CLOEXEC
@@ -135,7 +147,17 @@ class ControlLane:
             self._take_descriptors(rights)
             if not data:
                 return notices, True
-            notices.extend(self._parse(body) for body in self._parser.feed(data))
+            self._parse_all(data, notices)
+        return notices, False
+
+    def _parse_all(self, data: bytes, notices: list[Notice]) -> None:
+        try:
+            for body in self._parser.feed(data):
+                notices.append(self._parse(body))
+            if len(self._arrived) > self._passed:
+                raise ProtocolError(f"control lane: {len(self._arrived)} descriptors arrived that no notice names")
+        except ProtocolError as error:
+            self.error = error
 
     def _take_descriptors(self, rights: list[tuple[int, int, bytes]]) -> None:
         for level, kind, data in rights:

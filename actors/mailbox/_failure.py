@@ -60,6 +60,26 @@ def describe(error: BaseException) -> Failure:
     return data
 
 
+def shorten(data: Failure, limit: int) -> Failure:
+    """
+    A failure in fewer bytes: its type, and both ends of its text and its traceback. Causes and members are left out.
+
+    Args:
+        data: What :func:`describe` gave.
+        limit: Bytes that the result takes at most, encoded; at least 1024.
+    """
+    parts = {"type": limit // 8, "text": limit // 4, "traceback": limit // 2}
+    return {key: _fit(_text(data, key, "", MAX_TRACEBACK_CHARACTERS), size) for key, size in parts.items()}
+
+
+def _fit(text: str, limit: int) -> str:
+    size, fitting = limit, text
+    while len(fitting.encode("utf-8", "surrogatepass")) > limit:
+        fitting = _shorten(text, size)
+        size = size * 3 // 4
+    return fitting
+
+
 def rebuild(data: object, *, target: str) -> HandlerError:
     """
     The exception to raise for *data*.

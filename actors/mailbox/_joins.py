@@ -174,10 +174,15 @@ def join_enum(parts: list[Any]) -> object:
 def join_flag(parts: list[Any]) -> object:
     """A value of a Flag."""
     reference, number = parts
+    cls = _class(reference, enum.Flag)
     try:
-        return _class(reference, enum.Flag)(_exactly(number, int))
+        value = cls(_exactly(number, int))
     except ValueError as error:
         raise UnknownTypeError(f"{reference} has no value {number} here") from error
+    # Not every class raises: Python 3.11.2, for one, drops the bits that no member has in silence.
+    if type(value) is not cls or value.value != number:
+        raise UnknownTypeError(f"{reference} has no value {number} here")
+    return value
 
 
 def join_named_tuple(parts: list[Any]) -> object:

@@ -9,10 +9,12 @@ caller's affair.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import struct
 import threading
 from collections import deque
+from collections.abc import Callable
 
 from actors.mailbox._frames import MAX_BODY_BYTES
 
@@ -20,6 +22,7 @@ __all__ = ["Outbox"]
 
 _HEADER = struct.Struct("!i")
 _write = os.write
+_pop_first: Callable[[deque[bytes]], bytes] = deque.popleft
 
 
 class Outbox:
@@ -45,7 +48,12 @@ class Outbox:
         # C code, so that no signal can be taken between its acquisition and the block it guards.
         self._lock = threading.RLock()
 
-    def offer(self, message: bytes, now: float, *, hold: float) -> bool:
+    @property
+    def waits(self) -> bool:
+        """Whether anything has not left."""
+        return bool(self.size or self._later)
+
+    def offer(self, message: bytes, now: float, *, hold: float, receipt: list[bool] | None = None) -> bool:
         """
         Take *message* for sending.
 
@@ -53,6 +61,8 @@ class Outbox:
             message: At most ``MAX_BODY_BYTES`` bytes.
             now: ``time.monotonic()``.
             hold: Messages that follow another within so many seconds wait to share a frame; negative: leave at once.
+            receipt: Its first item becomes true in the step that takes the message, for callers that have to know even if an
+                exception comes out of here.
 
         Returns:
             False if there is no room now, and the message was not taken.
@@ -63,11 +73,16 @@ class Outbox:
         with self._lock:
             if self._busy:
                 # The same thread, interrupted in the middle of a send: what it was doing goes first.
+                if receipt is not None:
+                    receipt[0] = True
                 self._later.append(message)
                 return True
             self._busy = True
             try:
-                return self._offer(message, now, hold)
+                taken = self._offer(message, now, hold, receipt)
+                if self._later:
+                    self._send_later()
+                return taken
             finally:
                 self._busy = False
 
@@ -85,7 +100,7 @@ class Outbox:
                         return False
                     self.last = now
                     self._adopt()
-                return True
+                return self._send()
             finally:
                 self._busy = False
 
@@ -104,6 +119,7 @@ class Outbox:
             self._settle()
             waiting, self._pending, self.size = [*self._pending, *self._later], [], 0
             self._later.clear()
+            self.last = 0.0
             return waiting
 
     def close(self) -> list[bytes]:
@@ -113,15 +129,18 @@ class Outbox:
             self.descriptor = -1
             return waiting
 
-    def _offer(self, message: bytes, now: float, hold: float) -> bool:
+    def _offer(self, message: bytes, now: float, hold: float, receipt: list[bool] | None) -> bool:
         self._settle()
         if self._later and not self._adopt_all():
             return False
         length = len(message)
         if self.size + length > MAX_BODY_BYTES and not self._send():
             return False
-        self._pending.append(message)
+        # One step: between two stores and the beginning of a call nothing can come, and the call itself is C.
+        if receipt is not None:
+            receipt[0] = True
         self.size += length
+        self._pending.append(message)
         if now - self.last < hold:
             return True
         sent = False
@@ -129,8 +148,10 @@ class Outbox:
             sent = self._send()
         finally:
             if not sent and not self._done and self._pending and self._pending[-1] is message:
-                self._pending.pop()
+                if receipt is not None:
+                    receipt[0] = False
                 self.size -= length
+                self._pending.pop()
         if sent:
             self.last = now
         return sent
@@ -142,10 +163,11 @@ class Outbox:
 
     def _adopt(self) -> None:
         """Move messages of re-entrant sends behind those that wait, as far as one frame goes."""
-        while self._later and self.size + len(self._later[0]) <= MAX_BODY_BYTES:
-            message = self._later.popleft()
-            self._pending.append(message)
-            self.size += len(message)
+        later = self._later
+        while later and self.size + len(later[0]) <= MAX_BODY_BYTES:
+            self.size += len(later[0])
+            # One C call takes it there and puts it here.
+            self._pending.extend(map(_pop_first, (later,)))
 
     def _adopt_all(self) -> bool:
         self._adopt()
@@ -155,9 +177,16 @@ class Outbox:
             self._adopt()
         return True
 
+    def _send_later(self) -> None:
+        """Let out what was sent from inside of a send; who sends next is told of a pipe that is broken."""
+        with contextlib.suppress(BrokenPipeError):
+            if self._adopt_all():
+                self._send()
+
     def _send(self) -> bool:
         """Write all that waits as one frame; False if there is no room."""
         if not self._pending:
+            self.size = 0  # an interruption may leave it too large, never too small
             return True
         if self.descriptor < 0:
             raise BrokenPipeError("the inbox is closed")

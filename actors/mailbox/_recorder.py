@@ -216,7 +216,7 @@ class Recorder:
     def _finish_reset(self) -> None:
         words = self._words
         at.clear(self._inbox, 0, words[_READ_END])
-        at.finish_reset(words)
+        at.finish_reset(words, words[at.RESETTING] - 1)
         self._frame_bits = 0
 
     # ---- handling ------------------------------------------------------------------------------------------------

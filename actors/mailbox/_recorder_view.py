@@ -43,7 +43,7 @@ class Settled:
         in_flight: The rest of the frame that begins with the message being handled, or None when none was.
         in_flight_offset: Its inbox offset, or None.
         recovered_bytes: Bytes that were read from the pipe and not yet published, and are now.
-        queued_bytes: Bytes read and not handled, with the message in flight.
+        queued_bytes: Bytes read and not handled, with the message in flight and without the header of the first frame.
     """
 
     in_flight: bytes | None
@@ -126,11 +126,10 @@ class RecorderView:
         """
         words = self._words
         self._layout.check(words)
-        for counter in (at.RESETTING, at.BASE, at.HANDLED):
-            self._count(counter)
-        if words[at.RESETTING]:
+        reset, _, _ = self._count(at.RESETTING), self._count(at.BASE), self._count(at.HANDLED)
+        if reset:
             at.clear(self._inbox, 0, self._read_end())
-            at.finish_reset(words)
+            at.finish_reset(words, reset - 1)
         end = self._read_end()
         self._locate(end)  # before anything is changed
         recovered = self._recover(end)
@@ -187,9 +186,10 @@ class RecorderView:
         """Count all that was read as handled, and empty the buffer: after its messages became dead letters."""
         words = self._words
         end = self._read_end()
-        words[at.RESETTING] = self._count(at.BASE) + end + 1
+        base = self._count(at.BASE) + end
+        words[at.RESETTING] = base + 1
         at.clear(self._inbox, 0, end)
-        at.finish_reset(words)
+        at.finish_reset(words, base)
 
     def drain(self, pipe_fd: int, max_frames: int) -> list[bytes]:
         """
@@ -277,8 +277,9 @@ class RecorderView:
         tail = bytes(self._inbox[end:limit])
         found = walk(memoryview(tail), 0, len(tail))
         if any(tail[found : found + HEADER_BYTES]):
-            # Less than a frame: a copy that the kernel broke off. Pipes give whole frames, so it still stands there.
-            at.clear(self._inbox, end + found, limit)
+            raise ProtocolError(
+                f"recorder: a frame at {end + found} does not end within a read: {tail[found:][:16].hex(' ')}"
+            )
         self._words[at.READ_END] = end + found
         return found
 
@@ -288,11 +289,12 @@ class RecorderView:
         except BlockingIOError:
             return
         self._drained_to_end = not data
-        data = self._rest + data
+        data, self._rest = self._rest + data, b""  # what cannot be read is not kept: the next call goes on behind it
         stop = walk(memoryview(data), 0, len(data))
-        self._drained, self._rest = split_frames(data[:stop]), data[stop:]
-        if self._rest[:HEADER_BYTES] == bytes(HEADER_BYTES):
-            raise ProtocolError(f"inbox: an empty frame, and {len(self._rest)} bytes behind it")
+        self._drained = split_frames(data[:stop])
+        if data[stop : stop + HEADER_BYTES] == bytes(HEADER_BYTES):
+            raise ProtocolError(f"inbox: an empty frame, and {len(data) - stop} bytes behind it")
+        self._rest = data[stop:]
 
     # ---- any time ------------------------------------------------------------------------------------------------
 

@@ -154,6 +154,20 @@ class ArenaBook:
         entry.looks += 1
         return entry.looks > _GRACE_LOOKS
 
+    def retire(self, arena_id: int, owner: tuple[int, int]) -> set[int]:
+        """
+        Drop an arena that *owner* sends from no more and that nobody has to read from; return who has mapped it.
+
+        Raises:
+            ProtocolError: It is not that sender's.
+        """
+        with self._lock:
+            entry = self._entries.get(arena_id)
+        if entry is None or entry.owner != owner:
+            raise ProtocolError(f"arena {arena_id!r} is not of {owner}")
+        self._drop(arena_id)
+        return entry.holders
+
     def _drop(self, arena_id: int) -> None:
         with self._lock:
             entry = self._entries.pop(arena_id)

@@ -15,10 +15,10 @@ from typing import Any
 
 import attrs
 
-from actors import _descriptors
+from actors import _descriptors, _limits
 from actors._actor import Actor
+from actors._launch import Boot
 from actors._node import Route
-from actors.errors import StartError
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._control import ControlLane
 from actors.mailbox._inbox import make_inbox, pipe_capacity, write_frame
@@ -29,29 +29,15 @@ from actors.supervisor._exits import ExitReason
 from actors.supervisor._pump import Pump
 from actors.supervisor._spec import Options
 
-__all__ = ["DESCRIPTORS_PER_ACTOR", "Body", "Cell", "check_descriptors", "read_flight_state"]
+__all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "read_flight_state"]
 
 Deliver = Callable[[int, bytes], None]
 OnBroken = Callable[[int, BaseException], object]
 
-# Inbox 2, recorder 1, answer pipe 2 and its wake-up 1, control lane 2 while starting, pidfd, sentinel, reply lane, one to spare.
-DESCRIPTORS_PER_ACTOR = 12
-
-
-def check_descriptors(path: str) -> None:
-    """
-    Refuse a start for which this process has no descriptors left.
-
-    Raises:
-        StartError: Names limit, use and need.
-    """
-    limit, used = _descriptors.limit(), _descriptors.in_use()
-    if used + DESCRIPTORS_PER_ACTOR > limit:
-        raise StartError(
-            f"{path} cannot be started: it needs {DESCRIPTORS_PER_ACTOR} descriptors, {used} of at most {limit} are in use; "
-            "raise the hard limit (ulimit -Hn), or run fewer actors",
-            target=path,
-        )
+# Control lane 2, pidfd, sentinel, reply lane, and while it is being started two pipes, a socket and two copies.
+DESCRIPTORS_PER_START = 12
+# Inbox 2, recorder, answer pipe 2 and its wake-up, besides.
+DESCRIPTORS_PER_ACTOR = DESCRIPTORS_PER_START + 6
 
 
 @attrs.define(eq=False)
@@ -63,7 +49,9 @@ class Body:
         incarnation: 1, 2, 3…
         lane: The host's end of the control lane.
         boot_control: The child's end, until the start call is over.
+        boot: What it carries into its process, once it is submitted.
         process: The started process object, once the start call is over.
+        start_failed: Whether the start call failed, though a process may be there.
         pid: Its process, once known.
         pidfd: Made by the child; from then on only that is waited for and signalled.
         ready: Whether ``on_start`` is over.
@@ -75,14 +63,15 @@ class Body:
         reply_lane: Write end of its reply lane, or -1; for the supervisor to hand out and to write.
         backlog: Frames for its reply lane that found no room.
         spawned: The uids of actors that it started.
-        looks: How often its exit status was looked for.
+        status_wanted: Whether its exit status is being waited for.
     """
 
     incarnation: int
     lane: ControlLane
     boot_control: int
+    boot: Boot | None = None
     process: Actor | None = None
-    start_failed: str | None = None
+    start_failed: bool = False
     pid: int | None = None
     pidfd: int = -1
     sentinel: int = -1
@@ -95,7 +84,7 @@ class Body:
     reply_lane: int = -1
     backlog: deque[bytes] = attrs.Factory(deque)
     spawned: set[int] = attrs.Factory(set)
-    looks: int = 0
+    status_wanted: bool = False
 
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal to this very process; False while its pidfd is not known."""
@@ -179,14 +168,13 @@ class Cell:
 
         Raises:
             StartError: No descriptors left.
+            OSError: The machine refuses all the same.
         """
-        check_descriptors(path)
+        _limits.check_descriptors(path, DESCRIPTORS_PER_ACTOR)
+        inbox_read, inbox_write, recorder, answers_read, answers_write = _open_mailbox(options)
         with _descriptors.fork_lock:
-            inbox_read, inbox_write = make_inbox()
-            recorder = create_recorder(mailbox_bytes=options.mailbox_bytes, pipe_bytes=pipe_capacity(inbox_read))
-            answers_read, answers_write = make_inbox()
-            _descriptors.own(inbox_read, inbox_write, recorder, answers_read, answers_write)
-        lane = _answer_lane(uid, answers_read, pump, deliver, on_broken)
+            lane = _answer_lane(uid, answers_read, pump, deliver, on_broken)
+            _descriptors.own(lane.wake_descriptor)
         return cls(
             uid=uid,
             path=path,
@@ -213,13 +201,13 @@ class Cell:
     def renew_answers(self, pump: Pump, deliver: Deliver, on_broken: OnBroken) -> None:
         """A child wrote junk into its answer pipe: the next incarnation gets a new one."""
         pump.unwatch(self.lane.fileno())
-        _descriptors.forget(self.lane.fileno())
+        _descriptors.forget(self.lane.fileno(), self.lane.wake_descriptor)
         self.lane.close()
         _descriptors.close(self.answers_write)
         with _descriptors.fork_lock:
             answers_read, self.answers_write = make_inbox()
-            _descriptors.own(answers_read, self.answers_write)
-        self.lane = _answer_lane(self.uid, answers_read, pump, deliver, on_broken)
+            self.lane = _answer_lane(self.uid, answers_read, pump, deliver, on_broken)
+            _descriptors.own(answers_read, self.answers_write, self.lane.wake_descriptor)
         pump.watch(answers_read, self.lane.drain)
 
     def answer(self, frame: bytes) -> None:
@@ -253,12 +241,25 @@ class Cell:
             self.body = None
         if self.inbox_write >= 0:
             self.close_inbox_writer()
-        answers = self.lane.fileno()
+        _descriptors.forget(self.lane.fileno(), self.lane.wake_descriptor)
         self.lane.close()
-        _descriptors.forget(answers)
         self.view.close()
         _descriptors.close(self.inbox_read, self.recorder, self.answers_write)
         self.inbox_read = self.recorder = self.answers_write = -1
+
+
+def _open_mailbox(options: Options) -> list[int]:
+    opened: list[int] = []
+    with _descriptors.fork_lock:
+        try:
+            opened.extend(make_inbox())
+            opened.append(create_recorder(mailbox_bytes=options.mailbox_bytes, pipe_bytes=pipe_capacity(opened[0])))
+            opened.extend(make_inbox())
+        except BaseException:
+            _descriptors.close(*opened)
+            raise
+        _descriptors.own(*opened)
+    return opened
 
 
 def _answer_lane(uid: int, descriptor: int, pump: Pump, deliver: Deliver, on_broken: OnBroken) -> AnswerLane:

@@ -15,10 +15,12 @@ import time
 from collections import Counter
 from typing import TYPE_CHECKING, Any
 
+import attrs
+
 from actors import _descriptors
 from actors.errors import ProtocolError
-from actors.mailbox import _envelope
-from actors.mailbox._frames import frame
+from actors.mailbox import _envelope, _failure
+from actors.mailbox._frames import MAX_BODY_BYTES, frame
 from actors.mailbox._inbox import queued_bytes, write_frame
 from actors.mailbox._recorder import create_recorder
 from actors.mailbox._recorder_view import RecorderView
@@ -34,6 +36,9 @@ __all__ = ["Mail"]
 _FRAMES_PER_TURN = 64
 _RETRY_SECONDS = 0.002
 _LOG_SECONDS = 1.0
+# Of a reason that is too long for a frame.
+_EVIDENCE_CHARACTERS = 80
+_MOST_EVIDENCE = 4
 
 
 class Mail:
@@ -62,7 +67,7 @@ class Mail:
         """The process of *body* is gone: deliver what it had answered, and name the message that was in flight."""
         try:
             settled = cell.view.settle()
-            for caller, answer in cell.view.unsent_replies():
+            for caller, answer in _checked(cell.view.unsent_replies()):
                 self._answer(cell, caller, answer)
             cell.view.forget_replies()
             if settled.in_flight is not None:
@@ -82,8 +87,9 @@ class Mail:
         """It was written over: what it held is lost, and said to be."""
         self.dead_letter(cell.path, "undecodable", 1)
         self._host.log("error", "actors.recorder_lost", path=cell.path, uid=cell.uid, reason=str(error))
-        self._answer(cell, 0, _envelope.encode_down(cell.uid, _exits.to_data(_lost(error)), for_good=False))
-        self._news_to_holders(cell, _envelope.encode_down(cell.uid, _exits.to_data(_lost(error)), for_good=False))
+        news = _down(cell.uid, _lost(error), for_good=False)
+        self._answer(cell, 0, news)
+        self._news_to_holders(cell, news)
         with _descriptors.fork_lock:
             recorder = create_recorder(mailbox_bytes=cell.options.mailbox_bytes, pipe_bytes=cell.view.pipe_bytes)
             _descriptors.own(recorder)
@@ -102,7 +108,7 @@ class Mail:
             kind = message[0]
             caller, ask_id = (message[4], message[5]) if kind == _envelope.ASK else (0, 0)
         if kind == _envelope.ASK:
-            self._answer(cell, caller, _envelope.encode_died(ask_id, _exits.to_data(reason), may_have_run=may_have_run))
+            self._answer(cell, caller, _died(ask_id, reason, may_have_run=may_have_run))
         else:
             self.dead_letter(cell.path, why, 1)
 
@@ -125,14 +131,17 @@ class Mail:
     def _answer(self, cell: Cell, caller: int, answer: bytes) -> None:
         """Write an answer of *cell* into the lane of its caller: the host's answer pipe, or an actor's reply lane."""
         if caller == 0:
+            waited = bool(cell.backlog)
             cell.answer(frame(answer))
-            if cell.backlog:
+            if cell.backlog and not waited:
                 self._pump.after(_RETRY_SECONDS, functools.partial(self._retry_answers, cell))
             return
         other = self._host.runner.cells.get(caller)
         if other is not None and other.body is not None and other.body.reply_lane >= 0:
-            other.body.backlog.append(frame(answer))
-            self._flush_lane(other.body)
+            backlog = other.body.backlog
+            backlog.append(frame(answer))
+            if len(backlog) == 1:  # else a retry is on its way
+                self._flush_lane(other.body)
 
     def _retry_answers(self, cell: Cell) -> None:
         if cell.answers_write >= 0 and not cell.flush_answers():
@@ -185,7 +194,7 @@ class Mail:
         cell.route.gone = reason
         self._host.remember(cell.uid, reason)
         data = _exits.to_data(reason)
-        down = _envelope.encode_down(cell.uid, data, for_good=True)
+        down = _down(cell.uid, reason, for_good=True)
         self._answer(cell, 0, down)
         self._news_to_holders(cell, down)
         runner = self._host.runner
@@ -271,6 +280,32 @@ class Mail:
             letters, self._unlogged = self._unlogged, Counter()
         for (path, why), number in letters.items():
             self._host.log("warning", "actors.dead_letters", path=path, reason=why, count=number)
+
+
+def _checked(replies: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
+    """Return them, each known to be an answer: what a dead child left must not break the lane of who asked it."""
+    for _caller, answer in replies:
+        _envelope.parse_answers(answer)
+    return replies
+
+
+def _down(uid: int, reason: _exits.ExitReason, *, for_good: bool) -> bytes:
+    news = _envelope.encode_down(uid, _exits.to_data(reason), for_good=for_good)
+    return news if len(news) <= MAX_BODY_BYTES else _envelope.encode_down(uid, _short(reason), for_good=for_good)
+
+
+def _died(ask_id: int, reason: _exits.ExitReason, *, may_have_run: bool) -> bytes:
+    news = _envelope.encode_died(ask_id, _exits.to_data(reason), may_have_run=may_have_run)
+    if len(news) <= MAX_BODY_BYTES:
+        return news
+    return _envelope.encode_died(ask_id, _short(reason), may_have_run=may_have_run)
+
+
+def _short(reason: _exits.ExitReason) -> dict[str, object]:
+    """Return the reason as data that fits a frame, whatever its traceback."""
+    error = None if reason.error is None else _failure.shorten(dict(reason.error), MAX_BODY_BYTES // 2)
+    evidence = tuple(text[:_EVIDENCE_CHARACTERS] for text in reason.evidence[:_MOST_EVIDENCE])
+    return _exits.to_data(attrs.evolve(reason, error=error, evidence=evidence))
 
 
 def _lost(error: ProtocolError) -> _exits.ExitReason:

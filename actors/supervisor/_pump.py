@@ -73,6 +73,10 @@ class Pump:
         if not self._planned or deadline < self._planned:
             self.wake()
 
+    def is_running(self) -> bool:
+        """Return whether it was started and has not ended."""
+        return self._thread.is_alive()
+
     def is_current(self) -> bool:
         """Return whether the caller is the pump."""
         return threading.current_thread() is self._thread
@@ -82,7 +86,11 @@ class Pump:
         return functools.partial(self._epoll.modify, descriptor, events)
 
     def join(self, timeout: float | None = None) -> bool:
-        """Wait for the end; return whether it has come."""
+        """Wait for the end; return whether it has come. One that never started has ended."""
+        if self._thread.ident is None:
+            self._ended = True
+            self._close()
+            return True
         self._thread.join(timeout)
         return not self._thread.is_alive()
 
@@ -120,17 +128,19 @@ class Pump:
             self._close()
 
     def _round(self) -> None:
+        # While the plan is made nobody may rely on the last one.
+        self._planned = 0.0
         self._planned = self._plan()
         wait = -1.0 if not self._planned else max(0.0, self._planned - time.monotonic())
         if self._posted:
             wait = 0.0
-        for descriptor, _events in self._epoll.poll(wait):
+        ready = [(descriptor, self._actions.get(descriptor)) for descriptor, _events in self._epoll.poll(wait)]
+        for descriptor, action in ready:
             if descriptor == self._wake_fd:
                 with contextlib.suppress(BlockingIOError):
                     os.eventfd_read(self._wake_fd)
-                continue
-            action = self._actions.get(descriptor)
-            if action is not None:
+            elif action is not None and self._actions.get(descriptor) is action:
+                # Else an action of this very round has closed it, and its number may stand for something new.
                 action()
         self._run_posted()
         self._fire(time.monotonic())

@@ -16,23 +16,26 @@ notice             fields                          answer
 ``reply_lane``     number                          ``answer`` ok, and the read end
 ``new_arena``      number, slot_bytes, slots       ``answer`` ok, id, and the file
 ``arena``          number, id                      ``answer`` ok, and the file
+``retire_arena``   id                              it sends from that one no more
 ``spawn``          number, snapshot, name, options ``answer`` ok, uid, path; when it is ready
 ``stop_actor``     uid, drain
+``steer``          uid, what, ask_id, count        passed on to that actor, with the caller: ``credit`` or ``cancel``
 ``info``           number, uid                     ``answer`` ok, alive, incarnation, statistics
 =================  ==============================  =====================================================================
 """
 
 from __future__ import annotations
 
+import contextlib
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actors import _descriptors
 from actors.errors import ActorsError, ProtocolError
-from actors.mailbox._inbox import make_inbox
+from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._cells import Body, Cell
@@ -66,8 +69,10 @@ class Requests:
             "reply_lane": self._reply_lane,
             "new_arena": self._new_arena,
             "arena": self._arena,
+            "retire_arena": self._retire_arena,
             "spawn": self._spawn,
             "stop_actor": self._stop_actor,
+            "steer": self._steer,
             "info": self._info,
         }
 
@@ -108,9 +113,8 @@ class Requests:
             "snapshot": cell.snapshot,
             "max_open_asks": cell.options.max_open_asks,
         }
-        self._runner.tell_body(
-            body, "setup", setup, descriptors=(cell.inbox_read, cell.recorder, cell.answers_write)
-        )
+        with _lent(reopen_reader, cell.inbox_read) as inbox, _lent(reopen_writer, cell.answers_write) as answers:
+            self._runner.tell_body(body, "setup", setup, descriptors=(inbox, cell.recorder, answers))
 
     def _ready(self, cell: Cell, body: Body) -> None:
         if not body.ready:
@@ -153,7 +157,8 @@ class Requests:
         other.holders.add(cell.uid)
         options = other.options
         fields = ("ok", other.path, options.on_full, float(options.send_timeout))
-        self._answer(body, number, *fields, descriptors=(other.inbox_write,))
+        with _lent(reopen_writer, other.inbox_write) as inbox:
+            self._answer(body, number, *fields, descriptors=(inbox,))
 
     def _reply_lane(self, _cell: Cell, body: Body, number: int) -> None:
         with _descriptors.fork_lock:
@@ -168,7 +173,8 @@ class Requests:
         other = self._runner.cells.get(caller)
         lane = other.body.reply_lane if other is not None and other.body is not None else -1
         if other is not None and other.body is not None and lane >= 0:
-            self._runner.tell_body(body, "lane", caller, other.body.incarnation, descriptors=(lane,))
+            with _lent(reopen_writer, lane) as lent:
+                self._runner.tell_body(body, "lane", caller, other.body.incarnation, descriptors=(lent,))
             return
         # None now: whatever waits for the incarnations so far has nobody to read it.
         info = _view.actor_info(self._runner.state, caller)
@@ -182,6 +188,9 @@ class Requests:
             self._answer(body, number, "error", f"no memory for large messages: {error}")
             return
         self._answer(body, number, "ok", arena_id, descriptors=(descriptor,))
+
+    def _retire_arena(self, cell: Cell, body: Body, arena_id: int) -> None:
+        self._host.drop_arena(arena_id, (cell.uid, body.incarnation))
 
     def _arena(self, cell: Cell, body: Body, number: int, arena_id: int) -> None:
         descriptor = self._host.arenas.lend(arena_id, cell.uid)
@@ -204,11 +213,28 @@ class Requests:
             other.drain = bool(drain)
             self._runner.handle(ev.StopActor(uid))
 
+    def _steer(self, cell: Cell, _body: Body, uid: int, what: str, ask_id: int, count: int) -> None:
+        if what not in {"credit", "cancel"} or not (isinstance(ask_id, int) and isinstance(count, int)):
+            raise ProtocolError(f"it steers an ask by {what!r}, {ask_id!r}, {count!r}")
+        self._runner.steer(uid, what, cell.uid, ask_id, count)
+
     def _info(self, _cell: Cell, body: Body, number: int, uid: int) -> None:
         statistics = self._host.statistics(uid)
         data = None if statistics is None else attrs.asdict(statistics)
         alive = uid in self._runner.cells and self._runner.cells[uid].gone is None
         self._answer(body, number, "ok", alive, data)
+
+
+@contextlib.contextmanager
+def _lent(reopen: Callable[[int], int], descriptor: int) -> Iterator[int]:
+    """Give a pipe's end as an open file of its own: what a child does to that (O_NONBLOCK above all) is not done to ours."""
+    with _descriptors.fork_lock:
+        lent = reopen(descriptor)
+        _descriptors.own(lent)
+    try:
+        yield lent
+    finally:
+        _descriptors.close(lent)
 
 
 def _as_report(value: Any) -> dict[str, Any]:
@@ -220,9 +246,9 @@ def _as_report(value: Any) -> dict[str, Any]:
 def _pid_of(pidfd: int) -> int | None:
     """Return the pid that a descriptor stands for, or None if it is no pidfd."""
     try:
-        with open(f"/proc/self/fdinfo/{pidfd}", encoding="ascii") as info:
+        with open(f"/proc/self/fdinfo/{pidfd}", "rb") as info:
             for line in info:
-                if line.startswith("Pid:"):
+                if line.startswith(b"Pid:"):
                     return int(line[4:])
     except (OSError, ValueError):
         return None

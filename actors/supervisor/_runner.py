@@ -20,14 +20,14 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, assert_never
 
-from actors import _descriptors
+from actors import _descriptors, _limits
 from actors._launch import Boot, exit_code
 from actors.errors import ActorsError, ProtocolError
 from actors.mailbox import _failure
 from actors.mailbox._control import ControlLane
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
-from actors.supervisor._cells import Body, Cell, check_descriptors
+from actors.supervisor._cells import DESCRIPTORS_PER_START, Body, Cell
 from actors.supervisor._requests import Requests
 
 if TYPE_CHECKING:
@@ -37,8 +37,16 @@ if TYPE_CHECKING:
 __all__ = ["Runner"]
 
 _CONTROL_LIMIT = 128 << 20
+# How long an exit status may take to come after the end itself, as it does under a busy forkserver.
 _STATUS_SECONDS = 2.0
-_FIRST_LOOK = 0.0005
+# How long a start that nobody wants any more may take before the forkserver is held to hang on it.
+_FREE_SECONDS = 2.0
+# A control lane that is closed is the first sign of an end; a process that lives on without it has broken the protocol.
+_CLOSED_SECONDS = 1.0
+# A child hands over one pidfd, once.
+_PASSED_LIMIT = 8
+# What a notice can raise while it is taken, if it is not of the shape that is expected.
+_MALFORMED = (ProtocolError, TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
 
 class Runner:
@@ -109,6 +117,7 @@ class Runner:
             case ev.RestartScheduled(uid, incarnation, at, attempt):
                 self._log_restart(uid, incarnation, at, attempt)
             case ev.IntensityExceeded(path, restarts, period, reason):
+                self._call_back(path, reason)
                 self._host.log(
                     "error",
                     "actors.restart_intensity_exceeded",
@@ -127,6 +136,13 @@ class Runner:
                 pass
             case _:
                 assert_never(effect)
+
+    def _call_back(self, path: str, reason: _exits.ExitReason) -> None:
+        """A supervisor gives up: run its own hook for that, where it has one, in the callback thread."""
+        info = _view.supervisors(self.state).get(path)
+        hook = None if info is None else info.spec.on_exhausted
+        if callable(hook):
+            self._host.callbacks.run(hook, path, reason)
 
     def _with_body(self, uid: int, incarnation: int, action: Callable[[Cell, Body], object]) -> None:
         cell = self.cells.get(uid)
@@ -150,10 +166,11 @@ class Runner:
         host = self._host
         host.mail.unpark(cell)
         try:
-            check_descriptors(cell.path)
+            _limits.check_descriptors(cell.path, DESCRIPTORS_PER_START)
+            _limits.check_processes(cell.path)
             body = self._make_body(cell, incarnation)
         except (OSError, ActorsError) as error:
-            self._never_started(cell, incarnation, _failure.describe(error))
+            self._never_started(cell, incarnation, _refused(cell.path, error))
             return
         cell.body = body
         cell.view.set_incarnation(incarnation)
@@ -167,6 +184,7 @@ class Runner:
             soft_limit=_descriptors.original_limit(),
             max_bytes=host.max_bytes,
         )
+        body.boot = boot
         self._pump.watch(body.lane.fileno(), lambda: self._control(cell, body))
         host.starter.submit(cell.cls, boot, functools.partial(self._outcome, cell, body))
 
@@ -174,7 +192,7 @@ class Runner:
         with _descriptors.fork_lock:
             ours, theirs = self._host.control_pair()
             _descriptors.own(ours, theirs)
-        return Body(incarnation, ControlLane(ours, limit=_CONTROL_LIMIT), theirs)
+        return Body(incarnation, ControlLane(ours, limit=_CONTROL_LIMIT, passed=_PASSED_LIMIT), theirs)
 
     def _outcome(self, cell: Cell, body: Body, process: Actor | None, error: BaseException | None) -> None:
         """In the starter: post how a start went."""
@@ -184,14 +202,7 @@ class Runner:
         _descriptors.close(body.boot_control)
         body.boot_control = -1
         if process is None:
-            body.report = body.report or _failure.describe(error or ProtocolError("no reason"))
-            if body.pidfd < 0:
-                # Nobody is there: a child that was half made finds its control lane closed, and leaves.
-                self._bury(cell, body, None, status_known=True)
-            else:
-                body.signal(signal.SIGKILL)
-                body.start_failed = str(error)
-                self._look_for_status(cell, body)
+            self._not_launched(cell, body, error)
             return
         body.process = process
         popen: Any = vars(process)["_popen"]
@@ -199,9 +210,43 @@ class Runner:
         if body.dead:
             self._look_for_status(cell, body)
         elif body.pidfd < 0:
-            self._pump.watch(body.sentinel, lambda: self._ended(cell, body))
-            if body.killed_for is not None:
-                self.kill(cell, body, body.killed_for)
+            self._hold(cell, body)
+        if body.killed_for is not None:
+            body.signal(signal.SIGKILL)
+
+    def _not_launched(self, cell: Cell, body: Body, error: BaseException | None) -> None:
+        if error is not None and body.report is None and body.killed_for is None:
+            body.report = _refused(cell.path, error)
+        body.start_failed = True
+        if body.pidfd < 0:
+            # Nobody is there: a child that was half made finds its control lane closed, and leaves.
+            self._bury(cell, body, None, status_known=True)
+        elif body.dead:
+            self._bury(cell, body, None, status_known=False)
+        else:
+            body.signal(signal.SIGKILL)
+
+    def _hold(self, cell: Cell, body: Body) -> None:
+        """The start call is over before the child has said hello: take hold of its process by a pidfd of our own."""
+        assert body.process is not None  # noqa: S101 - the callers have it
+        assert body.pid is not None  # noqa: S101 - as above
+        try:
+            with _descriptors.fork_lock:
+                pidfd = os.pidfd_open(body.pid)
+                _descriptors.own(pidfd)
+        except OSError:
+            # It has ended and was reaped; or no descriptor is left for it: then its sentinel has to do.
+            if exit_code(body.process) == (None, True):
+                self._pump.watch(body.sentinel, lambda: self._ended(cell, body))
+            else:
+                self._ended(cell, body)
+            return
+        if exit_code(body.process) != (None, True):
+            # Reaped maybe before it was opened: then that pid is somebody else's by now.
+            _descriptors.close(pidfd)
+            self._ended(cell, body)
+            return
+        self.introduced(cell, body, pidfd)
 
     def _never_started(self, cell: Cell, incarnation: int, report: dict[str, Any]) -> None:
         reason = _exits.classify(
@@ -229,14 +274,32 @@ class Runner:
     def _take_notices(self, cell: Cell, body: Body) -> None:
         try:
             notices, closed = body.lane.receive()
-            for kind, fields, descriptors in notices:
+        except ProtocolError as error:
+            self.violated(cell, body, str(error))
+            self._pump.unwatch(body.lane.fileno())
+            return
+        while notices:
+            kind, fields, descriptors = notices.pop(0)
+            try:
                 self._requests.take(cell, body, kind, fields, descriptors)
-        except (ProtocolError, TypeError, ValueError, KeyError) as error:
-            # Whatever a child writes, shaped or not: it fails that child alone.
-            self.violated(cell, body, f"control lane: {error}")
+            except _MALFORMED as error:
+                # Whatever a child writes, shaped or not: it fails that child alone.
+                self.violated(cell, body, f"control lane: {kind!r}: {error}")
+                self._pump.unwatch(body.lane.fileno())
+                for _kind, _fields, left in notices:
+                    _descriptors.close(*left)
+                return
+        if body.lane.error is not None:
+            self.violated(cell, body, str(body.lane.error))
             closed = True
         if closed:
             self._pump.unwatch(body.lane.fileno())
+            if not body.dead:
+                self._pump.after(_CLOSED_SECONDS, lambda: self._lives_on(cell, body))
+
+    def _lives_on(self, cell: Cell, body: Body) -> None:
+        if cell.body is body and not body.dead and body.process is not None:
+            self.violated(cell, body, "it closed its control lane, and lives on")
 
     def tell_body(self, body: Body, kind: str, *fields: object, descriptors: tuple[int, ...] = ()) -> None:
         """Send a notice to a child; what it does not take waits, and too much of it ends the child."""
@@ -246,6 +309,12 @@ class Runner:
         except (ProtocolError, OSError):
             body.broken = body.broken or "it does not read its control lane"
             body.signal(signal.SIGKILL)
+
+    def steer(self, uid: int, what: str, caller: int, ask_id: int, count: int) -> None:
+        """Pass on what a caller has to say to an actor about an ask of its."""
+        cell = self.cells.get(uid)
+        if cell is not None and cell.body is not None:
+            self.tell_body(cell.body, "steer", what, caller, ask_id, count)
 
     def violated(self, cell: Cell, body: Body, why: str) -> None:
         """The child broke the protocol: it ends, alone."""
@@ -261,8 +330,7 @@ class Runner:
         with _descriptors.fork_lock:
             _descriptors.own(pidfd)
         body.pidfd = pidfd
-        if body.sentinel >= 0:
-            self._pump.unwatch(body.sentinel)
+        self._pump.unwatch(body.sentinel)
         self._pump.watch(pidfd, lambda: self._ended(cell, body))
         if body.killed_for is not None:
             body.signal(signal.SIGKILL)
@@ -297,11 +365,20 @@ class Runner:
                 self._log_rung(cell, body, "SIGKILL")
         if body.signal(signal.SIGKILL):
             return
-        if body.process is None:
-            self._host.starter.free()
-        elif body.pid is not None and exit_code(body.process) == (None, True):
-            # Not introduced yet: no stranger can have its pid, because nobody has reaped it.
-            os.kill(body.pid, signal.SIGKILL)
+        boot = body.boot
+        if body.process is not None or boot is None:
+            return
+        # The start call is under way, or waits for its turn. Ending the forkserver frees it and costs the next start, so it has to
+        # be worth it: a start that was too slow, or one that is still not over after a while.
+        boot.cancelled = True
+        if why == "boot_timeout":
+            self._host.starter.cancel(boot)
+        else:
+            self._pump.after(_FREE_SECONDS, lambda: self._free(body))
+
+    def _free(self, body: Body) -> None:
+        if body.boot is not None and body.process is None and not body.start_failed:
+            self._host.starter.cancel(body.boot)
 
     def _log_rung(self, cell: Cell, body: Body, rung: str) -> None:
         self._host.log(
@@ -320,14 +397,10 @@ class Runner:
         """Its process has ended: read what it said last, then look for its status."""
         if body.dead:
             return
-        if body.pidfd < 0 and body.process is not None and exit_code(body.process) == (None, True):
-            # A sentinel that is closed, or readable, before the process has ended.
-            self._pump.after(_FIRST_LOOK, lambda: self._ended(cell, body))
-            self._pump.unwatch(body.sentinel)
-            return
         self._take_notices(cell, body)
         body.dead = True
-        self._pump.unwatch(body.pidfd if body.pidfd >= 0 else body.sentinel)
+        self._pump.unwatch(body.pidfd)
+        self._pump.unwatch(body.sentinel)
         self._look_for_status(cell, body)
 
     def _look_for_status(self, cell: Cell, body: Body) -> None:
@@ -335,19 +408,17 @@ class Runner:
             return
         body.dead = True
         if body.process is None:
-            if body.start_failed is not None:
+            if body.start_failed:
                 self._bury(cell, body, None, status_known=False)
             return  # the start call is not over; its outcome comes
         code, known = exit_code(body.process)
-        if code is None and known:
-            # With a forkserver the status takes another moment than the end itself.
-            delay = _FIRST_LOOK * 2 ** min(body.looks, 6)
-            body.looks += 1
-            if body.looks < _STATUS_SECONDS / (_FIRST_LOOK * 64):
-                self._pump.after(delay, lambda: self._look_for_status(cell, body))
-                return
-            known = False
-        self._bury(cell, body, code, status_known=known)
+        if code is not None or not known:
+            self._bury(cell, body, code, status_known=known)
+        elif not body.status_wanted:
+            # A forkserver passes it on, which takes another moment than the end itself.
+            body.status_wanted = True
+            self._pump.watch(body.sentinel, lambda: self._look_for_status(cell, body))
+            self._pump.after(_STATUS_SECONDS, lambda: self._bury(cell, body, None, status_known=False))
 
     def _bury(self, cell: Cell, body: Body, code: int | None, *, status_known: bool) -> None:
         if cell.body is not body:
@@ -365,12 +436,16 @@ class Runner:
         )
         self._log_exit(cell, body.incarnation, body.pid, reason)
         self._pump.unwatch(body.lane.fileno())
-        if body.pidfd >= 0:
-            self._pump.unwatch(body.pidfd)
+        self._pump.unwatch(body.pidfd)
+        self._pump.unwatch(body.sentinel)
         cell.last = reason
         cell.body = None
         self._host.mail.settle(cell, body, reason)
         body.close()
+        for other in self.cells.values():
+            if other.body is not None and cell.uid in other.holders:
+                # Whatever it was streaming to the dead has nobody to read it.
+                self.tell_body(other.body, "caller_gone", cell.uid, body.incarnation)
         for uid in body.spawned:
             self.handle(ev.StopActor(uid))
         self.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))  # noqa: S311 - as above
@@ -401,3 +476,8 @@ class Runner:
         self._host.mail.bury(cell, reason)
         if told is not None:
             told(cell, reason)
+
+
+def _refused(path: str, error: BaseException) -> dict[str, Any]:
+    """Describe why a start was refused here: as said to a user, to whom our own lines say nothing."""
+    return {**_failure.describe(_limits.explain(path, error)), "traceback": ""}

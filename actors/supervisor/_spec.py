@@ -15,7 +15,7 @@ from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
-from actors.errors import ProtocolError, SpecError
+from actors.errors import SpecError
 from actors.supervisor._policy import Backoff, RestartType, Seconds, Strategy
 
 __all__ = [
@@ -37,8 +37,6 @@ __all__ = [
     "default_name",
     "free_name",
     "named_children",
-    "options_from_data",
-    "options_to_data",
 ]
 
 OnFull: TypeAlias = Literal["block", "reject", "drop_newest", "drop_oldest"]
@@ -272,55 +270,3 @@ def named_children(spec: Supervisor) -> Mapping[str, Child | Supervisor]:
     """
     children = tuple(as_child(item) for item in spec.children)
     return dict(zip(child_names(children), children, strict=True))
-
-
-# ---------------------------------------------------------------- options on the wire: an actor spawns through its host
-
-_NESTED: Final[Mapping[str, type]] = {"backoff": Backoff, "recycle": Recycle}
-_PLAIN: Final = (type(None), bool, int, float, str)
-
-
-def options_to_data(options: Options) -> dict[str, object]:
-    """
-    The options as a plain map, one key per option; :func:`options_from_data` gives them back.
-
-    Args:
-        options: Any options.
-    """
-    return attrs.asdict(options)
-
-
-def options_from_data(data: object) -> Options:
-    """
-    The options that :func:`options_to_data` wrote, not checked yet: ``check_child`` judges their values.
-
-    Args:
-        data: What came from another process: anything.
-
-    Raises:
-        ProtocolError: Not the data of options; says which one. No other exception leaves this function.
-    """
-    fields = _fields_from_data(data, OPTION_NAMES, "options")
-    values: dict[str, Any] = {}
-    for name, value in fields.items():
-        kind = _NESTED.get(name)
-        if kind is not None and value is not None:
-            known = tuple(field.name for field in attrs.fields(kind))
-            values[name] = kind(**{n: _plain(n, v) for n, v in _fields_from_data(value, known, name).items()})
-        elif isinstance(value, list | tuple):
-            values[name] = tuple(_plain(name, item) for item in value)
-        else:
-            values[name] = _plain(name, value)
-    return Options(**values)
-
-
-def _fields_from_data(data: object, known: tuple[str, ...], what: str) -> dict[str, object]:
-    if not isinstance(data, dict) or not all(isinstance(name, str) and name in known for name in data):
-        raise ProtocolError(f"{what} are a map with keys of {', '.join(known)}, not {repr(data)[:80]}")
-    return data
-
-
-def _plain(name: str, value: object) -> Any:
-    if type(value) not in _PLAIN:
-        raise ProtocolError(f"the option {name} cannot be {repr(value)[:80]}")
-    return value

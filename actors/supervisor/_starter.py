@@ -8,6 +8,7 @@ comes back as an event.
 from __future__ import annotations
 
 import queue
+import signal
 import threading
 from collections.abc import Callable
 
@@ -32,7 +33,7 @@ class Starter:
         self._method = method
         self._jobs: queue.SimpleQueue[tuple[type[Actor], Boot, Outcome] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="actors-starter", daemon=True)
-        self._starting = False
+        self._current: Boot | None = None
 
     def start(self) -> None:
         """Start the thread."""
@@ -42,25 +43,35 @@ class Starter:
         """Start an incarnation of *cls* in its turn, and call *outcome* with its process object or with the exception."""
         self._jobs.put((cls, boot, outcome))
 
-    def free(self) -> None:
-        """A start takes too long: end the helper that may hold it."""
-        if self._starting and self._method == "forkserver":
+    def cancel(self, boot: Boot) -> None:
+        """Nobody wants this start any more: it is not begun, or, if it is under way, the helper that may hold it is ended."""
+        boot.cancelled = True
+        if self._current is boot and self._method == "forkserver":
             zygote.kill()
 
-    def stop(self, timeout: float) -> None:
-        """End the thread when it has done what was submitted, at most *timeout* seconds from now."""
+    def stop(self, timeout: float) -> bool:
+        """End the thread when it has done what was submitted, at most *timeout* seconds from now; return whether it ended."""
         self._jobs.put(None)
-        self._thread.join(timeout)
+        if self._thread.ident is not None:
+            self._thread.join(timeout)
+        return not self._thread.is_alive()
 
     def _run(self) -> None:
+        # What is started inherits the mask: Ctrl-C cannot meet a child that is not yet prepared for it.
+        signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (job := self._jobs.get()) is not None:
-            cls, boot, outcome = job
-            self._starting = True
-            try:
-                actor = launch(cls, boot, self._method)
-            except BaseException as error:  # noqa: BLE001 - whatever a start raises is the reason of a failed start, and told
-                outcome(None, error)
-            else:
-                outcome(actor, None)
-            finally:
-                self._starting = False
+            self._start(*job)
+
+    def _start(self, cls: type[Actor], boot: Boot, outcome: Outcome) -> None:
+        if boot.cancelled:
+            outcome(None, None)
+            return
+        self._current = boot
+        try:
+            actor = launch(cls, boot, self._method)
+        except BaseException as error:  # noqa: BLE001 - whatever a start raises is the reason of a failed start, and told
+            outcome(None, error)
+        else:
+            outcome(actor, None)
+        finally:
+            self._current = None

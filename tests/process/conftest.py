@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import importlib.util
 from collections.abc import Iterator
 
 import pytest
 
+from actors import ActorSystem
+from examples.counter import Counter
 from tests.helpers import eventually
 from tests.leaks import Snapshot
 
@@ -14,12 +15,8 @@ from tests.leaks import Snapshot
 @pytest.fixture(scope="session")
 def helpers_are_running() -> None:
     """Start the forkserver and whatever else serves all systems of this process, so that it is in each test's first picture."""
-    if importlib.util.find_spec("actors._system") is None:
-        return
-    from actors import ActorSystem
-
-    with ActorSystem():
-        pass
+    with ActorSystem() as system:
+        system.spawn(Counter())
 
 
 @pytest.fixture(autouse=True)

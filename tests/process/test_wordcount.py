@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from actors import ActorSystem
+from actors._system import StartMethod
 from examples import wordcount
 
 
-def test_the_tree_counts_what_a_plain_loop_counts(start_method: str, texts: Path) -> None:
+def test_the_tree_counts_what_a_plain_loop_counts(start_method: StartMethod, texts: Path) -> None:
     with ActorSystem(wordcount.tree(readers=2, counters=3), start_method=start_method) as system:
         figures = wordcount.count_folder(system, str(texts))
         counted = wordcount.counted_words(system)
@@ -18,7 +19,7 @@ def test_the_tree_counts_what_a_plain_loop_counts(start_method: str, texts: Path
     assert figures["asked_again"] == 0
 
 
-def test_the_count_of_the_standard_library_is_right_while_readers_are_killed(start_method: str) -> None:
+def test_the_count_of_the_standard_library_is_right_while_readers_are_killed(start_method: StartMethod) -> None:
     with ActorSystem(wordcount.tree(), start_method=start_method) as system:
         wordcount.count_folder(system, wordcount.STDLIB, chaos=True)
         counted = wordcount.counted_words(system)
@@ -28,7 +29,7 @@ def test_the_count_of_the_standard_library_is_right_while_readers_are_killed(sta
     assert restarts > 0
 
 
-def test_counting_again_into_the_same_counters_changes_nothing(start_method: str, texts: Path) -> None:
+def test_counting_again_into_the_same_counters_changes_nothing(start_method: StartMethod, texts: Path) -> None:
     with ActorSystem(wordcount.tree(readers=1), start_method=start_method) as system:
         wordcount.count_folder(system, str(texts))
         wordcount.count_folder(system, str(texts))

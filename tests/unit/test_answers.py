@@ -2,8 +2,10 @@ from __future__ import annotations
 
 import concurrent.futures
 import os
+import random
 import select
 import signal
+import sys
 import threading
 import time
 from collections.abc import Callable, Iterator
@@ -21,6 +23,7 @@ from actors.mailbox._frames import frame
 
 CAPACITY = 65536
 DEADLINE = 20.0
+STORM_DEADLINE = 40.0
 
 
 class Exchange:
@@ -71,7 +74,7 @@ class Exchange:
             reply.fail(error)
 
     def ask(self, ask_id: int, deadline: float | None = None) -> Reply[int]:
-        reply: Reply[int] = Reply(ask_id, ActorRef("test", 1, "/echo"), self, self.lane, deadline)  # type: ignore[arg-type]
+        reply: Reply[int] = Reply(ask_id, ActorRef("test", 1, "/echo"), self, self.lane, deadline)
         self.asks[ask_id] = reply
         return reply
 
@@ -367,6 +370,17 @@ class Storm(Exception):
     pass
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """A measurement of coverage takes a lock of its own in Python, which an exception in there leaves taken for ever."""
+    trace, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    threading.settrace(of_threads)
+    sys.settrace(trace)
+
+
 def echo(read_fd: int, write_fd: int) -> None:
     """Answer every ask of 8 bytes, several to a frame, until end of file."""
     while data := os.read(read_fd, 4088):
@@ -390,17 +404,21 @@ def storm(exchange: Exchange, interrupts: int) -> tuple[int, int]:
             raise Storm
 
     previous = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, 0.0001, 0.0001)
-    end = until(50)
+    rng = random.Random(interrupts)
+    end = until(STORM_DEADLINE)
     try:
         while raised < interrupts and time.monotonic() < end:
             replies = [exchange.ask(answered * 4 + number) for number in range(1, 5)]
             os.write(ask_write, b"".join(reply.ask_id.to_bytes(8, "big") for reply in replies))
             for reply in replies:
                 value = -1
+                delay = rng.uniform(0.00001, 0.0001)
                 while True:
                     try:
                         armed[0] = True
+                        # Once, and later each time: however slow the machine, the wait comes to its end.
+                        delay *= 1.05
+                        signal.setitimer(signal.ITIMER_REAL, delay)
                         value = reply.result(timeout=DEADLINE)
                         armed[0] = False
                         break
@@ -420,6 +438,7 @@ def storm(exchange: Exchange, interrupts: int) -> tuple[int, int]:
 
 
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
+@pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("pump", [True, False], ids=["with a pump", "without a pump"])
 def test_ten_thousand_exceptions_out_of_signal_handlers_lose_no_answer(pump: bool) -> None:
     exchange = Exchange(pump=pump)
@@ -428,6 +447,6 @@ def test_ten_thousand_exceptions_out_of_signal_handlers_lose_no_answer(pump: boo
     finally:
         exchange.close()
 
-    assert raised == 5000, f"{raised} interrupts, {answered} answers in time"
+    assert raised >= 5000, f"{raised} interrupts and {answered} answers in {STORM_DEADLINE} s"
     assert not exchange.asks
     assert exchange.lane._slot == {}

@@ -263,3 +263,13 @@ def test_a_generator_cannot_override_a_handler_that_answers_once() -> None:
 def test_a_value_in_the_place_of_a_handler_is_refused() -> None:
     with pytest.raises(SpecError, match="is a int"):
         type("Bad", (Counting, Actor), {"count": 3})
+
+
+def test_the_text_of_a_table_lists_the_handlers() -> None:
+    assert repr(ListSink._handlers) == "<handlers of ListSink: put, size>"
+    assert repr(HandlerTable("Empty")) == "<handlers of Empty: none>"
+
+
+def test_a_table_finds_what_it_has() -> None:
+    assert Many._handlers.find("plain") is Many._handlers["plain"]
+    assert list(HandlerTable("Copy", Many._handlers.values())) == list(Many._handlers)

@@ -4,10 +4,11 @@ import asyncio
 import concurrent.futures
 import random
 import signal
+import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import pytest
@@ -53,7 +54,7 @@ def reply(node: FakeNode) -> Reply[int]:
 
 
 def make(node: FakeNode, deadline: float | None = None, ask_id: int = 1) -> Reply[Any]:
-    return Reply(ask_id, ActorRef("here", 1, "/app/counter"), node, None, deadline)  # type: ignore[arg-type]
+    return Reply(ask_id, ActorRef("here", 1, "/app/counter"), node, None, deadline)
 
 
 def in_thread(function: Callable[..., Any], *args: Any) -> threading.Thread:
@@ -284,6 +285,20 @@ class Storm(Exception):
     pass
 
 
+@pytest.fixture
+def untraced() -> Iterator[None]:
+    """A measurement of coverage takes a lock of its own in Python, which an exception in there leaves taken for ever."""
+    trace, of_threads = sys.gettrace(), threading.gettrace()
+    sys.settrace(None)
+    threading.settrace(None)
+    yield
+    threading.settrace(of_threads)
+    sys.settrace(trace)
+
+
+# One that is raised while the garbage collector calls back (hypothesis measures it so) has nowhere to go.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+@pytest.mark.usefixtures("untraced")
 def test_exceptions_out_of_signal_handlers_leave_no_waiter_asleep() -> None:
     """The main thread both waits and completes; whatever it is interrupted in, calling again finishes the work."""
     armed = [False]
@@ -293,9 +308,13 @@ def test_exceptions_out_of_signal_handlers_leave_no_waiter_asleep() -> None:
             raise Storm
 
     def insist(function: Callable[..., Any], *args: Any) -> Any:
+        delay = rng.uniform(0.00001, 0.00005)
         while True:
             try:
                 armed[0] = True
+                # Once, and later each time: however slow the machine, the call comes to its end.
+                delay *= 1.05
+                signal.setitimer(signal.ITIMER_REAL, delay)
                 value = function(*args)
                 armed[0] = False
             except Storm:
@@ -309,11 +328,11 @@ def test_exceptions_out_of_signal_handlers_leave_no_waiter_asleep() -> None:
     node = FakeNode()
     node.kept = []
     previous = signal.signal(signal.SIGALRM, on_alarm)
-    signal.setitimer(signal.ITIMER_REAL, 0.00005, 0.00005)
+    rng = random.Random(1)
     end = time.monotonic() + 30
     number = 0
     try:
-        while len(interrupts) < 2000 and time.monotonic() < end:
+        while len(interrupts) < 500 and time.monotonic() < end:
             number += 1
             reply = make(node, ask_id=number)
             reply.add_done_callback(lambda done: ran.append(done.ask_id))
@@ -333,7 +352,7 @@ def test_exceptions_out_of_signal_handlers_leave_no_waiter_asleep() -> None:
     for function, argument in node.kept:
         function(argument)
     assert ran == list(range(1, number + 1))
-    assert len(interrupts) >= 2000
+    assert len(interrupts) >= 500
 
 
 # --- callbacks --------------------------------------------------------------------------------------------------------
@@ -523,10 +542,10 @@ def test_a_cancelled_await_leaves_the_ask_open(reply: Reply[int]) -> None:
 
 
 def test_a_reply_that_ends_after_its_loop_is_closed_harms_nobody(reply: Reply[int]) -> None:
-    from actors._reply import _LoopWaiter
+    from actors._reply import LoopWaiter
 
     loop = asyncio.new_event_loop()
-    reply.listen(_LoopWaiter(loop))
+    reply.listen(LoopWaiter(loop))
     loop.close()
 
     assert reply.complete(1)
@@ -551,3 +570,23 @@ def test_cancelling_a_wrapped_future_cancels_the_ask(node: FakeNode, reply: Repl
     run(main())
     assert reply.cancelled()
     assert node.cancelled == [reply]
+
+
+@pytest.mark.parametrize(
+    ("end", "snapshot"),
+    [
+        (None, (False, False, None)),
+        ("answered", (True, False, 1)),
+        ("failed", (True, False, None)),
+        ("cancelled", (True, True, None)),
+    ],
+)
+def test_asyncio_of_later_pythons_sees_the_whole_reply_at_once(
+    reply: Reply[int], end: str | None, snapshot: tuple[bool, bool, int | None]
+) -> None:
+    if end:
+        ENDS[end](reply)
+
+    *seen, error = reply._get_snapshot()
+    assert tuple(seen) == snapshot
+    assert (error is not None) == (end == "failed")

@@ -100,7 +100,7 @@ def test_the_tree_is_printed_and_not_started(tmp_path: Path) -> None:
         "class Pump(Actor): pass\n"
         "tree = Supervisor('plant', strategy='rest_for_one', children=[\n"
         "    child(Pump(), name='first'),\n"
-        "    Supervisor('pumps', children=[Pump(), child(Pump(), restart='transient')], max_restarts=9, period=2.5),\n"
+        "    Supervisor('pumps', children=[Pump(), child(Pump(), restart='transient')], max_restarts=4, period=2.5),\n"
         "    child(Pump(), name='last'),\n"
         "])\n"
     )
@@ -110,7 +110,7 @@ def test_the_tree_is_printed_and_not_started(tmp_path: Path) -> None:
     assert ran.stdout.splitlines() == [
         "plant         rest_for_one, at most 3 restarts in 5 s",
         "├─ first      Pump, permanent",
-        "├─ pumps      one_for_one, at most 9 restarts in 2.5 s",
+        "├─ pumps      one_for_one, at most 4 restarts in 2.5 s",
         "│  ├─ pump    Pump, permanent",
         "│  └─ pump-2  Pump, transient",
         "└─ last       Pump, permanent",

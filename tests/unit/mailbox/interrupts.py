@@ -36,10 +36,22 @@ def _is_place(code: CodeType, before: int, here: int) -> bool:
 
 
 def interrupted_at(
-    step: int, call: Callable[[], object], files: Collection[str], handler: Callable[[], object] = _interrupt
+    step: int,
+    call: Callable[[], object],
+    files: Collection[str],
+    handler: Callable[[], object] = _interrupt,
+    *,
+    everywhere: bool = False,
 ) -> bool:
     """
     Run *call* and let *handler* in at place number *step* (from 1) within the code of *files*.
+
+    Args:
+        step: Which place.
+        call: What is interrupted.
+        files: Names of source files.
+        handler: What happens there.
+        everywhere: Before each instruction, where a process can be killed; else only where a signal handler can run.
 
     Returns:
         Whether it came so far; otherwise *call* ran to its end.
@@ -53,7 +65,7 @@ def interrupted_at(
             return None
         frame.f_trace_opcodes = True
         if event == "opcode":
-            is_place = _is_place(frame.f_code, last.get(frame, -1), frame.f_lasti)
+            is_place = everywhere or _is_place(frame.f_code, last.get(frame, -1), frame.f_lasti)
             last[frame] = frame.f_lasti
             left -= is_place
             if is_place and left == 0:
@@ -61,6 +73,7 @@ def interrupted_at(
         return trace
 
     before = sys.gettrace()
+    sys._getframe().f_trace_opcodes = True  # CPython 3.12 looks for this when a trace function is set, and never again
     sys.settrace(trace)
     try:
         call()

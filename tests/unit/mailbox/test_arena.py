@@ -54,7 +54,8 @@ def test_a_message_is_read_as_it_was_put(fd: int) -> None:
     data = bytes(range(256)) * 20
     slot = writer.put(data)
 
-    assert slot == Slot(7, 0, len(data), 1)
+    assert slot is not None
+    assert Slot(7, 0, len(data), 1) == slot
     assert data == read(reader, slot)
     assert data == bytes(reader.view(slot.slot, slot.length, slot.generation))
     assert reader.view(slot.slot, slot.length, slot.generation).readonly
@@ -353,14 +354,13 @@ def test_threads_never_share_a_slot(maker: Maker) -> None:
 
 def test_an_exception_at_any_moment_of_a_put_leaves_no_slot_taken(maker: Maker) -> None:
     arena = ArenaWriter(*maker(8 * KIB, 2))
-    assert not interrupted_at(1000, lambda: arena._put_into(1, b"y", 1), [_arena.__file__])  # 3.12 traces from the second call
     step = 1
     while interrupted_at(step, lambda: arena._put_into(0, b"x", 1), [_arena.__file__]):
-        assert 1 == arena.in_use(), step
+        assert 0 == arena.in_use(), step
         step += 1
 
     assert step > 2
-    assert 2 == arena.in_use()
+    assert 1 == arena.in_use()
 
 
 def test_a_put_within_a_put_never_takes_its_slot(maker: Maker) -> None:

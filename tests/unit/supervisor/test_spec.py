@@ -6,7 +6,7 @@ from typing import Any
 import attrs
 import pytest
 
-from actors.errors import ProtocolError, SpecError
+from actors.errors import SpecError
 from actors.supervisor._check import check, check_child
 from actors.supervisor._policy import Backoff
 from actors.supervisor._spec import (
@@ -20,8 +20,6 @@ from actors.supervisor._spec import (
     default_name,
     free_name,
     named_children,
-    options_from_data,
-    options_to_data,
 )
 from tests.supervised import Worker
 
@@ -325,39 +323,3 @@ def test_a_child_added_at_run_time_keeps_the_same_rules() -> None:
         )
 
     assert 4 == len(caught.value.problems)
-
-
-# ---------------------------------------------------------------- options on the wire
-
-
-@pytest.mark.parametrize(
-    "options",
-    [
-        Options(),
-        Options(
-            name="x", recycle=Recycle(age=5.0), backoff=Backoff(stable_after=1.0), after=("a",), expected_exits=(0, 3)
-        ),
-    ],
-    ids=["default", "changed"],
-)
-def test_options_come_back_from_their_data(options: Options) -> None:
-    assert options == options_from_data(options_to_data(options))
-
-
-@pytest.mark.parametrize(
-    "data",
-    [
-        None,
-        {"nonsense": 1},
-        {1: 2},
-        {"name": {}},
-        {"after": [[]]},
-        {"backoff": 5},
-        {"backoff": {"x": 1}},
-        {"recycle": {"age": []}},
-    ],
-    ids=repr,
-)
-def test_what_is_no_data_of_options_is_a_protocol_error(data: object) -> None:
-    with pytest.raises(ProtocolError):
-        options_from_data(data)

@@ -1,0 +1,106 @@
+"""
+What callers say to an actor about the ask it is handling: more credit for its stream, or that nobody waits any more.
+
+Written by the attendant, read by the main thread.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from typing import Any
+
+from actors.mailbox._envelope import INCARNATION_SHIFT
+
+__all__ = ["Flow"]
+
+# Asks that were cancelled before they were started; so many are remembered, the oldest are handled after all.
+_MOST_SKIPPED = 10_000
+
+
+class Flow:
+    """
+    The ask being handled, as its caller sees it.
+
+    Attributes:
+        cancelled: Whether its caller has cancelled it.
+    """
+
+    def __init__(self) -> None:
+        self._changed = threading.Condition()
+        self._current: tuple[int, int] | None = None
+        self._credit = 0
+        self._skipped: dict[tuple[int, int], None] = {}
+        self.cancelled = False
+
+    def begin(self, caller: int, ask_id: int, credit: int) -> bool:
+        """The ask is about to be handled; False if it was cancelled before."""
+        with self._changed:
+            if (caller, ask_id) in self._skipped:
+                del self._skipped[caller, ask_id]
+                return False
+            self._current, self._credit, self.cancelled = (caller, ask_id), credit, False
+            return True
+
+    def end(self) -> None:
+        """It is handled."""
+        with self._changed:
+            self._current, self.cancelled = None, False
+
+    @property
+    def has_credit(self) -> bool:
+        """Whether the next item can leave at once."""
+        return self._credit > 0
+
+    def take(self, until: float | None) -> bool:
+        """Use one item's credit, waiting for it; False if it was cancelled, or it is *until*."""
+        with self._changed:
+            while self._credit <= 0 and not self.cancelled:
+                left = None if until is None else until - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._changed.wait(left)
+            self._credit -= 1
+            return not self.cancelled
+
+    def grant(self, caller: int, ask_id: int, count: int) -> None:
+        """The caller has room for *count* more items."""
+        with self._changed:
+            if self._current == (caller, ask_id):
+                self._credit += count
+                self._changed.notify_all()
+
+    def cancel(self, caller: int, ask_id: int) -> None:
+        """The caller does not wait for it any more."""
+        with self._changed:
+            if self._current == (caller, ask_id):
+                self.cancelled = True
+                self._changed.notify_all()
+                return
+            self._skipped[caller, ask_id] = None
+            while len(self._skipped) > _MOST_SKIPPED:
+                del self._skipped[next(iter(self._skipped))]
+
+    def steer(self, fields: tuple[Any, ...], _descriptors: tuple[int, ...]) -> None:
+        """In the attendant: a caller's word, passed on by the supervisor."""
+        what, caller, ask_id, count = fields
+        if what == "credit":
+            self.grant(caller, ask_id, count)
+        else:
+            self.cancel(caller, ask_id)
+
+    def caller_gone(self, fields: tuple[Any, ...], _descriptors: tuple[int, ...]) -> None:
+        """In the attendant: an incarnation of a caller has ended."""
+        caller, incarnation = fields
+        with self._changed:
+            current = self._current
+            if current is not None and current[0] == caller and current[1] >> INCARNATION_SHIFT <= incarnation:
+                self.cancelled = True
+                self._changed.notify_all()
+
+    def interrupt(self) -> None:
+        """The actor is to stop: a stream that waits for credit does not hold it up."""
+        with self._changed:
+            if self._current is not None and self._credit <= 0:
+                self.cancelled = True
+                self._changed.notify_all()

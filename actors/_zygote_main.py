@@ -1,0 +1,206 @@
+"""
+Our own forkserver, from inside: import what actors need, report it, then fork one actor after the other.
+
+Like the loop of ``multiprocessing.forkserver``, but a fork that the machine refuses is an answer (minus ``errno`` where the pid would
+stand) and not its death, and it is killed by the kernel when the host ends.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import errno
+import gc
+import importlib
+import json
+import os
+import select
+import signal
+import socket
+import struct
+import sys
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from actors import _lifeline
+from actors._internals import forkserver, process, resource_tracker, spawn, util
+
+__all__ = ["REPLY", "import_main", "main"]
+
+# A pid, or minus an errno; later the exit code.
+REPLY = struct.Struct("<q")
+
+# Imported before the first fork: what every actor needs.
+_OURS = ("actors", "actors._child")
+_MAX_DESCRIPTORS = 250
+_ACCEPT_SECONDS = 10.0
+
+
+def import_main(how: tuple[str, str] | None) -> None:
+    """Import the host's main module here, as ``multiprocessing`` does: under the name ``__mp_main__``."""
+    match how:
+        case ("name", name):
+            spawn._fixup_main_from_name(name)
+        case ("path", path):
+            spawn._fixup_main_from_path(path)
+        case _:
+            pass
+
+
+def main(plan: dict[str, Any]) -> None:
+    """Run in the helper, until the host has ended."""
+    alive = _lifeline.hold(plan["alive"])
+    # Away from the terminal's Ctrl-C and hang-up: those are for the host to decide about.
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    signal.signal(signal.SIGHUP, signal.SIG_IGN)
+    signal.pthread_sigmask(signal.SIG_SETMASK, set())
+    sys.argv[:] = plan["argv"]
+    results = [_timed(name, lambda name=name: importlib.import_module(name)) for name in _OURS]
+    if plan["main"] is not None:
+        how = tuple(plan["main"])
+        results.append(_timed(f"__main__ ({how[1]})", lambda: _import_main_guarded(how)))
+    for name in plan["modules"]:
+        if name not in sys.modules:
+            results.append(_timed(name, lambda name=name: importlib.import_module(name)))
+    with contextlib.suppress(BrokenPipeError), open(plan["report"], "wb") as stream:
+        stream.write(json.dumps(results).encode())
+    # What is here now is shared by all actors: no collection of theirs shall touch, and so copy, its pages.
+    gc.collect()
+    gc.freeze()
+    _Server(plan["listener"], alive).run()
+
+
+def _import_main_guarded(how: tuple[str, str]) -> None:
+    current = process.current_process()
+    current._inheriting = True
+    try:
+        import_main(how)
+    finally:
+        del current._inheriting
+
+
+def _timed(name: str, action: Callable[[], object]) -> dict[str, Any]:
+    began = time.perf_counter()
+    before = set(threading.enumerate())
+    error = None
+    try:
+        action()
+    except BaseException as problem:  # noqa: BLE001 - user modules may raise anything, SystemExit too; the child says it again
+        error = f"{type(problem).__name__}: {problem}"
+    threads = sorted(thread.name for thread in set(threading.enumerate()) - before)
+    return {"module": name, "seconds": time.perf_counter() - began, "error": error, "threads": threads}
+
+
+class _Server:
+    """
+    The loop: take requests, fork, and pass exit codes on.
+
+    Args:
+        listener: The listening socket.
+        alive: Read end of a pipe that ends with the host.
+    """
+
+    def __init__(self, listener: int, alive: int) -> None:
+        self._listener = socket.socket(socket.AF_UNIX, fileno=listener)
+        self._alive = alive
+        self._ends: dict[int, int] = {}
+        self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+
+    def run(self) -> None:
+        """Serve until the host has ended."""
+        util._close_stdin()
+        # The handler does nothing: its signal writes to the pipe that is waited for.
+        signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
+        signal.signal(signal.SIGCHLD, lambda *_: None)
+        poller = select.poll()
+        for descriptor in (self._listener.fileno(), self._alive, self._woken):
+            poller.register(descriptor, select.POLLIN)
+        while True:
+            ready = {descriptor for descriptor, _events in poller.poll()}
+            if self._alive in ready:
+                return
+            if self._woken in ready:
+                with contextlib.suppress(BlockingIOError):
+                    os.read(self._woken, 1 << 16)
+                self._reap()
+            if self._listener.fileno() in ready:
+                self._accept()
+
+    def _reap(self) -> None:
+        with contextlib.suppress(ChildProcessError):
+            while True:
+                pid, status = os.waitpid(-1, os.WNOHANG)
+                if pid == 0:
+                    return
+                end = self._ends.pop(pid, -1)
+                if end >= 0:
+                    _tell(end, os.waitstatus_to_exitcode(status))
+                    os.close(end)
+
+    def _accept(self) -> None:
+        try:
+            client, _address = self._listener.accept()
+        except OSError:
+            return
+        with client:
+            client.settimeout(_ACCEPT_SECONDS)
+            try:
+                _data, descriptors, _flags, _address = socket.recv_fds(client, 1, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+            except OSError:
+                return
+        if len(descriptors) > 2:
+            self._fork(*descriptors)
+        else:
+            _close(descriptors)
+
+    def _fork(self, start: int, end: int, tracker: int, *passed: int) -> None:
+        try:
+            pid = os.fork()
+        except OSError as error:
+            _tell(end, -(error.errno or errno.EAGAIN))
+            _close([start, end, tracker, *passed])
+            return
+        if pid == 0:
+            self._become_an_actor(start, end, tracker, list(passed))
+        _tell(end, pid)
+        self._ends[pid] = end
+        _close([start, tracker, *passed])
+
+    def _become_an_actor(self, start: int, end: int, tracker: int, passed: list[int]) -> None:
+        """In the new process: be what ``multiprocessing.spawn`` makes of a process, and leave."""
+        code = 1
+        try:
+            signal.set_wakeup_fd(-1)
+            signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+            self._listener.close()
+            _close([self._alive, end, self._woken, self._waker, *self._ends.values()])
+            atexit._clear()
+            atexit.register(util._exit_function)
+            resource_tracker._resource_tracker._fd = tracker
+            forkserver._forkserver._inherited_fds = passed
+            code = spawn._main(start, os.dup(start))
+        except EOFError:
+            # The host has given this start up.
+            pass
+        except SystemExit as leave:
+            code = leave.code if isinstance(leave.code, int) else 1
+        except BaseException:  # noqa: BLE001 - whatever it is, it is shown, and never runs on in the copy of this loop
+            sys.excepthook(*sys.exc_info())
+        finally:
+            with contextlib.suppress(BaseException):
+                atexit._run_exitfuncs()
+            util._flush_std_streams()
+            os._exit(code)
+
+
+def _tell(end: int, number: int) -> None:
+    # The host may be gone, or have given the start up.
+    with contextlib.suppress(BrokenPipeError):
+        os.write(end, REPLY.pack(number))
+
+
+def _close(descriptors: list[int]) -> None:
+    for descriptor in descriptors:
+        os.close(descriptor)

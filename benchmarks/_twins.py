@@ -1,0 +1,163 @@
+"""
+The other side: the same work, written by hand with ``multiprocessing`` and msgpack, as a good programmer would.
+
+Owns the bodies of its processes and how they start: under forkserver, with this module preloaded, and with a main module that costs
+nothing to import. Must not know the package that is measured: its forkserver would have to load it.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import multiprocessing
+import sys
+import time
+from collections.abc import Callable, Iterator
+from multiprocessing.connection import Connection
+from multiprocessing.context import ForkServerProcess
+from multiprocessing.queues import Queue
+from typing import Any
+
+import msgpack
+
+__all__ = ["Twin", "idle", "ping_pong", "start", "start_ready", "tells", "twin"]
+
+_CONTEXT = multiprocessing.get_context("forkserver")
+_CONTEXT.set_forkserver_preload([__name__])
+
+_STOP = msgpack.packb(["stop"])
+
+
+class Twin:
+    """
+    A process by hand, and this end of its pipe.
+
+    Attributes:
+        process: The process.
+        pipe: Where to talk to it.
+    """
+
+    def __init__(self, process: ForkServerProcess, pipe: Connection) -> None:
+        self.process = process
+        self.pipe = pipe
+
+    def stop(self) -> None:
+        """End it, and wait for that."""
+        self.pipe.send_bytes(_STOP)
+        self.process.join()
+        self.process.close()
+        self.pipe.close()
+
+
+def start(body: Callable[..., None], *args: object) -> Twin:
+    """Start a process that runs ``body(pipe, *args)``."""
+    ours, theirs = _CONTEXT.Pipe()
+    process = _CONTEXT.Process(target=body, args=(theirs, *args))
+    with _small_main():
+        process.start()
+    theirs.close()
+    return Twin(process, ours)
+
+
+def start_ready(body: Callable[..., None], *args: object) -> Twin:
+    """Start a process that runs ``body(pipe, *args)``, and wait until it says that it is ready."""
+    made = start(body, *args)
+    made.pipe.recv_bytes()
+    return made
+
+
+@contextlib.contextmanager
+def twin(body: Callable[..., None], *args: object) -> Iterator[Twin]:
+    """A process that is ready, for the length of a ``with`` block."""
+    made = start_ready(body, *args)
+    try:
+        yield made
+    finally:
+        made.stop()
+
+
+def queue() -> Queue[Any]:
+    """A queue for processes of this module."""
+    return _CONTEXT.Queue()
+
+
+@contextlib.contextmanager
+def _small_main() -> Iterator[None]:
+    # multiprocessing has each child import the main module, here the benchmark with all it measures: no child would start within
+    # 50 ms, and all would hold the memory of both sides.
+    main: Any = sys.modules["__main__"]
+    hidden = {name: vars(main).pop(name) for name in ("__spec__", "__file__") if name in vars(main)}
+    main.__spec__ = None
+    try:
+        yield
+    finally:
+        vars(main).update(hidden)
+
+
+# --- bodies ---------------------------------------------------------------------------------------------------------------
+
+
+def answer_each(pipe: Connection) -> None:
+    """Add up what comes, and answer each message with the sum."""
+    pipe.send_bytes(b"ready")
+    total = 0
+    while (message := msgpack.unpackb(pipe.recv_bytes()))[0] != "stop":
+        total += message[1]
+        pipe.send_bytes(msgpack.packb(total))
+
+
+def count_each(pipe: Connection) -> None:
+    """Add up what comes, and say the sum where that is asked for."""
+    pipe.send_bytes(b"ready")
+    total = 0
+    while (message := msgpack.unpackb(pipe.recv_bytes()))[0] != "stop":
+        if message[0] == "add":
+            total += message[1]
+        else:
+            pipe.send_bytes(msgpack.packb(total))
+
+
+def idle(pipe: Connection) -> None:
+    """Be ready, and wait for the end."""
+    pipe.send_bytes(b"ready")
+    pipe.recv_bytes()
+
+
+def write_queue(pipe: Connection, messages: Queue[Any]) -> None:
+    """Put as many messages as is asked for into a queue."""
+    pipe.send_bytes(b"ready")
+    while (message := msgpack.unpackb(pipe.recv_bytes()))[0] != "stop":
+        for _ in range(message[1]):
+            messages.put(("add", 1))
+
+
+def read_queue(pipe: Connection, messages: Queue[Any]) -> None:
+    """Take as many messages as is asked for out of a queue, and say so."""
+    pipe.send_bytes(b"ready")
+    while (message := msgpack.unpackb(pipe.recv_bytes()))[0] != "stop":
+        total = 0
+        for _ in range(message[1]):
+            _name, amount = messages.get()
+            total += amount
+        pipe.send_bytes(msgpack.packb(total))
+
+
+# --- measured here --------------------------------------------------------------------------------------------------------
+
+
+def ping_pong(pipe: Connection, count: int) -> float:
+    """Exchange *count* messages with :func:`answer_each`; microseconds each."""
+    began = time.perf_counter()
+    for _ in range(count):
+        pipe.send_bytes(msgpack.packb(["add", 1]))
+        msgpack.unpackb(pipe.recv_bytes())
+    return (time.perf_counter() - began) / count * 1e6
+
+
+def tells(pipe: Connection, count: int) -> float:
+    """Send *count* messages to :func:`count_each` and wait until the last is counted; thousands a second."""
+    began = time.perf_counter()
+    for _ in range(count):
+        pipe.send_bytes(msgpack.packb(["add", 1]))
+    pipe.send_bytes(msgpack.packb(["total"]))
+    msgpack.unpackb(pipe.recv_bytes())
+    return count / (time.perf_counter() - began) / 1e3
