@@ -29,8 +29,6 @@ _HEADER = struct.Struct("!i")
 _HOLD_SECONDS = 0.001
 
 
-
-
 class _Caller:
     """One caller's lane, and what waits for it; ``descriptor`` is -1 while the supervisor is being asked for it."""
 

@@ -82,5 +82,5 @@ class Callbacks:
             try:
                 function(*args)
             except BaseException:  # noqa: BLE001 - a user's function may raise anything; it is shown, and the next one runs
-                print(f"actors: {function!r} raised", file=sys.stderr)
+                sys.stderr.write(f"actors: {function!r} raised\n")
                 traceback.print_exc()

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any, Literal
 
 from actors import _descriptors, _seams
-from actors._actor import Actor, apply_snapshot
+from actors._actor import Actor
 from actors._actor_node import ActorNode
 from actors._answering import Answering
 from actors._attendant import Attendant
@@ -28,6 +28,7 @@ from actors._flow import Flow
 from actors._launch import Boot
 from actors._node import Node
 from actors._ref import ActorRef
+from actors._snapshot import apply_snapshot
 from actors._timers import Timers
 from actors.errors import ProtocolError
 from actors.mailbox import _failure

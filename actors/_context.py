@@ -9,8 +9,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from actors import _log
-from actors._actor import Actor, snapshot
+from actors._actor import Actor
 from actors._ref import ActorRef
+from actors._snapshot import snapshot
 from actors._timers import Timer
 from actors.errors import SpecError
 from actors.supervisor._spec import Options
@@ -53,7 +54,7 @@ class Context:
         _ok, uid, path = fields
         return ActorRef(system=self.ref.system, uid=uid, path=path)
 
-    def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable:
+    def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable:  # noqa: ARG002 - of the protocol
         """Not there yet."""
         raise SpecError(f"watch({ref.path}): death watch is not part of this release; ask, and expect ActorDied")
 

@@ -30,6 +30,7 @@ __all__ = [
 # Held while a descriptor is made and noted, and around every fork: no child can inherit one that is not in the book.
 fork_lock = threading.RLock()
 
+_MEMORY_FILES = "/memfd:actors-"
 _owned: set[int] = set()
 _original: tuple[int, int] | None = None
 _forking_an_actor = False
@@ -58,6 +59,7 @@ def close_inherited(keep: Iterable[int]) -> None:
     """In a forked actor: close every descriptor of the parent's systems but *keep*."""
     close(*(_owned - set(keep)))
     _owned.clear()
+    _blank(_mapped())
 
 
 @contextlib.contextmanager
@@ -93,12 +95,27 @@ def _after_fork_in_child() -> None:
         _forking_an_actor = False
         return
     if _owned:
-        nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
-        for descriptor in _owned:
-            with contextlib.suppress(OSError):
-                os.dup2(nothing, descriptor, inheritable=False)
-        os.close(nothing)
+        _blank([*_owned, *_mapped()])
         _owned.clear()
+
+
+def _blank(descriptors: Iterable[int]) -> None:
+    """Give each number to ``/dev/null``: whatever object holds it may close it later and hurts nobody."""
+    nothing = os.open(os.devnull, os.O_RDWR | os.O_CLOEXEC)
+    for descriptor in descriptors:
+        with contextlib.suppress(OSError):
+            os.dup2(nothing, descriptor, inheritable=False)
+    os.close(nothing)
+
+
+def _mapped() -> list[int]:
+    """Return the descriptors of shared memory files of ours: before Python 3.13 every mapping keeps one that has no name."""
+    found = []
+    for entry in os.listdir("/proc/self/fd"):
+        with contextlib.suppress(OSError):
+            if os.readlink(f"/proc/self/fd/{entry}").startswith(_MEMORY_FILES):
+                found.append(int(entry))
+    return found
 
 
 os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

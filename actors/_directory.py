@@ -60,7 +60,7 @@ class ActorDirectory:
                 return Route(ref.uid, ref.path, Outbox(), gone=_exits.from_data(reason))
         raise ProtocolError(f"resolve of {ref.path}: the supervisor answered {fields!r}")
 
-    def answer_lane(self, uid: int) -> AnswerLane:
+    def answer_lane(self, uid: int) -> AnswerLane:  # noqa: ARG002 - the host has a lane for each
         """See :class:`~actors._node.Directory`. One lane for all callees."""
         if self._lane is None:
             with self._lock:

@@ -18,11 +18,11 @@ from collections.abc import Callable
 from typing import Any
 
 from actors import _descriptors, _lifeline, _limits, _log
-from actors._actor import find_class, incarnate, read_snapshot
 from actors._callbacks import Callbacks
 from actors._node import HOLD_SECONDS, Node, Route, died, wait_writable
 from actors._ref import ActorRef
 from actors._seams import ActorStatistics
+from actors._snapshot import find_class, incarnate, read_snapshot
 from actors._zygote import zygote
 from actors.errors import ActorNotRunningError, ActorsError, InternalError, ProtocolError, SpecError, StartError
 from actors.mailbox._answers import AnswerLane
@@ -177,8 +177,11 @@ class Host:
         parent: ActorRef[Any] = ActorRef(system=self.name, uid=cell.uid, path=cell.path)
         made = self.add(parent_path, child, snapshot, name or child.options.name, parent)
         body.spawned.add(made.uid)
-        self.runner.on_ready[made.uid] = lambda ready: answer("ok", ready.uid, ready.path)
-        self.runner.on_gone[made.uid] = lambda gone, reason: answer("error", str(start_error(gone.path, reason)))
+        self.runner.when_started(
+            made,
+            lambda ready: answer("ok", ready.uid, ready.path),
+            lambda gone, reason: answer("error", str(start_error(gone.path, reason))),
+        )
 
     def remember(self, uid: int, reason: _exits.ExitReason) -> None:
         """Keep why an actor is gone, for those who still hold its ref."""
@@ -226,7 +229,7 @@ class Host:
 
     def _fail_child(self, uid: int, why: str) -> None:
         cell = self.runner.cells.get(uid)
-        if cell is None or not cell.lane.ended:
+        if cell is None or cell.lane.broken is None:
             return
         cell.renew_answers(self.pump, self._deliver, self._answers_broken)
         # Which of its answers are lost cannot be known.
@@ -279,7 +282,8 @@ class Host:
             return cell.route
         reason = self._ended.get(ref.uid) or _exits.ExitReason("unknown", evidence=("it is gone for long",))
         raise ActorNotRunningError(
-            f"{ref.path} is gone for good: it {_exits.describe(reason)}; spawn it anew, or send elsewhere", target=ref.path
+            f"{ref.path} is gone for good: it {_exits.describe(reason)}; spawn it anew, or send elsewhere",
+            target=ref.path,
         )
 
     def answer_lane(self, uid: int) -> AnswerLane:
@@ -356,7 +360,9 @@ class Host:
         for cell in list(self.runner.cells.values()):
             if cell.body is not None:
                 cell.body.signal(signal.SIGKILL)
-        self.node.fail_all(lambda reply: InternalError(f"the system has failed; the ask to {reply.target.path} is lost"))
+        self.node.fail_all(
+            lambda reply: InternalError(f"the system has failed; the ask to {reply.target.path} is lost")
+        )
 
     def close(self) -> None:
         """Give back every descriptor. The pump has ended; no actor lives."""

@@ -17,14 +17,16 @@ import signal
 import sys
 import threading
 import warnings
-from multiprocessing import context, popen_fork, popen_forkserver, popen_spawn_posix
+from multiprocessing import popen_fork, popen_forkserver, popen_spawn_posix
+from multiprocessing.context import set_spawning_popen
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actors import _descriptors, _lifeline
-from actors._actor import Actor, incarnate
+from actors._actor import Actor
 from actors._internals import process, reduction, resource_tracker, spawn, start_program, util
+from actors._snapshot import incarnate
 from actors._zygote import main_module, zygote
 from actors._zygote_main import REPLY, import_main
 from actors.errors import SpecError
@@ -209,12 +211,12 @@ def _set_title(name: str) -> None:
 
 def _pickled(popen: Any, actor: Actor) -> bytes:
     stream = io.BytesIO()
-    context.set_spawning_popen(popen)
+    set_spawning_popen(popen)
     try:
         reduction.dump(preparation(actor.name), stream)
         reduction.dump(actor, stream)
     finally:
-        context.set_spawning_popen(None)
+        set_spawning_popen(None)
     return stream.getvalue()
 
 
@@ -269,7 +271,7 @@ class _ForkServerPopen(popen_forkserver.Popen):
 
     def _launch(self, process_obj: Actor) -> None:
         start = _pickled(self, process_obj)
-        boot = process_obj._boot
+        boot: Any = process_obj._boot
         self.sentinel, parent_w, self.pid = zygote.fork(self._fds, lambda: not boot.cancelled)
         self.finalizer = util.Finalize(self, _descriptors.close, (self.sentinel,))
         _write_start(parent_w, start)

@@ -91,18 +91,22 @@ class Directory(Protocol):
 
     def find_route(self, ref: ActorRef[Any]) -> Route:
         """Return a new route to *ref*; a route that is gone where the actor is. Blocks."""
+        ...
 
     def answer_lane(self, uid: int) -> AnswerLane:
         """Return the lane on which *uid* answers this process, made at the first ask. Blocks."""
+        ...
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
         """Return a new arena's id and descriptor, for sending from. Blocks."""
+        ...
 
     def retire_arena(self, arena_id: int) -> None:
         """Nothing will be sent from this arena any more, and nothing that was waits to be read."""
 
     def find_arena(self, arena_id: int) -> ArenaReader:
         """Return a mapped arena, for reading. Blocks where it was not seen before."""
+        ...
 
     def drop_route(self, route: Route) -> None:
         """Give back what :meth:`find_route` has opened, unused."""
@@ -255,9 +259,7 @@ class Node:
             if not receipt[0]:
                 self._arenas.discard(slot)
 
-    def _offer(
-        self, ref: ActorRef[Any], route: Route, message: bytes, hold: float, receipt: list[bool] | None
-    ) -> bool:
+    def _offer(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float, receipt: list[bool] | None) -> bool:
         give_up = 0.0
         while True:
             now = time.monotonic()
@@ -308,7 +310,10 @@ class Node:
                 "send less at a time, or give ActorSystem a larger bound",
                 path="message",
             )
-        policy, timeout = ref.on_full or route.on_full, route.send_timeout if ref.send_timeout is None else ref.send_timeout
+        policy, timeout = (
+            ref.on_full or route.on_full,
+            route.send_timeout if ref.send_timeout is None else ref.send_timeout,
+        )
         give_up = time.monotonic() + timeout
         while (slot := self._arenas.put(message)) is None:
             if route.gone is not None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import AsyncIterator, Callable, Iterator
-from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, Protocol, Self, TypeAlias, TypeVar
 
 import attrs
 
@@ -61,6 +61,10 @@ class Stream(Protocol[T_co]):
     def __aiter__(self) -> AsyncIterator[T_co]: ...
 
     async def __anext__(self) -> T_co: ...
+
+    def __enter__(self) -> Self: ...
+
+    def __exit__(self, *_: object) -> None: ...
 
     def close(self) -> None:
         """End it early: the handler gets ``GeneratorExit`` at its ``yield``."""
@@ -110,7 +114,7 @@ class Keeper(Protocol):
     def cancel(self, reply: Reply[Any]) -> None:
         """*reply* was cancelled here and is done already: forget the ask, and tell the actor."""
 
-    def run_callback(self, function: Callable[[Any], object], reply: Reply[Any]) -> None:
+    def run_callback(self, function: Callable[[Any], object], reply: Reply[Any], /) -> None:
         """Call ``function(reply)`` in the callback thread. Never blocks; may be asked twice for the same function object."""
 
 

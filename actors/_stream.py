@@ -11,7 +11,7 @@ import asyncio
 import time
 import warnings
 from collections import deque
-from typing import TYPE_CHECKING, Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol, Self
 
 from actors._reply import LoopWaiter, Reply, raise_fresh
 from actors._seams import Keeper
@@ -50,6 +50,7 @@ class ItemStream(Reply[None]):
         self._items: deque[Any] = deque()
         self._received = 0
         self._read = 0
+
     # --- for the node -----------------------------------------------------------------------------------------------------
 
     def item(self, numbered: object) -> None:
@@ -142,7 +143,7 @@ class ItemStream(Reply[None]):
         self._items.clear()
         self.cancel()
 
-    def __enter__(self) -> ItemStream:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:

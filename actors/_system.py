@@ -25,11 +25,12 @@ from typing import Any, Literal, Self, TypeVar
 import attrs
 
 from actors import _descriptors, _seams
-from actors._actor import Actor, snapshot
+from actors._actor import Actor
 from actors._host import Host, start_error
 from actors._host_node import HostNode
 from actors._launch import START_METHODS
 from actors._ref import ActorRef
+from actors._snapshot import read_snapshot, snapshot
 from actors._zygote import zygote
 from actors.errors import (
     ActorNotRunningError,
@@ -183,8 +184,6 @@ class ActorSystem:
         return self
 
     def _modules(self) -> list[Any]:
-        from actors._actor import read_snapshot  # noqa: PLC0415 - only here
-
         return [read_snapshot(data) for data in self._snapshots]
 
     def __enter__(self) -> Self:
@@ -242,7 +241,7 @@ class ActorSystem:
 
     def _end(self, seconds: float, *, drain: bool) -> None:
         host = self._host
-        assert host is not None  # noqa: S101 - callers have looked
+        assert host is not None
         with self._stop_lock:
             if self._stopped.is_set():
                 return
@@ -497,11 +496,11 @@ class SupervisorRef:
     def _add(self, host: Host, child: Child, data: bytes, ready: Future[ActorRef[Any]]) -> ActorRef[Any]:
         cell = host.add(self.path, child, data, child.options.name)
         ref: ActorRef[Any] = ActorRef(system=host.name, uid=cell.uid, path=cell.path)
-        if cell.body is not None and cell.body.ready:
-            _resolve(ready, ref)
-        else:
-            host.runner.on_ready[cell.uid] = lambda _cell: _resolve(ready, ref)
-            host.runner.on_gone[cell.uid] = lambda gone, reason: _resolve_error(ready, start_error(gone.path, reason))
+        host.runner.when_started(
+            cell,
+            lambda _cell: _resolve(ready, ref),
+            lambda gone, reason: _resolve_error(ready, start_error(gone.path, reason)),
+        )
         return ref
 
     def stop(self) -> None:
@@ -593,7 +592,11 @@ def _check_arguments(
     problems: list[str] = []
     if start_method not in START_METHODS:
         problems.append(f"start_method={start_method!r}: must be one of {', '.join(START_METHODS)}")
-    if isinstance(shutdown_deadline, bool) or not isinstance(shutdown_deadline, int | float) or not shutdown_deadline >= 0:
+    if (
+        isinstance(shutdown_deadline, bool)
+        or not isinstance(shutdown_deadline, int | float)
+        or not shutdown_deadline >= 0
+    ):
         problems.append(f"shutdown_deadline={shutdown_deadline!r}: must be seconds, at least 0")
     if not isinstance(max_message_bytes, int) or not _SMALLEST_MAX_MESSAGE_BYTES <= max_message_bytes < 1 << 31:
         problems.append(f"max_message_bytes={max_message_bytes!r}: must be an int from 4096 to 2 GiB")

@@ -93,7 +93,9 @@ class Zygote:
         try:
             return self._fork(descriptors)
         except (EOFError, ConnectionError, FileNotFoundError):
-            # Nothing is lost: without its start, which is not sent yet, a process that was half made leaves at once.
+            # Nothing is lost: without its start, which is not sent yet, a process that was half made leaves at once. A helper that is
+            # being killed can be seen to refuse before it can be seen to have ended.
+            self.stop()
             if not wanted():
                 raise
             return self._fork(descriptors)
@@ -171,8 +173,14 @@ class Zygote:
         # Through a file, not in the command line, which holds 128 KiB and is for all to see.
         plan = os.memfd_create("actors-plan")
         try:
-            path = [entry for entry in sys.path if isinstance(entry, str)]
-            facts = {"modules": sorted(self._preload), "main": main_module(), "argv": sys.argv, "path": path, **descriptors}
+            path = [os.fspath(entry) for entry in sys.path]
+            facts = {
+                "modules": sorted(self._preload),
+                "main": main_module(),
+                "argv": sys.argv,
+                "path": path,
+                **descriptors,
+            }
             os.pwrite(plan, json.dumps(facts).encode(), 0)
             executable = os.fsdecode(spawn.get_executable())
             command = [executable, *util._args_from_interpreter_flags(), "-c", _COMMAND.format(plan=plan)]

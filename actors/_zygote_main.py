@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import errno
+import functools
 import gc
 import importlib
 import json
@@ -57,13 +58,12 @@ def main(plan: dict[str, Any]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     sys.argv[:] = plan["argv"]
-    results = [_timed(name, lambda name=name: importlib.import_module(name)) for name in _OURS]
+    results = [_timed(name, functools.partial(importlib.import_module, name)) for name in _OURS]
     if plan["main"] is not None:
         how = tuple(plan["main"])
         results.append(_timed(f"__main__ ({how[1]})", lambda: _import_main_guarded(how)))
-    for name in plan["modules"]:
-        if name not in sys.modules:
-            results.append(_timed(name, lambda name=name: importlib.import_module(name)))
+    missing = [name for name in plan["modules"] if name not in sys.modules]
+    results += [_timed(name, functools.partial(importlib.import_module, name)) for name in missing]
     with contextlib.suppress(BrokenPipeError), open(plan["report"], "wb") as stream:
         stream.write(json.dumps(results).encode())
     # What is here now is shared by all actors: no collection of theirs shall touch, and so copy, its pages.
@@ -147,7 +147,9 @@ class _Server:
         with client:
             client.settimeout(_ACCEPT_SECONDS)
             try:
-                _data, descriptors, _flags, _address = socket.recv_fds(client, 1, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC)
+                _data, descriptors, _flags, _address = socket.recv_fds(
+                    client, 1, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+                )
             except OSError:
                 return
         if len(descriptors) > 2:
@@ -186,8 +188,8 @@ class _Server:
             pass
         except SystemExit as leave:
             code = leave.code if isinstance(leave.code, int) else 1
-        except BaseException:  # noqa: BLE001 - whatever it is, it is shown, and never runs on in the copy of this loop
-            sys.excepthook(*sys.exc_info())
+        except BaseException as error:  # noqa: BLE001 - whatever it is, it is shown, and never runs on in the copy of this loop
+            sys.excepthook(type(error), error, error.__traceback__)
         finally:
             with contextlib.suppress(BaseException):
                 atexit._run_exitfuncs()

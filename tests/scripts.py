@@ -33,7 +33,7 @@ def write(folder: Path, text: str, name: str = "program.py") -> Path:
     return path
 
 
-def start(script: Path, *arguments: object, **options: object) -> subprocess.Popen[str]:
+def start(script: Path, *arguments: object) -> subprocess.Popen[str]:
     """Start a program in a session of its own; it can import this project."""
     search = [str(ROOT), str(script.parent), os.environ.get("PYTHONPATH", "")]
     environment = {**os.environ, "PYTHONPATH": ":".join(filter(None, search))}
@@ -45,13 +45,12 @@ def start(script: Path, *arguments: object, **options: object) -> subprocess.Pop
         text=True,
         env=environment,
         start_new_session=True,
-        **options,  # type: ignore[call-overload]
     )
 
 
-def run(script: Path, *arguments: object, timeout: float = 30.0, **options: object) -> Ended:
+def run(script: Path, *arguments: object, timeout: float = 30.0) -> Ended:
     """Run a program to its end; one that takes longer than *timeout* seconds is killed, and fails the test."""
-    with start(script, *arguments, **options) as process:
+    with start(script, *arguments) as process:
         try:
             out, err = process.communicate(timeout=timeout)
         except BaseException:

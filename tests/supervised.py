@@ -239,7 +239,9 @@ class World:
     def leave_all(self) -> list[Effect]:
         """Every process that is asked or made to stop leaves, until none is."""
         said: list[Effect] = []
-        while stopping := [u for u, info in _tree.actors(self.state).items() if u in self.alive and info.phase == "stopping"]:
+        while stopping := [
+            u for u, info in _tree.actors(self.state).items() if u in self.alive and info.phase == "stopping"
+        ]:
             said += self.exit(stopping[0], REQUESTED)
         return said
 

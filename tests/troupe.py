@@ -23,11 +23,11 @@ class Worker(Actor):
 
     def __init__(self, start: int = 0, log: str | None = None) -> None:
         super().__init__()
-        self.start = start  # type: ignore[method-assign,assignment]
+        self.first = start
         self.log_path = log
 
     def on_start(self) -> None:
-        self.total = int(self.start)  # type: ignore[call-overload]
+        self.total = self.first
         self._note("start")
 
     def on_stop(self, reason: ExitReason) -> None:
@@ -70,7 +70,7 @@ class Worker(Actor):
 
     @handler
     def segfault(self) -> None:
-        import ctypes  # noqa: PLC0415 - only here
+        import ctypes
 
         ctypes.string_at(0)
 
@@ -153,7 +153,7 @@ class Mute(Worker):
 
     @handler
     def write_half_a_header(self) -> None:
-        process: ActorProcess = self._context._process  # type: ignore[union-attr,attr-defined]
+        process: ActorProcess = self._context._process  # type: ignore[union-attr]
         os.write(process.attendant.lane.fileno(), b"\0\0\0")
         os.kill(os.getpid(), signal.SIGSTOP)
 
@@ -163,7 +163,7 @@ class Flooder(Worker):
 
     @handler
     def flood(self) -> None:
-        process: ActorProcess = self._context._process  # type: ignore[union-attr,attr-defined]
+        process: ActorProcess = self._context._process  # type: ignore[union-attr]
         lane = process.attendant.lane
         while True:
             if not lane.send("dead_letter", "/nobody", "dead", 1):

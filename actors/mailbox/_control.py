@@ -152,8 +152,7 @@ class ControlLane:
 
     def _parse_all(self, data: bytes, notices: list[Notice]) -> None:
         try:
-            for body in self._parser.feed(data):
-                notices.append(self._parse(body))
+            notices.extend(map(self._parse, self._parser.feed(data)))
             if len(self._arrived) > self._passed:
                 raise ProtocolError(f"control lane: {len(self._arrived)} descriptors arrived that no notice names")
         except ProtocolError as error:

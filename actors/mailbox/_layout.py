@@ -23,7 +23,6 @@ import sys
 
 import attrs
 
-from actors import _descriptors
 from actors.errors import ProtocolError, SpecError
 
 __all__ = [
@@ -256,36 +255,11 @@ def map_file(fd: int, *, inherit: bool) -> mmap.mmap:
         raise ProtocolError(f"shared memory file of {size} bytes; the header alone takes {PAGE_BYTES}")
     if sys.version_info >= (3, 13):
         mapping = mmap.mmap(fd, size, trackfd=False)  # else mmap keeps a duplicate: one descriptor more per actor
-    elif inherit:
-        mapping = mmap.mmap(fd, size)
     else:
-        mapping = _map_without_duplicate(fd, size)
+        mapping = mmap.mmap(fd, size)
     if not inherit:
         mapping.madvise(mmap.MADV_DONTFORK)
     return mapping
-
-
-def _map_without_duplicate(fd: int, size: int) -> mmap.mmap:
-    """Before Python 3.13 a mapping keeps a duplicate that nobody can name; ``/dev/null`` takes its number, so that no fork has the file."""
-    file = os.fstat(fd)
-    with _descriptors.fork_lock:
-        likely = os.dup(fd)
-        os.close(likely)
-        mapping = mmap.mmap(fd, size)
-        nothing = os.open(os.devnull, os.O_RDONLY | os.O_CLOEXEC)
-        for candidate in (likely, *range(likely + 64)):
-            if candidate != fd and _is_file(candidate, file):
-                os.dup2(nothing, candidate, inheritable=False)
-                break
-        os.close(nothing)
-    return mapping
-
-
-def _is_file(descriptor: int, file: os.stat_result) -> bool:
-    try:
-        return os.path.samestat(os.fstat(descriptor), file)
-    except OSError:
-        return False
 
 
 def clear(buffer: memoryview, start: int, stop: int) -> None:

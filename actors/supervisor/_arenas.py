@@ -64,7 +64,10 @@ class ArenaBook:
             ProtocolError: Sizes that no sender of ours asks for.
             OSError: The machine refused.
         """
-        if not (_SMALLEST_SLOT_BYTES <= slot_bytes <= 2 * self._max_bytes + _SMALLEST_SLOT_BYTES and 1 <= slots <= _MOST_SLOTS):
+        if not (
+            _SMALLEST_SLOT_BYTES <= slot_bytes <= 2 * self._max_bytes + _SMALLEST_SLOT_BYTES
+            and 1 <= slots <= _MOST_SLOTS
+        ):
             raise ProtocolError(f"an arena of {slots!r} slots of {slot_bytes!r} bytes is out of range")
         with self._lock:
             held = sum(entry.owner == owner for entry in self._entries.values())
@@ -182,4 +185,3 @@ class ArenaBook:
 
     def __len__(self) -> int:
         return len(self._entries)
-

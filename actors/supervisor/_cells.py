@@ -6,6 +6,7 @@ Descriptors are opened and closed here and nowhere else in the host, so that eac
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import select
 import signal
@@ -90,10 +91,8 @@ class Body:
         """Send a signal to this very process; False while its pidfd is not known."""
         if self.pidfd < 0:
             return False
-        try:
+        with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
-        except ProcessLookupError:
-            pass
         return True
 
     def close(self) -> None:

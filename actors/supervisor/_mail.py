@@ -254,6 +254,7 @@ class Mail:
         cell.lane.drain()
         if cell.view.drained_to_end and not cell.backlog and queued_bytes(cell.answers_write) == 0:
             self._pump.unwatch(cell.lane.fileno())
+            self._host.node.routes.pop(cell.uid, None)  # who sends again is told by the directory
             del self._tombs[cell.uid]
             cell.close()
             return

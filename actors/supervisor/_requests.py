@@ -37,7 +37,7 @@ from actors import _descriptors
 from actors.errors import ActorsError, ProtocolError
 from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
 from actors.supervisor import _events as ev
-from actors.supervisor import _exits, _tree, _view
+from actors.supervisor import _exits, _view
 from actors.supervisor._cells import Body, Cell
 
 if TYPE_CHECKING:
@@ -213,7 +213,7 @@ class Requests:
             other.drain = bool(drain)
             self._runner.handle(ev.StopActor(uid))
 
-    def _steer(self, cell: Cell, _body: Body, uid: int, what: str, ask_id: int, count: int) -> None:
+    def _steer(self, cell: Cell, _body: Body, uid: int, what: str, ask_id: object, count: object) -> None:
         if what not in {"credit", "cancel"} or not (isinstance(ask_id, int) and isinstance(count, int)):
             raise ProtocolError(f"it steers an ask by {what!r}, {ask_id!r}, {count!r}")
         self._runner.steer(uid, what, cell.uid, ask_id, count)
@@ -253,5 +253,3 @@ def _pid_of(pidfd: int) -> int | None:
     except (OSError, ValueError):
         return None
     return None
-
-

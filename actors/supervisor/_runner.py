@@ -78,6 +78,17 @@ class Runner:
         self._pump.deadlines.append(lambda _now: _tree.next_deadline(self.state))
         self._tick_armed = itertools.count()
 
+    def when_started(
+        self, cell: Cell, ready: Callable[[Cell], object], gone: Callable[[Cell, _exits.ExitReason], object]
+    ) -> None:
+        """Call *ready* when the actor is ready for the first time, or *gone* when that will not be: at once, if it is so already."""
+        if cell.gone is not None:
+            gone(cell, cell.gone)
+        elif cell.body is not None and cell.body.ready:
+            ready(cell)
+        else:
+            self.on_ready[cell.uid], self.on_gone[cell.uid] = ready, gone
+
     # --- events in, effects out -------------------------------------------------------------------------------------------
 
     def handle(self, event: ev.Event) -> None:
@@ -100,7 +111,7 @@ class Runner:
         if due is not None and due <= now:
             self.handle(ev.Tick())
 
-    def _perform(self, effect: ev.Effect) -> None:
+    def _perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one row per effect
         match effect:
             case ev.StartActor(uid, incarnation):
                 self._start(self.cells[uid], incarnation)
@@ -168,7 +179,7 @@ class Runner:
         try:
             _limits.check_descriptors(cell.path, DESCRIPTORS_PER_START)
             _limits.check_processes(cell.path)
-            body = self._make_body(cell, incarnation)
+            body = self._make_body(incarnation)
         except (OSError, ActorsError) as error:
             self._never_started(cell, incarnation, _refused(cell.path, error))
             return
@@ -188,7 +199,7 @@ class Runner:
         self._pump.watch(body.lane.fileno(), lambda: self._control(cell, body))
         host.starter.submit(cell.cls, boot, functools.partial(self._outcome, cell, body))
 
-    def _make_body(self, cell: Cell, incarnation: int) -> Body:
+    def _make_body(self, incarnation: int) -> Body:
         with _descriptors.fork_lock:
             ours, theirs = self._host.control_pair()
             _descriptors.own(ours, theirs)
@@ -228,8 +239,8 @@ class Runner:
 
     def _hold(self, cell: Cell, body: Body) -> None:
         """The start call is over before the child has said hello: take hold of its process by a pidfd of our own."""
-        assert body.process is not None  # noqa: S101 - the callers have it
-        assert body.pid is not None  # noqa: S101 - as above
+        assert body.process is not None
+        assert body.pid is not None
         try:
             with _descriptors.fork_lock:
                 pidfd = os.pidfd_open(body.pid)
@@ -261,7 +272,7 @@ class Runner:
         )
         self._log_exit(cell, incarnation, None, reason)
         cell.last = reason
-        self.handle(ev.ActorExited(cell.uid, incarnation, reason, random.random()))  # noqa: S311 - jitter is no secret
+        self.handle(ev.ActorExited(cell.uid, incarnation, reason, random.random()))
 
     # --- while it lives ---------------------------------------------------------------------------------------------------
 
@@ -448,7 +459,7 @@ class Runner:
                 self.tell_body(other.body, "caller_gone", cell.uid, body.incarnation)
         for uid in body.spawned:
             self.handle(ev.StopActor(uid))
-        self.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))  # noqa: S311 - as above
+        self.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
 
     def _log_exit(self, cell: Cell, incarnation: int, pid: int | None, reason: _exits.ExitReason) -> None:
         expected = reason.kind in {"normal", "requested"}
@@ -465,7 +476,7 @@ class Runner:
             kind=reason.kind,
             exit_code=reason.exit_code,
             reason=_exits.describe(reason),
-            traceback=error.get("traceback"),
+            traceback=error.get("traceback") or None,
         )
 
     def _gone(self, uid: int, reason: _exits.ExitReason) -> None:

@@ -167,7 +167,9 @@ def test_the_restart_type_says_whether_an_actor_comes_back(
 
 
 def test_too_many_restarts_end_the_supervisor_and_count_as_one_failure_above(start_method: Any) -> None:
-    inner = Supervisor("inner", children=[child(Worker(), name="x", backoff=AT_ONCE), child(Worker(), name="y")], max_restarts=1)
+    inner = Supervisor(
+        "inner", children=[child(Worker(), name="x", backoff=AT_ONCE), child(Worker(), name="y")], max_restarts=1
+    )
     tree = Supervisor("app", children=[child(Worker(), name="other"), inner], max_restarts=5)
     with ActorSystem(tree, start_method=start_method) as system:
         before = pids(system)
@@ -182,8 +184,13 @@ def test_too_many_restarts_end_the_supervisor_and_count_as_one_failure_above(sta
 
 
 def test_a_root_that_gives_up_says_so_when_the_system_is_left(start_method: Any) -> None:
-    tree = Supervisor("app", children=[child(Worker(), name="x", backoff=AT_ONCE), child(Worker(), name="y")], max_restarts=0)
-    with pytest.raises(RestartIntensityError, match="/app gave up.*SIGKILL"), ActorSystem(tree, start_method=start_method) as system:
+    tree = Supervisor(
+        "app", children=[child(Worker(), name="x", backoff=AT_ONCE), child(Worker(), name="y")], max_restarts=0
+    )
+    with (
+        pytest.raises(RestartIntensityError, match="/app gave up.*SIGKILL"),
+        ActorSystem(tree, start_method=start_method) as system,
+    ):
         last = [info.pid or 0 for info in system.actors()]
         kill(last[0])
         eventually(lambda: not system.is_running(), SECONDS)
@@ -194,10 +201,14 @@ def test_a_root_that_gives_up_says_so_when_the_system_is_left(start_method: Any)
 # --- order ------------------------------------------------------------------------------------------------------------------
 
 
-def test_children_start_in_order_each_ready_before_the_next_and_stop_in_reverse(start_method: Any, tmp_path: Path) -> None:
+def test_children_start_in_order_each_ready_before_the_next_and_stop_in_reverse(
+    start_method: Any, tmp_path: Path
+) -> None:
     log = tmp_path / "log"
     inner = Supervisor("inner", children=[child(Worker(log=str(log)), name=name) for name in "bc"])
-    tree = Supervisor("app", children=[child(Worker(log=str(log)), name="a"), inner, child(Worker(log=str(log)), name="d")])
+    tree = Supervisor(
+        "app", children=[child(Worker(log=str(log)), name="a"), inner, child(Worker(log=str(log)), name="d")]
+    )
     with ActorSystem(tree, start_method=start_method):
         started = log.read_text().split("\n")[:-1]
 

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import contextlib
+import functools
+import itertools
+import math
 import os
 import random
 import signal
@@ -110,15 +113,13 @@ def judge(logs: list[str], named: list[list[Any]], each: int, killed: int) -> No
     assert len(named) <= killed
     for sender, log in enumerate(logs):
         handled = Log.read(log)
-        assert all(a < b for a, b in zip(handled, handled[1:], strict=False)), "handled twice, or out of order"
+        assert all(a < b for a, b in itertools.pairwise(handled)), "handled twice, or out of order"
         in_flight = {args[1] for args in named if args[0] == sender}
         missing = set(range(each)) - set(handled)
         assert missing <= in_flight, f"lost: {sorted(missing - in_flight)[:10]}"
 
 
-def test_each_message_is_handled_once_or_named_while_its_receiver_is_killed(
-    tmp_path: Path, start_method: Any
-) -> None:
+def test_each_message_is_handled_once_or_named_while_its_receiver_is_killed(tmp_path: Path, start_method: Any) -> None:
     bombard(tmp_path, start_method, 30, 20_000)
 
 
@@ -227,6 +228,22 @@ def test_the_last_tell_of_a_burst_leaves_by_itself(system: ActorSystem, tmp_path
 # --- refs
 
 
+def has_read(log: str, numbers: list[int]) -> bool:
+    return Log.read(log) == numbers
+
+
+def is_past(ref: ActorRef[Any], incarnation: int) -> bool:
+    return ref.incarnation > incarnation
+
+
+def is_gone(ref: ActorRef[Any]) -> bool:
+    return not ref.is_alive()
+
+
+def has_dead(system: ActorSystem, letters: dict[str, int]) -> bool:
+    return system.dead_letters() == letters
+
+
 def test_refs_travel_inside_messages_and_outlive_restarts(system: ActorSystem, tmp_path: Path) -> None:
     log = Log.create(tmp_path / "log", 100)
     receiver, sender, keeper = system.spawn(Receiver([log])), system.spawn(Sender()), system.spawn(Echo())
@@ -236,9 +253,9 @@ def test_refs_travel_inside_messages_and_outlive_restarts(system: ActorSystem, t
         before = look_at(system, receiver)
         assert before is not None
         assert before.pid is not None
-        eventually(lambda number=number: Log.read(log) == list(range(number + 1)))
+        eventually(functools.partial(has_read, log, list(range(number + 1))))
         os.kill(before.pid, signal.SIGKILL)
-        eventually(lambda incarnation=before.incarnation: receiver.incarnation > incarnation)
+        eventually(functools.partial(is_past, receiver, before.incarnation))
     assert receiver.ask(Receiver.done).result(timeout=5) == "done"
 
 
@@ -272,8 +289,8 @@ def test_stopping_makes_dead_letters_and_draining_does_not(system: ActorSystem, 
         callee.stop(drain=drain)
         gate.touch()
         busy.result(timeout=5)
-        eventually(lambda ref=callee: not ref.is_alive())
-        eventually(lambda dead=dead: system.dead_letters() == dead, state=system.dead_letters)
+        eventually(functools.partial(is_gone, callee))
+        eventually(functools.partial(has_dead, system, dead), state=system.dead_letters)
 
 
 # --- hostile actors
@@ -306,6 +323,11 @@ class Hostile(Echo):
     def wrong_notice_on_the_control_lane(self) -> None:
         self._process().attendant.notify("resolve", "one", 2, 3)
         threading.Event().wait(20)
+
+    @handler
+    def say(self, kind: str, fields: list[Any]) -> None:
+        self._process().attendant.notify(kind, *fields)
+        threading.Event().wait(0.005)
 
     @handler
     def foreign_arena_on_the_control_lane(self) -> None:
@@ -372,6 +394,61 @@ def test_a_hostile_actor_ends_alone(system: ActorSystem, deed: str) -> None:
         assert error.reason.kind == "protocol"
     assert slowest < 0.5
     eventually(lambda: not hostile.is_alive())
+
+
+KINDS = [
+    "hello",
+    "ready",
+    "start_failed",
+    "crash",
+    "hook_failed",
+    "broken",
+    "dead_letter",
+    "lane_wanted",
+    "resolve",
+    "reply_lane",
+    "new_arena",
+    "arena",
+    "retire_arena",
+    "spawn",
+    "stop_actor",
+    "steer",
+    "info",
+    "junk",
+]
+FIELDS: list[list[Any]] = [
+    [],
+    [None],
+    [-1],
+    [1 << 70, 1 << 70],
+    [[], {}],
+    [{}, [], 1.5],
+    [1, -1, -1],
+    [1, 1 << 62, 1 << 62],
+    ["x", "y", "z"],
+    [1, b"junk", None, {}],
+    [1, b"junk", ["x"], []],
+    [1, 2, 3, 4, 5, 6],
+    [math.nan, math.inf, -math.inf],
+]
+
+
+def say_nonsense(start_method: Any, notices: list[tuple[str, list[Any]]]) -> None:
+    with ActorSystem(tree(), start_method=start_method) as system:
+        hostile, sibling = system.spawn(Hostile(), restart="permanent"), system.spawn(Echo())
+        for kind, fields in notices:
+            hostile.options(timeout=5.0).ask(Hostile.say, kind, fields).exception()
+            assert sibling.ask(Echo.echo, 1).result(timeout=5) == 1, (kind, fields)
+        assert system.is_running()
+
+
+def test_no_notice_of_an_actor_can_hurt_the_host(start_method: Any) -> None:
+    say_nonsense(start_method, random.Random(7).sample(list(itertools.product(KINDS, FIELDS)), 40))
+
+
+@pytest.mark.soak
+def test_no_notice_of_an_actor_whatsoever_can_hurt_the_host(start_method: Any) -> None:
+    say_nonsense(start_method, list(itertools.product(KINDS, FIELDS)))
 
 
 def test_an_actor_whose_recorder_was_written_over_starts_with_a_new_one(system: ActorSystem) -> None:

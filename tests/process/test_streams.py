@@ -143,7 +143,9 @@ def test_the_death_of_the_reader_ends_the_generator(system: ActorSystem, source:
     assert 1 == source.ask(Source.seen).result(timeout=30)[1]
 
 
-def test_a_stream_that_waits_for_its_reader_does_not_hold_up_a_stop(system: ActorSystem, source: ActorRef[Source]) -> None:
+def test_a_stream_that_waits_for_its_reader_does_not_hold_up_a_stop(
+    system: ActorSystem, source: ActorRef[Source]
+) -> None:
     items = source.stream(Source.numbers, 10**9)
     assert 0 == next(iter(items))
 
@@ -164,7 +166,7 @@ def test_two_threads_read_two_streams_of_two_actors(system: ActorSystem, source:
     other = system.spawn(Source(), name="other")
     totals: list[int] = []
     threads = [
-        threading.Thread(target=lambda ref=ref: totals.append(sum(ref.stream(Source.numbers, 300))))  # type: ignore[misc]
+        threading.Thread(target=lambda ref=ref: totals.append(sum(ref.stream(Source.numbers, 300))))
         for ref in (source, other)
     ]
     for thread in threads:

@@ -20,7 +20,17 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from actors import ActorDied, ActorNotRunningError, ActorRef, ActorSystem, Backoff, StartError, Supervisor, child
+from actors import (
+    ActorDied,
+    ActorNotRunningError,
+    ActorRef,
+    ActorSystem,
+    Backoff,
+    StartError,
+    Supervisor,
+    _descriptors,
+    child,
+)
 from actors._zygote import zygote
 from tests.helpers import eventually
 from tests.leaks import open_descriptors, shared_memory
@@ -54,22 +64,22 @@ def resident_kib() -> int:
 
 @pytest.mark.conformance
 def test_children_that_are_stopped_dead_or_read_nothing_delay_nobody(start_method: Any) -> None:
-    tree = Supervisor("app", max_restarts=100, period=1.0)
+    tree = Supervisor("app", max_restarts=20, period=1.0)
     with ActorSystem(tree, start_method=start_method) as system:
-        mute = system.spawn(Mute(), name="mute", shutdown=0.1, term_grace=0.1)
-        deaf = system.spawn(Stubborn(), name="deaf", shutdown=0.1, term_grace=0.1)
+        mute = system.spawn(Mute(), name="mute", shutdown=0.1, term_grace=0.1, backoff=AT_ONCE)
+        deaf = system.spawn(Stubborn(), name="deaf", shutdown=0.1, term_grace=0.1, backoff=AT_ONCE)
         third = system.spawn(Worker(), name="third", backoff=AT_ONCE)
         mute_pid, deaf_pid = pid_of(mute), pid_of(deaf)
         mute.tell(Mute.write_half_a_header)
         eventually(lambda: Path(f"/proc/{mute_pid}/stat").read_text().rpartition(")")[2].split()[0] == "T")
         deaf.tell(Stubborn.hang, True)
         fill(deaf)
-        times = []
+        times: list[float] = []
         for _ in range(5):
             pid = pid_of(third)
             began = time.monotonic()
             os.kill(pid, signal.SIGKILL)
-            eventually(lambda: third.incarnation > len(times) + 1, SECONDS)  # noqa: B023 - looked at within the round
+            eventually(lambda: third.incarnation > len(times) + 1, SECONDS)
             times.append(time.monotonic() - began)
             assert pid != pid_of(third)
         print(f"{start_method}: seen and restarted after {max(times) * 1000:.0f} ms at most")
@@ -94,7 +104,7 @@ def fill(ref: ActorRef[Any]) -> None:
 
 @pytest.mark.conformance
 def test_a_child_that_floods_its_control_lane_ends_alone(start_method: Any) -> None:
-    tree = Supervisor("app", max_restarts=100, period=1.0)
+    tree = Supervisor("app", max_restarts=20, period=1.0)
     with ActorSystem(tree, start_method=start_method) as system:
         flooder = system.spawn(Flooder(), name="flooder", restart="temporary")
         other = system.spawn(Worker(), name="other", backoff=AT_ONCE)
@@ -107,7 +117,7 @@ def test_a_child_that_floods_its_control_lane_ends_alone(start_method: Any) -> N
             assert other.is_alive()
             assert time.monotonic() - began < 1.0
         began = time.monotonic()
-        system.spawn(Worker(), name="another")
+        system.spawn(Worker(), name="another", backoff=AT_ONCE)
         assert time.monotonic() - began < 5.0
         flooder.stop()
         eventually(lambda: not flooder.is_alive(), SECONDS)
@@ -178,7 +188,9 @@ def a_busy_host() -> Iterator[None]:
     """A host with signal handlers, a wake-up descriptor and a blocked signal of its own."""
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
-    handlers = {number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)}
+    handlers = {
+        number: signal.signal(number, lambda *_: None) for number in (signal.SIGTERM, signal.SIGUSR1, signal.SIGHUP)
+    }
     ignored = signal.signal(signal.SIGUSR2, signal.SIG_IGN)
     wakeup = signal.set_wakeup_fd(writer)
     mask = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGALRM})
@@ -216,7 +228,8 @@ def test_a_child_has_no_descriptor_of_its_siblings(start_method: Any) -> None:
         for number in range(4):
             system.whereis(f"w{number}").ask(Worker.add, 1).result(timeout=SECONDS)
         ref = system.spawn(Child(), name="child")
-        mine = open_descriptors()
+        everything = open_descriptors()
+        ours = {everything[number] for number in _descriptors._owned if everything.get(number, "").startswith("pipe")}
         found = ref.ask(Child.descriptors).result(timeout=SECONDS)
         system.spawn(Child(), name="later")
         again = ref.ask(Child.descriptors).result(timeout=SECONDS)
@@ -226,10 +239,9 @@ def test_a_child_has_no_descriptor_of_its_siblings(start_method: Any) -> None:
     assert len(memory) <= 2, memory
     sockets = [target for target in found.values() if target.startswith("socket")]
     assert 1 == len(sockets), found
-    # Its inbox, its answers and the life line; standard output and error, and what multiprocessing gives to every child.
-    shared = [target for target in found.values() if target.startswith("pipe") and target in mine.values()]
-    inherited = {mine.get(1), mine.get(2)}
-    assert len([target for target in shared if target not in inherited]) <= 5, (found, mine)
+    # Its inbox, its answers, the life line, and the two pipes of its start; all else that is the host's is not here.
+    pipes = {target for target in found.values() if target in ours}
+    assert len(pipes) <= 5, (found, ours)
 
 
 @pytest.mark.conformance
@@ -242,8 +254,6 @@ def test_a_child_has_its_own_title_an_empty_input_and_the_users_limit(start_meth
         found = ref.ask(Child.descriptors).result(timeout=SECONDS)
         assert os.devnull == found[0]
         limit = ref.ask(Child.descriptor_limit).result(timeout=SECONDS)
-
-    from actors import _descriptors
 
     assert _descriptors.original_limit() == limit
 
@@ -263,7 +273,9 @@ def test_the_default_start_method_of_the_user_is_not_touched() -> None:
         "    print(multiprocessing.get_start_method(allow_none=True))\n"
     )
     folder = Path(__file__).parent.parent.parent
-    ended = subprocess.run([sys.executable, "-c", text], cwd=folder, capture_output=True, text=True, timeout=30, check=False)
+    ended = subprocess.run(
+        [sys.executable, "-c", text], cwd=folder, capture_output=True, text=True, timeout=30, check=False
+    )
 
     assert ("None\n", "") == (ended.stdout, ended.stderr)
     assert multiprocessing.get_start_method(allow_none=True) in {None, "fork", "spawn", "forkserver"}
@@ -290,7 +302,7 @@ def test_the_death_of_the_forkserver_touches_no_actor_and_the_next_start_works()
             failing.tell(Worker.add, 1)
 
     exits = [log for log in logs if log["event"] == "actors.child_exited"]
-    assert not [log for log in exits if log["exit_code"] == 255]
+    assert not [log for log in exits if log.get("exit_code") == 255]
 
 
 def test_a_forkserver_that_is_stopped_holds_a_start_no_longer_than_its_timeout() -> None:
@@ -385,9 +397,8 @@ def test_an_error_in_on_stop_is_logged_and_hurts_nobody(start_method: Any) -> No
             system.spawn(FailsToStop(), name="fails")
         hooks = [log for log in logs if log["event"] == "actors.hook_failed"]
 
-    assert [("/system/fails", "on_stop", "builtins.OSError: cannot let go")] == [
-        (log["path"], log["hook"], log["reason"]) for log in hooks
-    ]
+    assert [("/system/fails", "on_stop")] == [(log["path"], log["hook"]) for log in hooks]
+    assert "OSError: cannot let go" in hooks[0]["reason"]
 
 
 class FailsToStop(Worker):

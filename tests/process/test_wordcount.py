@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import pytest
+
 from actors import ActorSystem
 from actors._system import StartMethod
 from examples import wordcount
@@ -19,6 +21,7 @@ def test_the_tree_counts_what_a_plain_loop_counts(start_method: StartMethod, tex
     assert figures["asked_again"] == 0
 
 
+@pytest.mark.timeout(240)  # under spawn a reader takes longer to start than it then lives
 def test_the_count_of_the_standard_library_is_right_while_readers_are_killed(start_method: StartMethod) -> None:
     with ActorSystem(wordcount.tree(), start_method=start_method) as system:
         wordcount.count_folder(system, wordcount.STDLIB, chaos=True)

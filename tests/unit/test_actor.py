@@ -14,9 +14,10 @@ from typing import Any
 
 import pytest
 
-from actors._actor import Actor, apply_snapshot, find_class, incarnate, read_snapshot, snapshot
+from actors._actor import Actor
 from actors._handlers import handler
 from actors._ref import ActorRef, Down
+from actors._snapshot import apply_snapshot, find_class, incarnate, read_snapshot, snapshot
 from actors.errors import ArgumentsError, HandlerNotFoundError, ProtocolError, SpecError, StartError
 from actors.mailbox import _codec
 

@@ -1,0 +1,367 @@
+from __future__ import annotations
+
+import math
+import os
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from actors._node import Node, Route, poll_milliseconds
+from actors._ref import ActorRef
+from actors.errors import (
+    ActorDied,
+    ActorNotRunningError,
+    AskTimeoutError,
+    DeadlockError,
+    EncodeError,
+    HandlerError,
+    MailboxFullError,
+    ProtocolError,
+)
+from actors.mailbox import _envelope
+from actors.mailbox._arena import ArenaReader, create_arena
+from actors.mailbox._frames import MAX_BODY_BYTES, frame
+from actors.mailbox._inbox import make_inbox, write_frame
+from actors.mailbox._outbox import Outbox
+from actors.mailbox._recorder_view import split_frames
+from actors.supervisor._exits import ExitReason, to_data
+
+CRASH = ExitReason("crash", 1)
+
+
+class FakeDirectory:
+    """A process with one neighbour, whose inbox the test reads."""
+
+    def __init__(self) -> None:
+        self.letters: Counter[str] = Counter()
+        self.woken: list[float] = []
+        self.flushes: list[Route] = []
+        self.retired: list[int] = []
+        self.arenas: dict[int, ArenaReader] = {}
+        self.at_find: Callable[[], object] = lambda: None
+        self.at_wait: Callable[[], object] = lambda: None
+        self.open: list[int] = []
+        self.gone: ExitReason | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        self.reader, self.writer = make_inbox()
+        self.open += [self.reader, self.writer]
+
+    def find_route(self, ref: ActorRef[Any]) -> Route:
+        self.at_find()
+        return Route(ref.uid, ref.path, Outbox(self.writer), gone=self.gone, send_timeout=0.1)
+
+    def drop_route(self, route: Route) -> None:
+        route.outbox.close()
+
+    def answer_lane(self, uid: int) -> Any:
+        return None
+
+    def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
+        descriptor, number = create_arena(slot_bytes, slots), len(self.arenas) + 1
+        self.arenas[number] = ArenaReader(descriptor)
+        return number, descriptor
+
+    def retire_arena(self, arena_id: int) -> None:
+        self.retired.append(arena_id)
+
+    def find_arena(self, arena_id: int) -> ArenaReader:
+        if arena_id not in self.arenas:
+            raise ProtocolError(f"there is no arena {arena_id}")
+        return self.arenas[arena_id]
+
+    def flush_soon(self, route: Route) -> None:
+        self.flushes.append(route)
+
+    def wait_for_room(self, route: Route, seconds: float) -> None:
+        self.at_wait()
+
+    def pause(self, seconds: float) -> None:
+        self.at_wait()
+
+    def steer(self, *_: object) -> None:
+        raise AssertionError("no ask is steered here")
+
+    def dead_letter(self, target: str, reason: str, count: int) -> None:
+        self.letters[reason] += count
+
+    def run_callback(self, function: Callable[..., object], *args: object) -> None:
+        function(*args)
+
+    def wake_for(self, deadline: float) -> None:
+        self.woken.append(deadline)
+
+    def arrived(self) -> list[Any]:
+        """The messages that stand in the neighbour's inbox."""
+        try:
+            bodies = split_frames(os.read(self.reader, 1 << 20))
+        except BlockingIOError:
+            return []
+        reader = _envelope.MessageReader()
+        found: list[Any] = []
+        for body in bodies:
+            reader.feed(body)
+            found += list(reader)
+        return found
+
+    def fill(self) -> None:
+        for length in (MAX_BODY_BYTES, 1):
+            while write_frame(self.writer, frame(bytes(length))):
+                pass
+
+    def in_use(self) -> int:
+        return sum(arena.in_use() for arena in self.arenas.values())
+
+
+@pytest.fixture
+def directory() -> Iterator[FakeDirectory]:
+    directory = FakeDirectory()
+    yield directory
+    for descriptor in directory.open:
+        os.close(descriptor)
+
+
+@pytest.fixture
+def node(directory: FakeDirectory) -> Node:
+    return Node(directory, uid=7, incarnation=2, max_bytes=1 << 20, max_open_asks=10)
+
+
+TARGET: ActorRef[Any] = ActorRef("here", 1, "/app/target")
+
+
+def test_an_ask_carries_who_asks_and_a_number_of_its_incarnation(node: Node, directory: FakeDirectory) -> None:
+    reply = node.ask(TARGET, "add", (1,), {})
+
+    assert directory.arrived() == [[_envelope.ASK, "add", [1], None, 7, (2 << 40) + 1, None]]
+    assert node.asks == {(2 << 40) + 1: reply}
+
+
+def test_what_cannot_be_encoded_leaves_nothing_open(node: Node, directory: FakeDirectory) -> None:
+    with pytest.raises(EncodeError):
+        node.ask(TARGET, "add", (object(),), {})
+    with pytest.raises(EncodeError):
+        node.ask(TARGET, "add", (bytes(2 << 20),), {})
+
+    assert node.asks == {}
+    assert directory.arrived() == []
+    assert directory.in_use() == 0
+
+
+def test_an_ask_of_itself_is_a_deadlock(node: Node) -> None:
+    with pytest.raises(DeadlockError):
+        node.ask(ActorRef("here", 7, "/app/me"), "add", (), {})
+
+
+def test_open_asks_are_bounded(node: Node) -> None:
+    for _ in range(10):
+        node.ask(TARGET, "add", (), {})
+    with pytest.raises(MailboxFullError, match="max_open_asks"):
+        node.ask(TARGET, "add", (), {})
+
+    assert len(node.asks) == 10
+
+
+def test_nothing_is_sent_to_an_actor_that_is_gone(node: Node, directory: FakeDirectory) -> None:
+    directory.gone = CRASH
+    with pytest.raises(ActorNotRunningError, match="crashed"):
+        node.tell(TARGET, "add", (), {})
+    with pytest.raises(ActorNotRunningError):
+        node.ask(TARGET, "add", (), {})
+
+    assert node.asks == {}
+
+
+def test_news_of_a_death_that_overtakes_the_way_there_counts(node: Node, directory: FakeDirectory) -> None:
+    directory.at_find = lambda: node.mark_gone(1, CRASH)
+    with pytest.raises(ActorNotRunningError, match="/app/target is gone for good"):
+        node.ask(TARGET, "add", (), {})
+
+    assert node.asks == {}
+
+
+def test_tells_that_follow_each_other_are_flushed_together(node: Node, directory: FakeDirectory) -> None:
+    for number in range(3):
+        node.tell(TARGET, "add", (number,), {})
+    assert len(directory.arrived()) == 1
+    assert len(directory.flushes) == 1
+    node.flush_all()
+
+    assert [message[2] for message in directory.arrived()] == [[1], [2]]
+
+
+def test_an_answer_ends_its_ask_once_and_only_from_whom_was_asked(node: Node) -> None:
+    reply = node.ask(TARGET, "add", (), {})
+    ask_id = next(iter(node.asks))
+    node.deliver(_envelope.encode_result(ask_id, "forged"), 2)
+    assert not reply.done()
+    node.deliver(_envelope.encode_result(ask_id, 5), 1)
+    node.deliver(_envelope.encode_result(ask_id, 6), 1)
+
+    assert reply.result() == 5
+    assert node.asks == {}
+    assert node.late_replies == 2
+
+
+def test_a_failure_is_raised_where_it_was_asked(node: Node) -> None:
+    reply = node.ask(TARGET, "add", (), {})
+    node.deliver(_envelope.encode_failure(next(iter(node.asks)), {"type": "ValueError", "text": "no"}), 1)
+    with pytest.raises(ValueError, match="no") as caught:
+        reply.result()
+
+    assert isinstance(caught.value, HandlerError)
+
+
+@pytest.mark.parametrize("for_good", [True, False])
+def test_news_of_a_death_ends_the_asks_of_that_actor(node: Node, for_good: bool) -> None:
+    mine, other = node.ask(TARGET, "add", (), {}), node.ask(ActorRef("here", 2, "/app/other"), "add", (), {})
+    node.deliver(_envelope.encode_died(next(iter(node.asks)), to_data(CRASH), may_have_run=True), None)
+    queued = node.ask(TARGET, "add", (), {})
+    node.deliver(_envelope.encode_down(1, to_data(CRASH), for_good=for_good), 1)
+    node.deliver(_envelope.encode_down(2, to_data(CRASH), for_good=True), 1)
+
+    ends = [mine.exception(), queued.exception()]
+    assert all(isinstance(end, ActorDied) and end.reason == CRASH for end in ends)
+    assert [end.may_have_run for end in ends if isinstance(end, ActorDied)] == [True, not for_good]
+    assert not other.done(), "an actor can say of itself alone that it is gone"
+
+
+def test_deadlines_end_asks_in_their_order(node: Node, directory: FakeDirectory) -> None:
+    late, soon, never = (node.ask(TARGET.options(timeout=seconds), "add", (), {}) for seconds in (20.0, 10.0, None))
+    now = time.monotonic()
+
+    assert directory.woken == [late.deadline, soon.deadline]
+    assert node.expire_due(now) == soon.deadline
+    assert node.expire_due(now + 11) == late.deadline
+    assert node.expire_due(now + 21) is None
+    for reply in (late, soon):
+        with pytest.raises(AskTimeoutError):
+            reply.result()
+    assert list(node.asks.values()) == [never]
+
+
+def test_the_deadline_of_the_message_being_handled_is_inherited(node: Node) -> None:
+    node.inherited_deadline = lambda: 5.0
+    assert node.ask(TARGET, "add", (), {}).deadline == 5.0
+    assert node.ask(TARGET.options(timeout=1e6), "add", (), {}).deadline == 5.0
+    node.inherited_deadline = lambda: math.inf
+    reply = node.ask(TARGET.options(timeout=1.0), "add", (), {})
+    assert reply.deadline is not None
+    assert reply.deadline < time.monotonic() + 2
+
+
+def test_deadlines_of_asks_that_were_answered_are_forgotten(node: Node, directory: FakeDirectory) -> None:
+    for _ in range(10_000):
+        reply = node.ask(TARGET.options(timeout=60.0), "add", (), {})
+        directory.arrived()
+        node.deliver(_envelope.encode_result(reply.ask_id, None), 1)
+    assert -math.inf in directory.woken
+    node.expire_due(time.monotonic())
+
+    assert not node._deadlines
+    assert not node._armed
+
+
+@pytest.mark.parametrize(
+    ("policy", "ends"), [("block", "for 0.1 s"), ("reject", "was full; the message")], ids=["block", "reject"]
+)
+def test_a_full_inbox_is_said_to_be_full(node: Node, directory: FakeDirectory, policy: Any, ends: str) -> None:
+    directory.fill()
+    with pytest.raises(MailboxFullError, match=ends):
+        node.tell(TARGET.options(on_full=policy), "add", (1,), {})
+    with pytest.raises(MailboxFullError, match=ends):
+        node.tell(TARGET.options(on_full=policy), "add", (bytes(10_000),), {})
+
+    assert directory.in_use() == 0
+
+
+def test_what_is_dropped_is_counted_and_an_ask_of_it_ends(node: Node, directory: FakeDirectory) -> None:
+    directory.fill()
+    dropping = TARGET.options(on_full="drop_newest")
+    node.tell(dropping, "add", (1,), {})
+    reply = node.ask(dropping, "add", (bytes(10_000),), {})
+
+    assert isinstance(reply.exception(), MailboxFullError)
+    assert node.asks == {}
+    assert directory.letters == {"overflow": 2}
+    assert directory.in_use() == 0
+
+
+def test_a_sender_that_waited_for_room_goes_on(node: Node, directory: FakeDirectory) -> None:
+    directory.fill()
+    directory.at_wait = lambda: os.read(directory.reader, 1 << 20)
+    node.tell(TARGET, "add", (1,), {})
+
+    assert [message[2] for message in directory.arrived()] == [[1]]
+
+
+def test_an_inbox_that_was_replaced_gets_what_waited_and_then_the_rest(node: Node, directory: FakeDirectory) -> None:
+    for number in range(3):
+        node.tell(TARGET, "add", (number,), {})
+    assert len(directory.arrived()) == 1
+    os.close(directory.reader)
+    directory.open.remove(directory.reader)
+    directory.open.remove(directory.writer)
+    directory.renew()
+    node.ask(TARGET, "add", (3,), {})
+
+    assert [message[2] for message in directory.arrived()] == [[1], [2], [3]]
+
+
+def test_what_waits_for_an_actor_that_is_gone_is_counted_and_its_memory_freed(
+    node: Node, directory: FakeDirectory
+) -> None:
+    for _ in range(3):
+        node.tell(TARGET, "add", (bytes(10_000),), {})
+    directory.arrived()
+    assert directory.in_use() == 3
+    node.mark_gone(1, CRASH)
+
+    assert directory.letters == {"dead": 2}
+    assert directory.in_use() == 1, "that of the first, which has left, is the receiver's to free"
+
+
+def test_a_large_message_that_was_interrupted_stays_if_it_has_left(
+    node: Node, directory: FakeDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    class Interruption(Exception):
+        pass
+
+    def interrupt(*_: object) -> None:
+        raise Interruption
+
+    node.tell(TARGET, "add", (1,), {})
+    monkeypatch.setattr(directory, "flush_soon", interrupt)
+    with pytest.raises(Interruption):
+        node.tell(TARGET, "add", (bytes(10_000),), {})
+    assert directory.in_use() == 1
+    monkeypatch.undo()
+    node.tell(TARGET, "add", (2,), {})
+
+    assert directory.flushes, "the one that was interrupted does not keep others from being arranged"
+
+
+def test_a_large_answer_is_read_once_and_released(node: Node, directory: FakeDirectory) -> None:
+    reply = node.ask(TARGET, "add", (), {})
+    stored = node.store_answer(_envelope.encode_result(reply.ask_id, bytes(9_000)))
+    assert stored is not None
+    node.deliver(stored, 1)
+    node.deliver(stored, 1)
+
+    assert reply.result() == bytes(9_000)
+    assert directory.in_use() == 0
+    with pytest.raises(EncodeError):
+        node.store_answer(bytes(2 << 20))
+
+
+def test_an_answer_in_memory_that_is_not_there_is_a_protocol_error(node: Node) -> None:
+    with pytest.raises(ProtocolError):
+        node.deliver(_envelope.encode_large(99, 0, 10, 1), 1)
+
+
+@pytest.mark.parametrize(("seconds", "expected"), [(-1.0, 0), (0.0001, 1), (2.0, 2000), (math.inf, 2**31 - 1)])
+def test_waits_are_rounded_up_into_the_range_of_poll(seconds: float, expected: int) -> None:
+    assert poll_milliseconds(seconds) == expected
