@@ -1,5 +1,5 @@
 """
-What an actor asks its supervisor for: the way to other actors, lanes, arenas. The actor's side of :class:`actors._node.Directory`.
+What an actor asks its supervisor for: the way to other actors, lanes, arenas. The actor's side of :class:`actors._routes.Directory`.
 """
 
 from __future__ import annotations
@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 from actors import _descriptors
 from actors._callbacks import Callbacks
-from actors._node import HOLD_SECONDS, Route, poll_milliseconds, wait_writable
 from actors._ref import ActorRef
+from actors._routes import HOLD_SECONDS, Route, poll_milliseconds, wait_writable
 from actors.errors import ProtocolError
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
@@ -47,7 +47,7 @@ class ActorDirectory:
         self._attendant.handlers["arena_gone"] = self._arena_gone
 
     def find_route(self, ref: ActorRef[Any]) -> Route:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         fields, descriptors = self._attendant.request("resolve", ref.uid)
         match fields:
             case ("ok", str(path), str(on_full), float(send_timeout)):
@@ -61,7 +61,7 @@ class ActorDirectory:
         raise ProtocolError(f"resolve of {ref.path}: the supervisor answered {fields!r}")
 
     def answer_lane(self, uid: int) -> AnswerLane:  # noqa: ARG002 - the host has a lane for each
-        """See :class:`~actors._node.Directory`. One lane for all callees."""
+        """See :class:`~actors._routes.Directory`. One lane for all callees."""
         if self._lane is None:
             with self._lock:
                 if self._lane is None:
@@ -94,12 +94,12 @@ class ActorDirectory:
         os._exit(1)
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         fields, descriptors = self._attendant.request("new_arena", slot_bytes, slots)
         return fields[1], descriptors[0]
 
     def find_arena(self, arena_id: int) -> ArenaReader:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         arena = self._arenas.get(arena_id)
         if arena is None:
             _fields, descriptors = self._attendant.request("arena", arena_id)
@@ -108,17 +108,17 @@ class ActorDirectory:
         return arena
 
     def retire_arena(self, arena_id: int) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self._attendant.notify("retire_arena", arena_id)
 
     def drop_route(self, route: Route) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         descriptor = route.outbox.descriptor
         route.outbox.close()
         _descriptors.close(descriptor)
 
     def flush_soon(self, route: Route) -> None:
-        """See :class:`~actors._node.Directory`. The main thread's tells leave when its handler returns, or here if it takes long."""
+        """See :class:`~actors._routes.Directory`. The main thread's tells leave when its handler returns, or here if it takes long."""
         self._attendant.after(HOLD_SECONDS, lambda: self._flush(route))
 
     def _flush(self, route: Route) -> None:
@@ -132,7 +132,7 @@ class ActorDirectory:
             return
 
     def wait_for_room(self, route: Route, seconds: float) -> None:
-        """See :class:`~actors._node.Directory`. The main thread reads its own inbox meanwhile."""
+        """See :class:`~actors._routes.Directory`. The main thread reads its own inbox meanwhile."""
         process = self._process
         if threading.current_thread() is not threading.main_thread() or not process.can_read_ahead():
             wait_writable(route.outbox.descriptor, seconds)
@@ -146,7 +146,7 @@ class ActorDirectory:
         process.read_ahead()
 
     def pause(self, seconds: float) -> None:
-        """See :class:`~actors._node.Directory`. The main thread reads its own inbox meanwhile."""
+        """See :class:`~actors._routes.Directory`. The main thread reads its own inbox meanwhile."""
         process = self._process
         descriptors = []
         if threading.current_thread() is threading.main_thread() and process.can_read_ahead():
@@ -155,11 +155,11 @@ class ActorDirectory:
             process.read_ahead()
 
     def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self._attendant.notify("steer", uid, what, ask_id, count)
 
     def dead_letter(self, target: str, reason: str, count: int) -> None:
-        """See :class:`~actors._node.Directory`. The supervisor is told of many at once: they may come by the million."""
+        """See :class:`~actors._routes.Directory`. The supervisor is told of many at once: they may come by the million."""
         with self._lock:
             first = not self._letters
             self._letters[target, reason] += count
@@ -174,11 +174,11 @@ class ActorDirectory:
             self._attendant.notify("dead_letter", target, reason, count)
 
     def run_callback(self, function: Callable[..., object], *args: object) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self._callbacks.run(function, *args)
 
     def wake_for(self, deadline: float) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self._attendant.wake_for(deadline)
 
     def is_current(self, thread: threading.Thread) -> bool:

@@ -1,7 +1,7 @@
 """
 What the parts of a running system share in the host: pump, starter, callbacks, mail, arenas, and the way to every actor.
 
-The host's side of :class:`actors._node.Directory` is here too: in the host, every route is known, and nothing has to be asked for.
+The host's side of :class:`actors._routes.Directory` is here too: in the host, every route is known, and nothing has to be asked for.
 """
 
 from __future__ import annotations
@@ -18,9 +18,11 @@ from collections.abc import Callable
 from typing import Any
 
 from actors import _descriptors, _lifeline, _limits, _log
+from actors._asks import died
 from actors._callbacks import Callbacks
-from actors._node import HOLD_SECONDS, Node, Route, died, wait_writable
+from actors._node import Node
 from actors._ref import ActorRef
+from actors._routes import HOLD_SECONDS, Route, wait_writable
 from actors._seams import ActorStatistics
 from actors._snapshot import find_class, incarnate, read_snapshot
 from actors._zygote import zygote
@@ -273,10 +275,10 @@ class Host:
             if cell is not None and cell.body is not None:
                 self.runner.tell_body(cell.body, "arena_gone", arena_id)
 
-    # --- the host's directory: see actors._node.Directory -----------------------------------------------------------------
+    # --- the host's directory: see actors._routes.Directory -----------------------------------------------------------------
 
     def find_route(self, ref: ActorRef[Any]) -> Route:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         cell = self.runner.cells.get(ref.uid)
         if cell is not None:
             return cell.route
@@ -287,23 +289,23 @@ class Host:
         )
 
     def answer_lane(self, uid: int) -> AnswerLane:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         cell = self.runner.cells.get(uid)
         if cell is None:
             raise ActorNotRunningError(f"actor {uid} is gone for good")
         return cell.lane
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         arena_id, descriptor = self.arenas.make((0, 0), slot_bytes, slots)
         return arena_id, os.dup(descriptor)
 
     def find_arena(self, arena_id: int) -> ArenaReader:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         return self.arenas.reader(arena_id)
 
     def retire_arena(self, arena_id: int) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self.pump.post(functools.partial(self.drop_arena, arena_id, (0, 0)))
 
     def drop_arena(self, arena_id: int, owner: tuple[int, int]) -> None:
@@ -311,10 +313,10 @@ class Host:
         self._arena_gone(arena_id, self.arenas.retire(arena_id, owner))
 
     def drop_route(self, route: Route) -> None:
-        """See :class:`~actors._node.Directory`. A route of the host is its cell's."""
+        """See :class:`~actors._routes.Directory`. A route of the host is its cell's."""
 
     def flush_soon(self, route: Route) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self.pump.post(functools.partial(self.pump.after, HOLD_SECONDS, functools.partial(self._flush, route)))
 
     def _flush(self, route: Route) -> None:
@@ -328,29 +330,29 @@ class Host:
             return
 
     def wait_for_room(self, route: Route, seconds: float) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         if self.pump.is_current():
             raise InternalError("the pump may not wait for room")
         wait_writable(route.outbox.descriptor, seconds)
 
     def pause(self, seconds: float) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         select.select([], [], [], seconds)
 
     def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self.pump.post(functools.partial(self.runner.steer, uid, what, 0, ask_id, count))
 
     def dead_letter(self, target: str, reason: str, count: int) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self.mail.dead_letter(target, reason, count)
 
     def run_callback(self, function: Callable[..., object], *args: object) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self.callbacks.run(function, *args)
 
     def wake_for(self, deadline: float) -> None:
-        """See :class:`~actors._node.Directory`."""
+        """See :class:`~actors._routes.Directory`."""
         self.pump.wake_for(deadline)
 
     # --- the end ----------------------------------------------------------------------------------------------------------

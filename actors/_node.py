@@ -2,7 +2,8 @@
 One process's side of a system, the same in the host and in an actor: what it tells, what it asked, and who answers.
 
 Owns the routes (one per addressed actor), the open asks and the arenas this process sends from. How a route is found, how an arena
-is made and who flushes later differs between host and actor: that is :class:`Directory`, and nothing here knows which one it is.
+is made and who flushes later differs between host and actor: that is
+:class:`~actors._routes.Directory`, and nothing here knows which one it is.
 
 An ask goes: encode, register, check that the target is not gone, send. In that order: what cannot be encoded leaves nothing open, an
 answer can never meet an unknown ask, and an ask registered after its target's end was announced is failed here.
@@ -11,129 +12,35 @@ answer can never meet an unknown ask, and an ask registered after its target's e
 from __future__ import annotations
 
 import contextlib
-import heapq
 import itertools
 import math
-import select
 import time
-from collections import deque
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol, TypeVar
+from typing import Any, TypeVar
 
-import attrs
-
-from actors import _descriptors, _handlers
+from actors import _descriptors
+from actors._asks import OpenAsks
 from actors._ref import ActorRef
 from actors._reply import Reply
+from actors._routes import HOLD_SECONDS, Directory, Route
 from actors._stream import ItemStream
-from actors.errors import (
-    ActorDied,
-    ActorNotRunningError,
-    ActorsError,
-    AskTimeoutError,
-    DeadlockError,
-    EncodeError,
-    MailboxFullError,
-    ProtocolError,
-    SpecError,
-)
-from actors.mailbox import _envelope, _failure
-from actors.mailbox._answers import AnswerLane
-from actors.mailbox._arena import ArenaReader, Arenas, Slot
+from actors.errors import ActorNotRunningError, DeadlockError, EncodeError, MailboxFullError
+from actors.mailbox import _envelope
+from actors.mailbox._arena import Arenas, Slot
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._outbox import Outbox
 from actors.supervisor import _exits
 
 T = TypeVar("T", bound=Reply[Any])
 
-__all__ = ["HOLD_SECONDS", "Directory", "Node", "Route"]
+__all__ = ["Node"]
 
-# A tell that follows another within this time waits for company; it leaves after this time at the latest.
-HOLD_SECONDS = 0.001
 _AT_ONCE = -1.0
 # How often a sender looks whether receivers have released memory for large messages.
 _ROOM_LOOK_SECONDS = 0.002
-# Beyond so many new deadlines, whoever looks at them is woken to forget those of asks that have ended.
-_ARMED_AT_MOST = 4096
-_LONGEST_POLL_MS = 2**31 - 1
 
 
-@attrs.define(eq=False)
-class Route:
-    """
-    The way to one actor, as one process knows it.
-
-    Attributes:
-        uid: The actor.
-        path: Its path, for messages to people.
-        outbox: What waits for it, and the pipe.
-        table: Its handlers, where its class is known here.
-        on_full: What its sender does when the inbox is full, unless the ref says otherwise.
-        send_timeout: Seconds a blocked send waits, unless the ref says otherwise.
-        gone: Why it is gone for good, or None.
-        stopping: Whether it was asked to stop for good.
-        due: Whether a flush is arranged.
-    """
-
-    uid: int
-    path: str
-    outbox: Outbox
-    table: _handlers.HandlerTable | None = None
-    on_full: str = "block"
-    send_timeout: float = 10.0
-    gone: _exits.ExitReason | None = None
-    stopping: bool = False
-    due: bool = False
-
-
-class Directory(Protocol):
-    """What a node needs of the process it is in."""
-
-    def find_route(self, ref: ActorRef[Any]) -> Route:
-        """Return a new route to *ref*; a route that is gone where the actor is. Blocks."""
-        ...
-
-    def answer_lane(self, uid: int) -> AnswerLane:
-        """Return the lane on which *uid* answers this process, made at the first ask. Blocks."""
-        ...
-
-    def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
-        """Return a new arena's id and descriptor, for sending from. Blocks."""
-        ...
-
-    def retire_arena(self, arena_id: int) -> None:
-        """Nothing will be sent from this arena any more, and nothing that was waits to be read."""
-
-    def find_arena(self, arena_id: int) -> ArenaReader:
-        """Return a mapped arena, for reading. Blocks where it was not seen before."""
-        ...
-
-    def drop_route(self, route: Route) -> None:
-        """Give back what :meth:`find_route` has opened, unused."""
-
-    def flush_soon(self, route: Route) -> None:
-        """Have *route* flushed within :data:`HOLD_SECONDS` by somebody else."""
-
-    def wait_for_room(self, route: Route, seconds: float) -> None:
-        """Wait until the inbox of *route* may have room, at most *seconds*, serving what must go on meanwhile."""
-
-    def pause(self, seconds: float) -> None:
-        """Let *seconds* pass, serving what must go on meanwhile."""
-
-    def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
-        """Say something to an actor about an ask of this process: ``"credit"`` or ``"cancel"``. Never blocks."""
-
-    def dead_letter(self, target: str, reason: str, count: int) -> None:
-        """Count messages that will not be handled."""
-
-    def run_callback(self, function: Callable[..., object], *args: object) -> None:
-        """Run a user's function where it cannot hurt."""
-
-    def wake_for(self, deadline: float) -> None:
-        """Make sure :meth:`Node.expire_due` is called at *deadline*, a ``time.monotonic()`` value."""
-
-
-class Node:
+class Node(OpenAsks):
     """
     What one process has told and asked.
 
@@ -146,18 +53,13 @@ class Node:
     """
 
     def __init__(self, directory: Directory, *, uid: int, incarnation: int, max_bytes: int, max_open_asks: int) -> None:
-        self._directory = directory
+        super().__init__(directory, self.mark_gone)
         self.uid = uid
         self._max_bytes = max_bytes
         self._max_open_asks = max_open_asks
         self.routes: dict[int, Route] = {}
-        self.asks: dict[int, Reply[Any]] = {}
         self._ids = itertools.count((incarnation << _envelope.INCARNATION_SHIFT) + 1)
-        # Any thread arms deadlines; the one that looks at them sorts them in.
-        self._armed: deque[tuple[float, int]] = deque()
-        self._deadlines: list[tuple[float, int]] = []
         self._arenas = Arenas(directory.make_arena, retired=directory.retire_arena)
-        self.late_replies = 0
         self.inherited_deadline: Callable[[], float | None] = lambda: None
 
     # --- sending ----------------------------------------------------------------------------------------------------------
@@ -387,72 +289,6 @@ class Node:
             route.outbox.close()
             _descriptors.close(descriptor)
 
-    # --- answers ----------------------------------------------------------------------------------------------------------
-
-    def deliver(self, body: bytes, sender: int | None) -> None:
-        """
-        Take one frame of answers. May be called again with the same frame: asks are forgotten at their first answer.
-
-        Args:
-            body: The frame's body.
-            sender: The only actor that may have written it, or None where many may.
-
-        Raises:
-            ProtocolError: It is no frame of answers.
-        """
-        for answer in _envelope.parse_answers(body):
-            if type(answer) is _envelope.Large:
-                self._deliver_large(answer, sender)
-            else:
-                self._settle(answer, sender)
-
-    def _deliver_large(self, large: _envelope.Large, sender: int | None) -> None:
-        arena = self._directory.find_arena(large.arena_id)
-        try:
-            data = arena.get(large.slot, large.length, large.generation)
-        except ProtocolError:
-            # Delivered before, by a thread that was interrupted after it had released the slot.
-            return
-        for answer in _envelope.parse_answers(data):
-            self._settle(answer, sender)
-        arena.release(large.slot, large.generation)
-
-    def _settle(self, answer: Any, sender: int | None) -> None:
-        if type(answer) is _envelope.Down:
-            self._take_down(answer, sender)
-            return
-        reply = self.asks.get(answer.ask_id)
-        if reply is None or (sender is not None and reply.target.uid != sender):
-            self.late_replies += 1
-            return
-        if type(answer) is _envelope.Item and isinstance(reply, ItemStream):
-            reply.item(answer.value)
-            return
-        if type(answer) is _envelope.End and isinstance(reply, ItemStream):
-            reply.complete(None)
-        elif type(answer) is _envelope.Result and not isinstance(reply, ItemStream):
-            reply.complete(answer.value)
-        elif type(answer) is _envelope.Died:
-            reply.fail(died(reply, _exits.from_data(answer.reason), may_have_run=answer.may_have_run))
-        elif type(answer) is _envelope.Failure:
-            reply.fail(_failure.rebuild(answer.error, target=reply.target.path))
-        elif type(answer) is _envelope.Undecodable:
-            reply.fail(answer.error)
-        else:
-            # A handler named by a string: only now it is known whether it is a generator.
-            reply.fail(_wrong_kind(reply))
-            self._directory.steer(reply.target.uid, "cancel", answer.ask_id, 1)
-        self.asks.pop(answer.ask_id, None)
-
-    def _take_down(self, down: Any, sender: int | None) -> None:
-        if sender is not None and down.uid != sender:
-            return
-        reason = _exits.from_data(down.reason)
-        if down.for_good:
-            self.mark_gone(down.uid, reason)
-        # Otherwise what it had read is lost, and nobody knows how far it had come with that.
-        self.fail_asks(down.uid, reason, may_have_run=not down.for_good)
-
     def mark_gone(self, uid: int, reason: _exits.ExitReason) -> None:
         """No incarnation of *uid* will come: count what waits for it, and take no more."""
         route = self.routes.get(uid)
@@ -467,75 +303,6 @@ class Node:
         self.close_route(uid)
         self.routes.pop(uid, None)
 
-    def fail_asks(self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool) -> None:
-        """Fail the open asks to *uid*, none of which will be answered."""
-        for ask_id, reply in list(self.asks.items()):
-            if reply.target.uid == uid:
-                reply.fail(died(reply, reason, may_have_run=may_have_run))
-                self.asks.pop(ask_id, None)
-
-    def fail_all(self, make_error: Callable[[Reply[Any]], ActorsError]) -> None:
-        """End every open ask with an error of its own."""
-        for ask_id, reply in list(self.asks.items()):
-            reply.fail(make_error(reply))
-            self.asks.pop(ask_id, None)
-
-    # --- deadlines --------------------------------------------------------------------------------------------------------
-
-    def _arm(self, deadline: float, ask_id: int) -> None:
-        armed = self._armed
-        armed.append((deadline, ask_id))
-        self._directory.wake_for(-math.inf if len(armed) > _ARMED_AT_MOST else deadline)
-
-    def expire_due(self, now: float) -> float | None:
-        """End the asks whose deadline has passed; return the next deadline, or None. Of one thread."""
-        self._sort_deadlines()
-        deadlines = self._deadlines
-        while deadlines:
-            deadline, ask_id = deadlines[0]
-            reply = self.asks.get(ask_id)
-            if reply is not None and deadline > now:
-                return deadline
-            heapq.heappop(deadlines)
-            if reply is not None:
-                self.expire(reply)
-        return None
-
-    def _sort_deadlines(self) -> None:
-        deadlines, asks = self._deadlines, self.asks
-        for _ in range(len(self._armed)):
-            entry = self._armed.popleft()
-            if entry[1] in asks:
-                heapq.heappush(deadlines, entry)
-        if len(deadlines) > _ARMED_AT_MOST + 4 * len(asks):
-            self._deadlines = [entry for entry in deadlines if entry[1] in asks]
-            heapq.heapify(self._deadlines)
-
-    def expire(self, reply: Reply[Any]) -> None:
-        """End an ask at its deadline."""
-        reply.fail(
-            AskTimeoutError(
-                f"ask to {reply.target.path} timed out at its deadline; {len(self.asks)} asks open; "
-                "the message may still be handled",
-                target=reply.target.path,
-                timeout=reply.target.timeout or 0.0,
-            )
-        )
-        self.asks.pop(reply.ask_id, None)
-
-    def grant(self, stream: ItemStream, count: int) -> None:
-        """Let the producer of a stream send more items."""
-        self._directory.steer(stream.target.uid, "credit", stream.ask_id, count)
-
-    def cancel(self, reply: Reply[Any]) -> None:
-        """Drop a cancelled ask: its message is skipped if it has not been started, else its handler is told."""
-        if self.asks.pop(reply.ask_id, None) is not None:
-            self._directory.steer(reply.target.uid, "cancel", reply.ask_id, 1)
-
-    def run_callback(self, function: Callable[..., object], *args: object) -> None:
-        """Run a user's callback."""
-        self._directory.run_callback(function, *args)
-
     def close_arenas(self) -> None:
         """Give back the arenas this process sends from."""
         self._arenas.close()
@@ -544,33 +311,6 @@ class Node:
 def send_pause(give_up: float) -> float:
     """Return the seconds left until *give_up*, at least 0."""
     return max(0.0, give_up - time.monotonic())
-
-
-def wait_writable(descriptor: int, seconds: float) -> None:
-    """Wait until a pipe may have room, at most *seconds*."""
-    if descriptor < 0:
-        return  # closed by the news that its actor is gone
-    poller = select.poll()
-    poller.register(descriptor, select.POLLOUT)
-    poller.poll(poll_milliseconds(seconds))
-
-
-def poll_milliseconds(seconds: float) -> int:
-    """Return what ``poll`` takes: whole milliseconds, rounded up, within its range."""
-    return min(_LONGEST_POLL_MS, math.ceil(max(0.0, seconds) * 1000)) if seconds < math.inf else _LONGEST_POLL_MS
-
-
-def died(reply: Reply[Any], reason: _exits.ExitReason, *, may_have_run: bool) -> ActorDied:
-    """Return the error of an ask whose target is dead."""
-    path = reply.target.path
-    what = "the message was being handled" if may_have_run else "the message was not started"
-    return ActorDied(f"{path} {_exits.describe(reason)}; {what}", target=path, reason=reason, may_have_run=may_have_run)
-
-
-def _wrong_kind(reply: Reply[Any]) -> SpecError:
-    if isinstance(reply, ItemStream):
-        return SpecError(f"the handler of {reply.target.path} that was streamed is no generator: use ref.ask(...)")
-    return SpecError(f"the handler of {reply.target.path} that was asked is a generator: use ref.stream(...)")
 
 
 def _not_running(route: Route) -> ActorNotRunningError:

@@ -19,7 +19,7 @@ import attrs
 from actors import _descriptors, _limits
 from actors._actor import Actor
 from actors._launch import Boot
-from actors._node import Route
+from actors._routes import Route
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._control import ControlLane
 from actors.mailbox._inbox import make_inbox, pipe_capacity, write_frame

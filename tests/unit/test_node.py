@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from actors._node import Node, Route, poll_milliseconds
+from actors._node import Node
+from actors._routes import Route, poll_milliseconds
 from actors._ref import ActorRef
 from actors.errors import (
     ActorDied,
@@ -83,7 +84,7 @@ class FakeDirectory:
     def pause(self, seconds: float) -> None:
         self.at_wait()
 
-    def steer(self, *_: object) -> None:
+    def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
         raise AssertionError("no ask is steered here")
 
     def dead_letter(self, target: str, reason: str, count: int) -> None:

@@ -1,0 +1,196 @@
+"""
+The open asks of one process, and how each of them ends: exactly once, by its answer, a failure, a death, its deadline or a cancel.
+
+Knows how answers look, and nothing of how asks are sent: that is :class:`actors._node.Node`, which this is the other half of.
+"""
+
+from __future__ import annotations
+
+import heapq
+import math
+from collections import deque
+from collections.abc import Callable
+from typing import Any
+
+from actors._reply import Reply
+from actors._routes import Directory
+from actors._stream import ItemStream
+from actors.errors import ActorDied, ActorsError, AskTimeoutError, ProtocolError, SpecError
+from actors.mailbox import _envelope, _failure
+from actors.supervisor import _exits
+
+__all__ = ["OpenAsks", "died"]
+
+# Beyond so many new deadlines, whoever looks at them is woken to forget those of asks that have ended.
+_ARMED_AT_MOST = 4096
+
+
+class OpenAsks:
+    """
+    What one process has asked and not been answered yet.
+
+    Args:
+        directory: The process it is in.
+        gone: Told the uid and the reason where no incarnation of an actor will come.
+
+    Attributes:
+        asks: By their ids.
+        late_replies: Answers that came after their ask had ended here.
+    """
+
+    def __init__(self, directory: Directory, gone: Callable[[int, _exits.ExitReason], object]) -> None:
+        self._directory = directory
+        self._gone = gone
+        self.asks: dict[int, Reply[Any]] = {}
+        self.late_replies = 0
+        # Any thread arms deadlines; the one that looks at them sorts them in.
+        self._armed: deque[tuple[float, int]] = deque()
+        self._deadlines: list[tuple[float, int]] = []
+
+    # --- ends by an answer or a death ---------------------------------------------------------------------------------------
+
+    def deliver(self, body: bytes, sender: int | None) -> None:
+        """
+        Take one frame of answers. May be called again with the same frame: asks are forgotten at their first answer.
+
+        Args:
+            body: The frame's body.
+            sender: The only actor that may have written it, or None where many may.
+
+        Raises:
+            ProtocolError: It is no frame of answers.
+        """
+        for answer in _envelope.parse_answers(body):
+            if type(answer) is _envelope.Large:
+                self._deliver_large(answer, sender)
+            else:
+                self._settle(answer, sender)
+
+    def _deliver_large(self, large: _envelope.Large, sender: int | None) -> None:
+        arena = self._directory.find_arena(large.arena_id)
+        try:
+            data = arena.get(large.slot, large.length, large.generation)
+        except ProtocolError:
+            # Delivered before, by a thread that was interrupted after it had released the slot.
+            return
+        for answer in _envelope.parse_answers(data):
+            self._settle(answer, sender)
+        arena.release(large.slot, large.generation)
+
+    def _settle(self, answer: Any, sender: int | None) -> None:
+        if type(answer) is _envelope.Down:
+            self._take_down(answer, sender)
+            return
+        reply = self.asks.get(answer.ask_id)
+        if reply is None or (sender is not None and reply.target.uid != sender):
+            self.late_replies += 1
+            return
+        if type(answer) is _envelope.Item and isinstance(reply, ItemStream):
+            reply.item(answer.value)
+            return
+        if type(answer) is _envelope.End and isinstance(reply, ItemStream):
+            reply.complete(None)
+        elif type(answer) is _envelope.Result and not isinstance(reply, ItemStream):
+            reply.complete(answer.value)
+        elif type(answer) is _envelope.Died:
+            reply.fail(died(reply, _exits.from_data(answer.reason), may_have_run=answer.may_have_run))
+        elif type(answer) is _envelope.Failure:
+            reply.fail(_failure.rebuild(answer.error, target=reply.target.path))
+        elif type(answer) is _envelope.Undecodable:
+            reply.fail(answer.error)
+        else:
+            # A handler named by a string: only now it is known whether it is a generator.
+            reply.fail(_wrong_kind(reply))
+            self._directory.steer(reply.target.uid, "cancel", answer.ask_id, 1)
+        self.asks.pop(answer.ask_id, None)
+
+    def _take_down(self, down: Any, sender: int | None) -> None:
+        if sender is not None and down.uid != sender:
+            return
+        reason = _exits.from_data(down.reason)
+        if down.for_good:
+            self._gone(down.uid, reason)
+        # Otherwise what it had read is lost, and nobody knows how far it had come with that.
+        self.fail_asks(down.uid, reason, may_have_run=not down.for_good)
+
+    def fail_asks(self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool) -> None:
+        """Fail the open asks to *uid*, none of which will be answered."""
+        for ask_id, reply in list(self.asks.items()):
+            if reply.target.uid == uid:
+                reply.fail(died(reply, reason, may_have_run=may_have_run))
+                self.asks.pop(ask_id, None)
+
+    def fail_all(self, make_error: Callable[[Reply[Any]], ActorsError]) -> None:
+        """End every open ask with an error of its own."""
+        for ask_id, reply in list(self.asks.items()):
+            reply.fail(make_error(reply))
+            self.asks.pop(ask_id, None)
+
+    # --- deadlines --------------------------------------------------------------------------------------------------------
+
+    def _arm(self, deadline: float, ask_id: int) -> None:
+        armed = self._armed
+        armed.append((deadline, ask_id))
+        self._directory.wake_for(-math.inf if len(armed) > _ARMED_AT_MOST else deadline)
+
+    def expire_due(self, now: float) -> float | None:
+        """End the asks whose deadline has passed; return the next deadline, or None. Of one thread."""
+        self._sort_deadlines()
+        deadlines = self._deadlines
+        while deadlines:
+            deadline, ask_id = deadlines[0]
+            reply = self.asks.get(ask_id)
+            if reply is not None and deadline > now:
+                return deadline
+            heapq.heappop(deadlines)
+            if reply is not None:
+                self.expire(reply)
+        return None
+
+    def _sort_deadlines(self) -> None:
+        deadlines, asks = self._deadlines, self.asks
+        for _ in range(len(self._armed)):
+            entry = self._armed.popleft()
+            if entry[1] in asks:
+                heapq.heappush(deadlines, entry)
+        if len(deadlines) > _ARMED_AT_MOST + 4 * len(asks):
+            self._deadlines = [entry for entry in deadlines if entry[1] in asks]
+            heapq.heapify(self._deadlines)
+
+    def expire(self, reply: Reply[Any]) -> None:
+        """End an ask at its deadline."""
+        reply.fail(
+            AskTimeoutError(
+                f"ask to {reply.target.path} timed out at its deadline; {len(self.asks)} asks open; "
+                "the message may still be handled",
+                target=reply.target.path,
+                timeout=reply.target.timeout or 0.0,
+            )
+        )
+        self.asks.pop(reply.ask_id, None)
+
+    def grant(self, stream: ItemStream, count: int) -> None:
+        """Let the producer of a stream send more items."""
+        self._directory.steer(stream.target.uid, "credit", stream.ask_id, count)
+
+    def cancel(self, reply: Reply[Any]) -> None:
+        """Drop a cancelled ask: its message is skipped if it has not been started, else its handler is told."""
+        if self.asks.pop(reply.ask_id, None) is not None:
+            self._directory.steer(reply.target.uid, "cancel", reply.ask_id, 1)
+
+    def run_callback(self, function: Callable[..., object], *args: object) -> None:
+        """Run a user's callback."""
+        self._directory.run_callback(function, *args)
+
+
+def died(reply: Reply[Any], reason: _exits.ExitReason, *, may_have_run: bool) -> ActorDied:
+    """Return the error of an ask whose target is dead."""
+    path = reply.target.path
+    what = "the message was being handled" if may_have_run else "the message was not started"
+    return ActorDied(f"{path} {_exits.describe(reason)}; {what}", target=path, reason=reason, may_have_run=may_have_run)
+
+
+def _wrong_kind(reply: Reply[Any]) -> SpecError:
+    if isinstance(reply, ItemStream):
+        return SpecError(f"the handler of {reply.target.path} that was streamed is no generator: use ref.ask(...)")
+    return SpecError(f"the handler of {reply.target.path} that was asked is a generator: use ref.stream(...)")

@@ -1,0 +1,114 @@
+"""
+The way from one process to an actor's inbox, and what a process must offer so that ways can be found and used.
+"""
+
+from __future__ import annotations
+
+import math
+import select
+from collections.abc import Callable
+from typing import Any, Protocol
+
+import attrs
+
+from actors._handlers import HandlerTable
+from actors._ref import ActorRef
+from actors.mailbox._answers import AnswerLane
+from actors.mailbox._arena import ArenaReader
+from actors.mailbox._outbox import Outbox
+from actors.supervisor._exits import ExitReason
+
+__all__ = ["HOLD_SECONDS", "Directory", "Route", "poll_milliseconds", "wait_writable"]
+
+# A tell that follows another within this time waits for company; it leaves after this time at the latest.
+HOLD_SECONDS = 0.001
+_LONGEST_POLL_MS = 2**31 - 1
+
+
+@attrs.define(eq=False)
+class Route:
+    """
+    The way to one actor, as one process knows it.
+
+    Attributes:
+        uid: The actor.
+        path: Its path, for messages to people.
+        outbox: What waits for it, and the pipe.
+        table: Its handlers, where its class is known here.
+        on_full: What its sender does when the inbox is full, unless the ref says otherwise.
+        send_timeout: Seconds a blocked send waits, unless the ref says otherwise.
+        gone: Why it is gone for good, or None.
+        stopping: Whether it was asked to stop for good.
+        due: Whether a flush is arranged.
+    """
+
+    uid: int
+    path: str
+    outbox: Outbox
+    table: HandlerTable | None = None
+    on_full: str = "block"
+    send_timeout: float = 10.0
+    gone: ExitReason | None = None
+    stopping: bool = False
+    due: bool = False
+
+
+class Directory(Protocol):
+    """What a node needs of the process it is in."""
+
+    def find_route(self, ref: ActorRef[Any]) -> Route:
+        """Return a new route to *ref*; a route that is gone where the actor is. Blocks."""
+        ...
+
+    def answer_lane(self, uid: int) -> AnswerLane:
+        """Return the lane on which *uid* answers this process, made at the first ask. Blocks."""
+        ...
+
+    def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
+        """Return a new arena's id and descriptor, for sending from. Blocks."""
+        ...
+
+    def retire_arena(self, arena_id: int) -> None:
+        """Nothing will be sent from this arena any more, and nothing that was waits to be read."""
+
+    def find_arena(self, arena_id: int) -> ArenaReader:
+        """Return a mapped arena, for reading. Blocks where it was not seen before."""
+        ...
+
+    def drop_route(self, route: Route) -> None:
+        """Give back what :meth:`find_route` has opened, unused."""
+
+    def flush_soon(self, route: Route) -> None:
+        """Have *route* flushed within :data:`HOLD_SECONDS` by somebody else."""
+
+    def wait_for_room(self, route: Route, seconds: float) -> None:
+        """Wait until the inbox of *route* may have room, at most *seconds*, serving what must go on meanwhile."""
+
+    def pause(self, seconds: float) -> None:
+        """Let *seconds* pass, serving what must go on meanwhile."""
+
+    def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
+        """Say something to an actor about an ask of this process: ``"credit"`` or ``"cancel"``. Never blocks."""
+
+    def dead_letter(self, target: str, reason: str, count: int) -> None:
+        """Count messages that will not be handled."""
+
+    def run_callback(self, function: Callable[..., object], *args: object) -> None:
+        """Run a user's function where it cannot hurt."""
+
+    def wake_for(self, deadline: float) -> None:
+        """Make sure :meth:`Node.expire_due` is called at *deadline*, a ``time.monotonic()`` value."""
+
+
+def wait_writable(descriptor: int, seconds: float) -> None:
+    """Wait until a pipe may have room, at most *seconds*."""
+    if descriptor < 0:
+        return  # closed by the news that its actor is gone
+    poller = select.poll()
+    poller.register(descriptor, select.POLLOUT)
+    poller.poll(poll_milliseconds(seconds))
+
+
+def poll_milliseconds(seconds: float) -> int:
+    """Return what ``poll`` takes: whole milliseconds, rounded up, within its range."""
+    return min(_LONGEST_POLL_MS, math.ceil(max(0.0, seconds) * 1000)) if seconds < math.inf else _LONGEST_POLL_MS
