@@ -30,7 +30,7 @@ from actors.supervisor._exits import ExitReason
 from actors.supervisor._pump import Pump
 from actors.supervisor._spec import Options
 
-__all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "read_flight_state"]
+__all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "Deaths", "read_flight_state"]
 
 Deliver = Callable[[int, bytes], None]
 OnBroken = Callable[[int, BaseException], object]
@@ -108,6 +108,26 @@ class Body:
 
 
 @attrs.define(eq=False)
+class Deaths:
+    """
+    How often an actor died of one message.
+
+    Attributes:
+        place: Which message: how many were handled before it. -1 for none.
+        count: Deaths in a row with this message in flight.
+    """
+
+    place: int = -1
+    count: int = 0
+
+    def note(self, place: int) -> int:
+        """Count one more death with the message at *place* in flight; return how many that makes."""
+        self.count = self.count + 1 if place == self.place else 1
+        self.place = place
+        return self.count
+
+
+@attrs.define(eq=False)
 class Cell:
     """
     One actor as the host sees it: its mailbox, which outlives incarnations, and the incarnation that lives.
@@ -126,6 +146,7 @@ class Cell:
         last: Why the last incarnation ended, or None.
         backlog: Frames for the answer pipe to the host that found no room.
         drain: Whether it is to handle what is queued before it stops.
+        deaths: How often it died of the message that was in flight last.
     """
 
     uid: int
@@ -147,6 +168,7 @@ class Cell:
     last: ExitReason | None = None
     backlog: deque[bytes] = attrs.Factory(deque)
     drain: bool = False
+    deaths: Deaths = attrs.Factory(Deaths)
 
     @classmethod
     def make(

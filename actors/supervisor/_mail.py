@@ -77,6 +77,10 @@ class Mail:
         self._host.orphan_arenas(cell.uid, body.incarnation)
 
     def _end_in_flight(self, cell: Cell, rest: bytes, reason: _exits.ExitReason) -> None:
+        """It is handed to the next incarnation as often as the actor's options say; then it ends here."""
+        if cell.deaths.note(cell.view.flight().handled) <= cell.options.redeliver:
+            cell.view.redeliver_in_flight()
+            return
         reader = _envelope.MessageReader()
         reader.feed(rest)
         message = next(iter(reader))

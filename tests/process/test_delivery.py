@@ -18,11 +18,13 @@ from typing import Any
 import pytest
 
 from actors import (
+    Actor,
     ActorDied,
     ActorInfo,
     ActorNotRunningError,
     ActorRef,
     ActorSystem,
+    Backoff,
     HandlerError,
     MailboxFullError,
     Supervisor,
@@ -487,3 +489,36 @@ def test_junk_in_an_inbox_costs_its_frame_alone(system: ActorSystem) -> None:
     assert callee.ask(Echo.noted).result(timeout=5) == [1, 2]
     assert callee.incarnation == 1
     eventually(lambda: system.dead_letters() == {"undecodable": 1})
+
+
+class Fragile(Actor):
+    """Dies of its first messages, as often as it is told to."""
+
+    def __init__(self, deaths_path: str) -> None:
+        super().__init__()
+        self.deaths_path = deaths_path
+
+    @handler
+    def survive(self, deaths: int) -> int:
+        with open(self.deaths_path, "a+", encoding="ascii") as tally:
+            tally.write("x")
+            tally.flush()
+            died = tally.tell() - 1
+        if died < deaths:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return died
+
+
+@pytest.mark.parametrize(("deaths", "survives"), [(0, True), (2, True), (3, False)])
+def test_a_message_is_handed_to_the_next_incarnation_as_often_as_redeliver_says(
+    system: ActorSystem, tmp_path: Path, deaths: int, survives: bool
+) -> None:
+    fragile = system.spawn(Fragile(str(tmp_path / "tally")), redeliver=2, backoff=Backoff(initial=0.001, jitter=0.0))
+    reply = fragile.ask(Fragile.survive, deaths)
+
+    if survives:
+        assert deaths == reply.result(timeout=30)
+        return
+    with pytest.raises(ActorDied) as caught:
+        reply.result(timeout=30)
+    assert caught.value.may_have_run

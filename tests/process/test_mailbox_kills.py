@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator
 import attrs
 import pytest
 
+from actors import _descriptors
 from actors.errors import ProtocolError
 from actors.mailbox._frames import MAX_BODY_BYTES, pack_frames
 from actors.mailbox._inbox import make_inbox, pipe_capacity, queued_bytes, reopen_reader, reopen_writer, write_frame
@@ -54,10 +55,10 @@ def where(data: bytes) -> int:
 
 def fork(work: Callable[[], object]) -> tuple[int, int]:
     """Pid and pidfd of a process that does *work* and leaves: with 0, or 1 and a traceback."""
-    with warnings.catch_warnings():
-        warnings.simplefilter(
-            "ignore", DeprecationWarning
-        )  # the timer thread of a test's time limit holds no lock of ours
+    # As an actor, which keeps the shared memory of its host: any other fork loses it where a system has run before this test.
+    with _descriptors.forking_an_actor(), warnings.catch_warnings():
+        # The timer thread of a test's time limit holds no lock of ours.
+        warnings.simplefilter("ignore", DeprecationWarning)
         pid = os.fork()
     if pid == 0:
         try:

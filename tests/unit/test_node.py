@@ -10,8 +10,8 @@ from typing import Any
 import pytest
 
 from actors._node import Node
-from actors._routes import Route, poll_milliseconds
 from actors._ref import ActorRef
+from actors._routes import Route, poll_milliseconds
 from actors.errors import (
     ActorDied,
     ActorNotRunningError,
