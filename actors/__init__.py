@@ -19,7 +19,8 @@ from actors._handlers import handler
 from actors._ref import ActorRef, Down
 from actors._reply import Reply
 from actors._seams import ActorStatistics
-from actors._system import ActorInfo, ActorSystem, SupervisorRef
+from actors._supervisor_ref import SupervisorRef
+from actors._system import ActorInfo, ActorSystem
 from actors.errors import (
     ActorDied,
     ActorNotRunningError,

@@ -1,13 +1,8 @@
 """
-The class users derive, and how an actor that is not started becomes bytes and one again.
+The class users derive.
 
 Owns the public face of an actor and nothing behind it: what an actor does in its process is asked of its
-    :class:`ActorContext`, which
-the loop there sets; how it gets there of its :class:`Boot`. Knows no pipe and no message.
-
-One object is three things in its life, never copied between them: a *spec* in the program (``Counter(start=10)``: plain
-configuration), its *snapshot* (bytes), and an *incarnation* (made by :func:`incarnate` and :func:`apply_snapshot` in
-its process).
+:class:`ActorContext`, which the loop there sets; how it gets there of its :class:`Boot`. Knows no pipe and no message.
 """
 
 from __future__ import annotations
@@ -138,8 +133,7 @@ class Actor(multiprocessing.Process):
         super().__init_subclass__(**kwargs)
         cls._handlers = build_table(cls, _RESERVED)
 
-    # --- hooks: for you to override
-    # -----------------------------------------------------------------------------------------
+    # --- hooks: for you to override ---------------------------------------------------------------------------------
 
     def on_start(self) -> None:
         """
@@ -147,7 +141,7 @@ class Actor(multiprocessing.Process):
         ``start_timeout``.
 
         If it raises, the start has failed: :class:`~actors.StartError` where it was spawned; a restart counts as one
-            more failure.
+        more failure.
         """
 
     def on_stop(self, reason: ExitReason) -> None:
@@ -173,8 +167,7 @@ class Actor(multiprocessing.Process):
         """
         return "crash"
 
-    # --- inside: for handlers and hooks
-    # -------------------------------------------------------------------------------------
+    # --- inside: for handlers and hooks -----------------------------------------------------------------------------
 
     @property
     def ref(self) -> ActorRef[Self]:
@@ -283,8 +276,7 @@ class Actor(multiprocessing.Process):
         self._handlers.check(name, args, kwargs)
         return name
 
-    # --- what multiprocessing sees
-    # ------------------------------------------------------------------------------------------
+    # --- what multiprocessing sees ----------------------------------------------------------------------------------
 
     def run(self) -> None:
         """Serve until the end. The framework's own; override the hooks."""

@@ -6,8 +6,8 @@ message. The mark is the :class:`HandlerInfo` itself, an attribute of the functi
 everything a sender needs.
 
 A name is reachable when any class of the MRO marks it: an override of a handler is a handler, marked again or not, so
-    that a
-reference to a method of an abstract base reaches whatever implements it. ``name = None`` in a subclass takes one away.
+that a reference to a method of an abstract base reaches whatever implements it. ``name = None`` in a subclass takes one
+away.
 """
 
 from __future__ import annotations

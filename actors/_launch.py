@@ -133,6 +133,9 @@ class Boot:
             _descriptors.close_inherited({self.control, self.lifeline})
             random.seed()
         reset_signals(survives_hangup=self.survives_hangup)
+        with contextlib.suppress(OSError):
+            # A process group of its own: what the actor starts can be killed together with it.
+            os.setpgid(0, 0)
         self.lifeline = _lifeline.hold(self.lifeline)
         _read_nothing({self.control, self.lifeline})
         _descriptors.restore_limit(self.soft_limit)

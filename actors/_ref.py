@@ -129,9 +129,8 @@ class ActorRef(Generic[A_co]):
         Send a message and get its reply to come. If its handler raises, the reply does, and the actor lives.
 
         Behind the scenes: the message is encoded, the ask noted, the message written to the actor's inbox; the actor
-            handles it in
-        its turn and writes the answer; whoever waits in ``result()`` reads it, or the system's own thread. Every ask
-        ends exactly once: answered, failed, timed out or cancelled.
+        handles it in its turn and writes the answer; whoever waits in ``result()`` reads it, or the system's own
+        thread. Every ask ends exactly once: answered, failed, timed out or cancelled.
 
         Args:
             handler: A method marked ``@handler`` of the actor's class or of a base of it, or its name.

@@ -1,11 +1,10 @@
 """
 The answer to come of one ask: a ``concurrent.futures.Future`` that can also be awaited.
 
-Two rules shape it. *Python may raise out of a signal handler at any bytecode* of the main thread, which may be waiting here, or be the
-one that reads the answer for somebody else: so the outcome is one append to a list (the first entry counts), every
-    wake-up may be
-repeated, and :meth:`Reply.complete` called again goes on where it was interrupted. *The pump never blocks*: so
-completing takes no lock that a user's thread can hold.
+Two rules shape it. *Python may raise out of a signal handler at any bytecode* of the main thread, which may be waiting
+here, or be the one that reads the answer for somebody else: so the outcome is one append to a list (the first entry
+counts), every wake-up may be repeated, and :meth:`Reply.complete` called again goes on where it was interrupted. *The
+pump never blocks*: so completing takes no lock that a user's thread can hold.
 
 ``concurrent.futures.wait`` and ``as_completed`` work under a lock of each future. That lock is made when they first ask
 for it, and what they see of the reply is a view that only moves while nobody holds it: see :class:`_FuturesView`.
@@ -73,8 +72,7 @@ class Reply(concurrent.futures.Future[R]):
         self._outcomes: list[tuple[Any, BaseException | None]] = []
         self._listeners: list[Listener] = []
 
-    # --- waiting
-    # ------------------------------------------------------------------------------------------------------------
+    # --- waiting ----------------------------------------------------------------------------------------------------
 
     def result(self, timeout: float | None = None) -> R:
         """
@@ -213,17 +211,15 @@ class Reply(concurrent.futures.Future[R]):
             # The node has forgotten this ask, as at its own end; the promise to end it is the reply's.
             self.fail(AskTimeoutError(f"ask to {self.target.path} timed out at its deadline", target=self.target.path))
 
-    # --- ending: for nodes
-    # --------------------------------------------------------------------------------------------------
+    # --- ending: for nodes ------------------------------------------------------------------------------------------
 
     def complete(self, value: R) -> bool:
         """
-        End the ask with its answer, unless it has ended: the first end counts. Any thread may call it, and nothing here
-            blocks.
+        End the ask with its answer, unless it has ended: the first end counts. Any thread may call it, and nothing
+        here blocks.
 
         Called again after an exception of a signal handler came out of it, it goes on: everybody who waits is woken,
-            every callback
-        runs once. So a node forgets an ask *after* this has returned.
+        every callback runs once. So a node forgets an ask *after* this has returned.
 
         Returns:
             Whether this call ended it.
@@ -271,8 +267,7 @@ class Reply(concurrent.futures.Future[R]):
         except ValueError:
             pass
 
-    # --- what concurrent.futures and asyncio look at
-    # --------------------------------------------------------------------------
+    # --- what concurrent.futures and asyncio look at ----------------------------------------------------------------
 
     def _futures_view(self) -> _FuturesView:
         view = self._view

@@ -12,7 +12,6 @@ import contextlib
 import itertools
 import os
 import signal
-import sys
 import threading
 import time
 import types
@@ -26,11 +25,13 @@ import attrs
 
 from actors import _descriptors, _seams
 from actors._actor import Actor
+from actors._futures import resolve, resolve_error
 from actors._host import Host, start_error
 from actors._host_node import HostNode
-from actors._launch import START_METHODS
+from actors._preflight import check_arguments, check_platform, snapshots
 from actors._ref import ActorRef
-from actors._snapshot import read_snapshot, snapshot
+from actors._snapshot import read_snapshot
+from actors._supervisor_ref import SupervisorRef, is_actor, refuse
 from actors._zygote import zygote
 from actors.errors import (
     ActorNotRunningError,
@@ -43,10 +44,9 @@ from actors.errors import (
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._cells import Cell, read_flight_state
-from actors.supervisor._check import check, check_child
+from actors.supervisor._check import check
 from actors.supervisor._release import not_built
-from actors.supervisor._spec import Child, Options, Supervisor
-from actors.supervisor._spec import default_name as name_of
+from actors.supervisor._spec import Supervisor
 
 __all__ = ["ActorInfo", "ActorSystem", "SupervisorRef"]
 
@@ -56,7 +56,6 @@ T = TypeVar("T")
 StartMethod = Literal["forkserver", "spawn", "fork"]
 
 _MAX_MESSAGE_BYTES = 64 << 20
-_SMALLEST_MAX_MESSAGE_BYTES = 4096
 # Beyond the deadline, kills and their reaping take a moment; never more than this, or it is a bug.
 _KILL_SECONDS = 10.0
 _numbers = itertools.count(1)
@@ -124,12 +123,12 @@ class ActorSystem:
     ) -> None:
         if getattr(process.current_process(), "_inheriting", False):
             raise ActorsError(_MISSING_GUARD)
-        _check_arguments(start_method, shutdown_deadline, max_message_bytes, subreaper)
+        check_arguments(start_method, shutdown_deadline, max_message_bytes, subreaper)
         spec = Supervisor("system") if tree is None else tree
-        check(spec, is_actor=_is_actor)
+        check(spec, is_actor=is_actor)
         self._plan = _tree.plan(spec, 1)
-        _refuse([problem for one in self._plan for problem in not_built(one.path, one.child.options)])
-        self._snapshots = _snapshots(self._plan)
+        refuse([problem for one in self._plan for problem in not_built(one.path, one.child.options)])
+        self._snapshots = snapshots(self._plan)
         self._state = _tree.build(spec)
         self._root = f"/{spec.name}"
         self._method = start_method
@@ -156,7 +155,7 @@ class ActorSystem:
         """
         if self._host is not None:
             raise SpecError(f"system {self.name} was started before: make a new ActorSystem")
-        _check_platform()
+        check_platform()
         modules = [snap.module for snap in self._modules()]
         zygote.preload([module for module in modules if module != "__main__"])
         _descriptors.raise_limit()
@@ -166,7 +165,7 @@ class ActorSystem:
             raise StartError(f"system {self.name} cannot be started: {error}") from error
         self._host, self._owner = host, os.getpid()
         ready: Future[None] = Future()
-        host.runner.started = lambda: _resolve(ready, None)
+        host.runner.started = lambda: resolve(ready, None)
         host.runner.finished = lambda finished: self._tree_finished(finished, ready)
         _seams.register_node(self.name, HostNode(host))
         _live.add(self)
@@ -261,12 +260,12 @@ class ActorSystem:
         """In the pump: nothing runs any more."""
         if finished.outcome == "failed":
             if not ready.done():
-                _resolve_error(ready, self._start_failure(finished))
+                resolve_error(ready, self._start_failure(finished))
             else:
                 self._failure = _gave_up(self._root, finished)
         elif not ready.done():
-            _resolve_error(ready, StartError(f"system {self.name} was stopped before it was ready"))
-        _resolve(self._finished, finished)
+            resolve_error(ready, StartError(f"system {self.name} was stopped before it was ready"))
+        resolve(self._finished, finished)
 
     def _start_failure(self, finished: ev.TreeFinished) -> ActorsError:
         reason = finished.last_reason or _exits.ExitReason("unknown")
@@ -281,7 +280,7 @@ class ActorSystem:
         host = self._host
         if host is not None:
             host.panic()
-        _resolve(self._finished, ev.TreeFinished("failed", None))
+        resolve(self._finished, ev.TreeFinished("failed", None))
 
     def _raise_failure(self) -> None:
         failure, self._failure = self._failure, None
@@ -429,8 +428,8 @@ class ActorSystem:
             raise ActorNotRunningError(f"system {self.name} has stopped")
         return self._host
 
-    def call(self, action: Callable[[Host], T], timeout: float | None = None) -> T:
-        """Run *action* in the pump and return its result; for this package's own use."""
+    def _call(self, action: Callable[[Host], T], timeout: float | None = None) -> T:
+        """Run *action* in the pump and return its result."""
         host = self._running()
         if host.pump.is_current() or host.callbacks.is_current():
             raise SpecError("this cannot be called from a callback of the system: use wait=False, or another thread")
@@ -438,9 +437,9 @@ class ActorSystem:
 
         def run() -> None:
             try:
-                _resolve(result, action(host))
+                resolve(result, action(host))
             except ActorsError as error:
-                _resolve_error(result, error)
+                resolve_error(result, error)
 
         if not host.pump.post(run):
             raise self._failed_or_stopped()
@@ -466,89 +465,6 @@ class ActorSystem:
                     raise StartError(f"system {self.name} did not answer within {timeout} s") from None
 
 
-class SupervisorRef:
-    """
-    One supervisor of a running system. Made by :meth:`ActorSystem.supervisor`.
-
-    Attributes:
-        path: Where it stands in the tree.
-    """
-
-    def __init__(self, system: ActorSystem, path: str) -> None:
-        self._system = system
-        self.path = path
-
-    def spawn(self, actor: A, *, name: str | None = None, wait: bool = True, **options: Any) -> ActorRef[A]:
-        """Start *actor* as a child of this supervisor; see :meth:`ActorSystem.spawn`."""
-        if isinstance(actor, Child):
-            raise SpecError("spawn takes an actor and options by keyword, not child(...)")
-        child = Child(actor, Options.of(actor, **options, **({} if name is None else {"name": name})))
-        parent = _view.supervisors(self._system._running().runner.state).get(self.path)
-        if parent is None:
-            raise SpecError(f"supervisor {self.path} is not there any more")
-        check_child(child, parent.spec, is_actor=_is_actor)
-        _refuse(list(not_built(f"{self.path}/{child.options.name or name_of(actor)}", child.options)))
-        data = snapshot(actor)
-        ready: Future[ActorRef[A]] = Future()
-        ref = self._system.call(lambda host: self._add(host, child, data, ready))
-        return self._system._outcome(ready) if wait else ref
-
-    def _add(self, host: Host, child: Child, data: bytes, ready: Future[ActorRef[Any]]) -> ActorRef[Any]:
-        cell = host.add(self.path, child, data, child.options.name)
-        ref: ActorRef[Any] = ActorRef(system=host.name, uid=cell.uid, path=cell.path)
-        host.runner.when_started(
-            cell,
-            lambda _cell: _resolve(ready, ref),
-            lambda gone, reason: _resolve_error(ready, start_error(gone.path, reason)),
-        )
-        return ref
-
-    def stop(self) -> None:
-        """Stop this supervisor and all below it, in reverse order, and remove it."""
-        self._request(ev.StopSupervisor(self.path))
-
-    def restart(self, name: str) -> None:
-        """
-        Stop one child by its ladder and start it anew. Returns when that has begun.
-
-        Raises:
-            SpecError: There is no such child.
-        """
-        self._system.call(lambda host: self._restart(host, name))
-
-    def _restart(self, host: Host, name: str) -> None:
-        uid = _view.find(host.runner.state, f"{self.path}/{name}")
-        if uid is None:
-            raise SpecError(f"{self.path} has no child {name!r}")
-        self._handle(host, ev.RestartActor(uid))
-
-    def _request(self, event: ev.Event) -> None:
-        self._system.call(lambda host: self._handle(host, event))
-
-    @staticmethod
-    def _handle(host: Host, event: ev.Event) -> None:
-        refusals: list[str] = []
-        before, host.runner.refused = host.runner.refused, lambda refused: refusals.append(refused.why)
-        try:
-            host.runner.handle(event)
-        finally:
-            host.runner.refused = before
-        if refusals:
-            raise SpecError(refusals[0])
-
-    def __repr__(self) -> str:
-        return f"<SupervisorRef {self.path}>"
-
-
-def _refuse(problems: list[str]) -> None:
-    if problems:
-        raise SpecError(*problems)
-
-
-def _is_actor(item: object) -> bool:
-    return isinstance(item, Actor)
-
-
 def _state(cell: Cell) -> str:
     try:
         return read_flight_state(cell)
@@ -557,60 +473,10 @@ def _state(cell: Cell) -> str:
         return "unknown"
 
 
-def _snapshots(plan: list[_tree.Planned]) -> list[bytes]:
-    problems: list[str] = []
-    found: list[bytes] = []
-    for planned in plan:
-        try:
-            found.append(snapshot(planned.child.actor))  # type: ignore[arg-type]
-        except SpecError as error:
-            problems.extend(f"{planned.path}: {problem}" for problem in error.problems)
-    if problems:
-        raise SpecError(*problems)
-    return found
-
-
 def _gave_up(root: str, finished: ev.TreeFinished) -> RestartIntensityError:
     reason = finished.last_reason
     last = "" if reason is None else f"; the last of its children {_exits.describe(reason)}"
     return RestartIntensityError(f"supervisor {root} gave up: more restarts than it allows{last}", last_reason=reason)
-
-
-def _resolve(future: Future[T], value: T) -> None:
-    if not future.done():
-        future.set_result(value)
-
-
-def _resolve_error(future: Future[Any], error: BaseException) -> None:
-    if not future.done():
-        future.set_exception(error)
-
-
-def _check_arguments(
-    start_method: object, shutdown_deadline: object, max_message_bytes: object, subreaper: object
-) -> None:
-    problems: list[str] = []
-    if start_method not in START_METHODS:
-        problems.append(f"start_method={start_method!r}: must be one of {', '.join(START_METHODS)}")
-    if (
-        isinstance(shutdown_deadline, bool)
-        or not isinstance(shutdown_deadline, int | float)
-        or not shutdown_deadline >= 0
-    ):
-        problems.append(f"shutdown_deadline={shutdown_deadline!r}: must be seconds, at least 0")
-    if not isinstance(max_message_bytes, int) or not _SMALLEST_MAX_MESSAGE_BYTES <= max_message_bytes < 1 << 31:
-        problems.append(f"max_message_bytes={max_message_bytes!r}: must be an int from 4096 to 2 GiB")
-    if subreaper:
-        problems.append("subreaper=True: is not part of this release")
-    if problems:
-        raise SpecError(*problems)
-
-
-def _check_platform() -> None:
-    if sys.platform != "linux":
-        raise StartError(
-            f"actors run on Linux (5.10 or later); this is {sys.platform}: memfd, pidfd and signal-driven life lines are missing"
-        )
 
 
 def _start_threads(host: Host) -> None:

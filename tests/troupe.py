@@ -7,6 +7,7 @@ import os
 import resource
 import select
 import signal
+import subprocess
 import sys
 import threading
 import time
@@ -131,6 +132,11 @@ class Child(Actor):
 
 class Stubborn(Worker):
     """Ignores requests to stop: by hanging in a handler, and by SIGTERM if asked to."""
+
+    @handler
+    def start_helper(self) -> int:
+        """Start a process that outlives SIGTERM of this one, and return its pid."""
+        return subprocess.Popen([sys.executable, "-c", "import signal; signal.pause()"]).pid
 
     @handler
     def hang(self, ignore_sigterm: bool) -> None:

@@ -155,8 +155,7 @@ class AnswerLane:
         """The descriptor of the pipe; -1 when closed."""
         return self._fd
 
-    # --- reading
-    # ------------------------------------------------------------------------------------------------------------
+    # --- reading ----------------------------------------------------------------------------------------------------
 
     def drain(self) -> bool:
         """
@@ -231,8 +230,7 @@ class AnswerLane:
         rest = self._buffer[self._parsed : self._parsed + HEADER_BYTES]
         return any(rest)
 
-    # --- closing
-    # ------------------------------------------------------------------------------------------------------------
+    # --- closing ----------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Give the descriptors back; a thread that reads at this moment does it when it leaves. May be repeated."""
@@ -262,8 +260,7 @@ class AnswerLane:
             except KeyError:
                 pass
 
-    # --- waiting
-    # ------------------------------------------------------------------------------------------------------------
+    # --- waiting ----------------------------------------------------------------------------------------------------
 
     def wait(self, reply: Awaited, until: float | None) -> None:
         """

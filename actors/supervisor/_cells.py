@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import os
 import select
 import signal
 from collections import deque
@@ -94,6 +95,14 @@ class Body:
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self.pidfd, number)
         return True
+
+    def kill_group(self) -> bool:
+        """SIGKILL to the process and to what it has started in its group, while it lives; False while its pidfd is not known."""
+        if self.pidfd >= 0 and self.pid is not None and not self.dead:
+            # The group's number is its own: as long as the process lives, nobody else can have it.
+            with contextlib.suppress(ProcessLookupError, PermissionError):
+                os.killpg(self.pid, signal.SIGKILL)
+        return self.signal(signal.SIGKILL)
 
     def close(self) -> None:
         """Give back what belongs to this incarnation."""

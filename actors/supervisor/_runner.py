@@ -374,7 +374,7 @@ class Runner:
             body.killed_for = why
             if why == "shutdown":
                 self._log_rung(cell, body, "SIGKILL")
-        if body.signal(signal.SIGKILL):
+        if body.kill_group():
             return
         boot = body.boot
         if body.process is not None or boot is None:

@@ -138,10 +138,14 @@ def interrupt(system: ActorSystem, times: int) -> None:
     assert len(seen) >= told - caught
 
 
+# What is raised in a callback of the garbage collector, or of a weak reference, has nowhere to go.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 def test_a_signal_handler_that_raises_loses_no_reply(system: ActorSystem) -> None:
     interrupt(system, 1_000)
 
 
+# What is raised in a callback of the garbage collector, or of a weak reference, has nowhere to go.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.soak
 @pytest.mark.timeout(300)
 def test_a_signal_handler_that_raises_ten_thousand_times_loses_no_reply(system: ActorSystem) -> None:

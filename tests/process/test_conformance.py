@@ -238,6 +238,16 @@ def test_a_stubborn_actor_is_ended_by_the_stop_ladder(start_method: Any, ignores
         assert pid_of(other)
 
 
+def test_what_an_actor_has_started_is_killed_with_it(start_method: Any) -> None:
+    with ActorSystem(start_method=start_method) as system:
+        stubborn = system.spawn(Stubborn(), name="stubborn", shutdown=0.0)
+        helper = stubborn.ask(Stubborn.start_helper).result(SECONDS)
+        pid = pid_of(stubborn)
+
+        stubborn.stop()
+        eventually(lambda: is_gone(pid) and is_gone(helper), SECONDS)
+
+
 def test_the_whole_tree_stops_within_the_deadline_whatever_its_actors_do(start_method: Any) -> None:
     system = ActorSystem(start_method=start_method, shutdown_deadline=0.5)
     with pytest.raises(KeyboardInterrupt), system:

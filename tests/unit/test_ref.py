@@ -262,7 +262,7 @@ def test_in_a_fork_every_use_says_which_process_the_system_belongs_to(node: Fake
         os.write(write_fd, text.encode())
         os._exit(0)
     os.close(write_fd)
-    with open(read_fd) as stream:  # noqa: PTH123
+    with open(read_fd) as stream:
         text = stream.read()
     os.waitpid(pid, 0)
 

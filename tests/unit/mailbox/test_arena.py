@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import contextlib
+import itertools
 import os
 import random
 import threading
@@ -195,10 +196,11 @@ class Maker:
     def __init__(self) -> None:
         self.readers: dict[int, ArenaReader] = {}
         self.retired: list[int] = []
+        self._ids = itertools.count(1)  # several threads may have one made at a time
 
     def __call__(self, slot_bytes: int, slots: int) -> tuple[int, int]:
         fd = create_arena(slot_bytes, slots)
-        arena_id = len(self.readers) + 1
+        arena_id = next(self._ids)
         self.readers[arena_id] = ArenaReader(fd)
         return arena_id, fd
 

@@ -1,0 +1,74 @@
+"""
+What is looked at before a system starts: the platform, the arguments, and whether every actor of the tree can travel.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from actors._launch import START_METHODS
+from actors._snapshot import snapshot
+from actors.errors import SpecError, StartError
+from actors.supervisor import _tree
+
+__all__ = ["check_arguments", "check_platform", "snapshots"]
+
+_SMALLEST_MAX_MESSAGE_BYTES = 4096
+
+
+def snapshots(plan: list[_tree.Planned]) -> list[bytes]:
+    """
+    Return every actor of a tree as bytes, in its order.
+
+    Raises:
+        SpecError: All that keeps any of them from travelling.
+    """
+    problems: list[str] = []
+    found: list[bytes] = []
+    for planned in plan:
+        try:
+            found.append(snapshot(planned.child.actor))  # type: ignore[arg-type]
+        except SpecError as error:
+            problems.extend(f"{planned.path}: {problem}" for problem in error.problems)
+    if problems:
+        raise SpecError(*problems)
+    return found
+
+
+def check_arguments(
+    start_method: object, shutdown_deadline: object, max_message_bytes: object, subreaper: object
+) -> None:
+    """
+    Check the options of an ActorSystem.
+
+    Raises:
+        SpecError: All that is wrong with them.
+    """
+    problems: list[str] = []
+    if start_method not in START_METHODS:
+        problems.append(f"start_method={start_method!r}: must be one of {', '.join(START_METHODS)}")
+    if (
+        isinstance(shutdown_deadline, bool)
+        or not isinstance(shutdown_deadline, int | float)
+        or not shutdown_deadline >= 0
+    ):
+        problems.append(f"shutdown_deadline={shutdown_deadline!r}: must be seconds, at least 0")
+    if not isinstance(max_message_bytes, int) or not _SMALLEST_MAX_MESSAGE_BYTES <= max_message_bytes < 1 << 31:
+        problems.append(f"max_message_bytes={max_message_bytes!r}: must be an int from 4096 to 2 GiB")
+    if subreaper:
+        problems.append("subreaper=True: is not part of this release")
+    if problems:
+        raise SpecError(*problems)
+
+
+def check_platform() -> None:
+    """
+    Check that this machine has what actors stand on.
+
+    Raises:
+        StartError: It is no Linux.
+    """
+    if sys.platform != "linux":
+        raise StartError(
+            f"actors run on Linux (5.10 or later); this is {sys.platform}: memfd, pidfd and signal-driven life lines are missing"
+        )

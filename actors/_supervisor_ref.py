@@ -1,0 +1,112 @@
+"""
+What a user's thread may do to one supervisor of a running system. Decided in the pump, like everything else.
+"""
+
+from __future__ import annotations
+
+from concurrent.futures import Future
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from actors._actor import Actor
+from actors._futures import resolve, resolve_error
+from actors._host import Host, start_error
+from actors._ref import ActorRef
+from actors._snapshot import snapshot
+from actors.errors import SpecError
+from actors.supervisor import _events as ev
+from actors.supervisor import _view
+from actors.supervisor._check import check_child
+from actors.supervisor._release import not_built
+from actors.supervisor._spec import Child, Options, default_name
+
+if TYPE_CHECKING:
+    from actors._system import ActorSystem
+
+__all__ = ["SupervisorRef", "is_actor", "refuse"]
+
+A = TypeVar("A", bound=Actor)
+
+
+class SupervisorRef:
+    """
+    One supervisor of a running system. Made by :meth:`ActorSystem.supervisor`.
+
+    Attributes:
+        path: Where it stands in the tree.
+    """
+
+    def __init__(self, system: ActorSystem, path: str) -> None:
+        self._system = system
+        self.path = path
+
+    def spawn(self, actor: A, *, name: str | None = None, wait: bool = True, **options: Any) -> ActorRef[A]:
+        """Start *actor* as a child of this supervisor; see :meth:`ActorSystem.spawn`."""
+        if isinstance(actor, Child):
+            raise SpecError("spawn takes an actor and options by keyword, not child(...)")
+        child = Child(actor, Options.of(actor, **options, **({} if name is None else {"name": name})))
+        parent = _view.supervisors(self._system._running().runner.state).get(self.path)
+        if parent is None:
+            raise SpecError(f"supervisor {self.path} is not there any more")
+        check_child(child, parent.spec, is_actor=is_actor)
+        refuse(list(not_built(f"{self.path}/{child.options.name or default_name(actor)}", child.options)))
+        data = snapshot(actor)
+        ready: Future[ActorRef[A]] = Future()
+        ref = self._system._call(lambda host: self._add(host, child, data, ready))
+        return self._system._outcome(ready) if wait else ref
+
+    def _add(self, host: Host, child: Child, data: bytes, ready: Future[ActorRef[Any]]) -> ActorRef[Any]:
+        cell = host.add(self.path, child, data, child.options.name)
+        ref: ActorRef[Any] = ActorRef(system=host.name, uid=cell.uid, path=cell.path)
+        host.runner.when_started(
+            cell,
+            lambda _cell: resolve(ready, ref),
+            lambda gone, reason: resolve_error(ready, start_error(gone.path, reason)),
+        )
+        return ref
+
+    def stop(self) -> None:
+        """Stop this supervisor and all below it, in reverse order, and remove it."""
+        self._request(ev.StopSupervisor(self.path))
+
+    def restart(self, name: str) -> None:
+        """
+        Stop one child by its ladder and start it anew. Returns when that has begun.
+
+        Raises:
+            SpecError: There is no such child.
+        """
+        self._system._call(lambda host: self._restart(host, name))
+
+    def _restart(self, host: Host, name: str) -> None:
+        uid = _view.find(host.runner.state, f"{self.path}/{name}")
+        if uid is None:
+            raise SpecError(f"{self.path} has no child {name!r}")
+        self._handle(host, ev.RestartActor(uid))
+
+    def _request(self, event: ev.Event) -> None:
+        self._system._call(lambda host: self._handle(host, event))
+
+    @staticmethod
+    def _handle(host: Host, event: ev.Event) -> None:
+        refusals: list[str] = []
+        before, host.runner.refused = host.runner.refused, lambda refused: refusals.append(refused.why)
+        try:
+            host.runner.handle(event)
+        finally:
+            host.runner.refused = before
+        if refusals:
+            raise SpecError(refusals[0])
+
+    def __repr__(self) -> str:
+        return f"<SupervisorRef {self.path}>"
+
+
+def refuse(problems: list[str]) -> None:
+    """Raise all *problems* as one SpecError, if there are any."""
+    if problems:
+        raise SpecError(*problems)
+
+
+def is_actor(item: object) -> bool:
+    """Return whether *item* is an actor."""
+    return isinstance(item, Actor)
