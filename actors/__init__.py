@@ -18,9 +18,9 @@ from actors._actor import Actor
 from actors._handlers import handler
 from actors._ref import ActorRef, Down
 from actors._reply import Reply
-from actors._seams import ActorStatistics
+from actors._seams import ActorInfo, ActorStatistics
 from actors._supervisor_ref import SupervisorRef
-from actors._system import ActorInfo, ActorSystem
+from actors._system import ActorSystem
 from actors.errors import (
     ActorDied,
     ActorNotRunningError,

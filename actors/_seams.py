@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from actors._reply import Reply
 
 __all__ = [
+    "ActorInfo",
     "ActorStatistics",
     "Cancellable",
     "Keeper",
@@ -69,6 +70,28 @@ class Stream(Protocol[T_co]):
     def close(self) -> None:
         """End it early: the handler gets ``GeneratorExit`` at its ``yield``."""
         ...
+
+
+@attrs.frozen
+class ActorInfo:
+    """
+    One actor of a system, as it is at this moment.
+
+    Attributes:
+        path: Where it stands in the tree.
+        uid: Its number; never used again.
+        pid: Its process, or None between two incarnations.
+        incarnation: 1, 2, 3…; 0 before the first.
+        state: ``"starting"``, ``"idle"``, ``"handling"``, ``"stopping"``, ``"down"``…
+        restarts: How often it was started again.
+    """
+
+    path: str
+    uid: int
+    pid: int | None
+    incarnation: int
+    state: str
+    restarts: int
 
 
 @attrs.frozen

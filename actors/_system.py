@@ -21,8 +21,6 @@ from concurrent.futures import Future
 from multiprocessing import process
 from typing import Any, Literal, Self, TypeVar
 
-import attrs
-
 from actors import _descriptors, _seams
 from actors._actor import Actor
 from actors._futures import resolve, resolve_error
@@ -30,6 +28,7 @@ from actors._host import Host, start_error
 from actors._host_node import HostNode
 from actors._preflight import check_arguments, check_platform, snapshots
 from actors._ref import ActorRef
+from actors._seams import ActorInfo
 from actors._snapshot import read_snapshot
 from actors._supervisor_ref import SupervisorRef, is_actor, refuse
 from actors._zygote import zygote
@@ -48,7 +47,7 @@ from actors.supervisor._check import check
 from actors.supervisor._release import not_built
 from actors.supervisor._spec import Supervisor
 
-__all__ = ["ActorInfo", "ActorSystem", "SupervisorRef"]
+__all__ = ["ActorSystem"]
 
 A = TypeVar("A", bound=Actor)
 T = TypeVar("T")
@@ -67,28 +66,6 @@ The program starts actors when it is imported, so every actor would start actors
     if __name__ == "__main__":
         main()
 """
-
-
-@attrs.frozen
-class ActorInfo:
-    """
-    One actor of a system, as it is at this moment.
-
-    Attributes:
-        path: Where it stands in the tree.
-        uid: Its number; never used again.
-        pid: Its process, or None between two incarnations.
-        incarnation: 1, 2, 3…; 0 before the first.
-        state: ``"starting"``, ``"idle"``, ``"handling"``, ``"stopping"``, ``"down"``…
-        restarts: How often it was started again.
-    """
-
-    path: str
-    uid: int
-    pid: int | None
-    incarnation: int
-    state: str
-    restarts: int
 
 
 class ActorSystem:

@@ -437,6 +437,8 @@ def storm(exchange: Exchange, interrupts: int) -> tuple[int, int]:
     return raised, answered
 
 
+# What is raised in a callback of the garbage collector has nowhere to go.
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 @pytest.mark.filterwarnings("ignore:.*fork.*:DeprecationWarning")
 @pytest.mark.usefixtures("untraced")
 @pytest.mark.parametrize("pump", [True, False], ids=["with a pump", "without a pump"])
