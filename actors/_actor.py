@@ -257,7 +257,7 @@ class Actor(multiprocessing.Process):
         self._inside("stop").stop()
 
     def progress(self) -> None:
-        """Say that a long handler is alive: ``handler_timeout`` counts from the last progress."""
+        """Say that a long handler is alive. ``handler_timeout``, which counts from it, is not part of this release."""
         self._inside("progress").progress()
 
     def _inside(self, name: str) -> ActorContext:
@@ -318,6 +318,9 @@ class _NotHere:
     def __init__(self, owner: str, name: str) -> None:
         self._owner = owner
         self._name = name
+
+    def __repr__(self) -> str:
+        return f"{self._name} of the unstarted {self._owner}(...)"
 
     def __call__(self, *_args: object, **_kwargs: object) -> NoReturn:
         handler = f"{self._owner}.{self._name}"

@@ -161,8 +161,8 @@ class OpenAsks:
         """End an ask at its deadline."""
         reply.fail(
             AskTimeoutError(
-                f"ask to {reply.target.path} timed out at its deadline; {len(self.asks)} asks open; "
-                "the message may still be handled",
+                f"ask to {reply.target.path} timed out at its deadline{_allowed(reply.target.timeout)}; "
+                f"the message may still be handled; open asks of this process: {len(self.asks)}",
                 target=reply.target.path,
                 timeout=reply.target.timeout or 0.0,
             )
@@ -181,6 +181,11 @@ class OpenAsks:
     def run_callback(self, function: Callable[..., object], *args: object) -> None:
         """Run a user's callback."""
         self._directory.run_callback(function, *args)
+
+
+def _allowed(timeout: float | None) -> str:
+    # The deadline may also be an outer ask's, which ends earlier.
+    return "" if timeout is None else f" of at most {timeout:g} s"
 
 
 def died(reply: Reply[Any], reason: _exits.ExitReason, *, may_have_run: bool) -> ActorDied:

@@ -231,7 +231,8 @@ def _resolve(cls: type, name: str, declared: HandlerInfo, reserved: frozenset[st
         info = attrs.evolve(info, name=name)  # an alias: both names reach it
     elif info.name != name:
         raise SpecError(
-            f"handler {where} is a function called {info.name!r}; a decorator around it needs functools.wraps"
+            f"handler {where} is a function called {info.name!r}; write it with def, and a decorator around it with "
+            "functools.wraps"
         )
     if (info.kind == "generator") != (declared.kind == "generator"):
         raise SpecError(

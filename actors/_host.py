@@ -262,12 +262,18 @@ class Host:
             return None
 
     def _sweep(self) -> None:
-        dropped, left = self.arenas.sweep(self._handled)
+        dropped, left = self.arenas.sweep(self._handled, quiet=self._no_answer_waits())
         for arena_id, holders in dropped:
             self._arena_gone(arena_id, holders)
         self._sweeping = left
         if left:
             self.pump.after(_SWEEP_SECONDS, self._sweep)
+
+    def _no_answer_waits(self) -> bool:
+        """Return whether every lane of answers is empty."""
+        lanes = [cell.answers_write for cell in self.runner.cells.values()]
+        lanes += [cell.body.reply_lane for cell in self.runner.cells.values() if cell.body is not None]
+        return not any(queued_bytes(lane) for lane in lanes if lane >= 0)
 
     def _arena_gone(self, arena_id: int, holders: set[int]) -> None:
         for uid in holders:
@@ -292,7 +298,7 @@ class Host:
         """See :class:`~actors._routes.Directory`."""
         cell = self.runner.cells.get(uid)
         if cell is None:
-            raise ActorNotRunningError(f"actor {uid} is gone for good")
+            raise ActorNotRunningError(f"the actor with uid {uid} is gone for good: spawn it anew, or send elsewhere")
         return cell.lane
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:

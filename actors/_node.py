@@ -86,7 +86,9 @@ class Node(OpenAsks):
         self, kind: type[T], ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> T:
         if ref.uid == self.uid:
-            raise DeadlockError(f"{ref.path} asks itself: the answer could never come", target=ref.path)
+            raise DeadlockError(
+                f"{ref.path} asks itself: the answer could never come; call self.{name}(...), or tell", target=ref.path
+            )
         route = self.routes.get(ref.uid) or self._find(ref)
         if route.table is not None:
             route.table.check(name, args, kwargs)

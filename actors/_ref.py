@@ -288,7 +288,10 @@ def _info(handler: object, path: str) -> HandlerInfo:
         return info
     if callable(handler):
         name = getattr(handler, "__qualname__", repr(handler))
-        raise HandlerNotFoundError(f"{name} is no handler: mark the method with @handler", target=path)
+        raise HandlerNotFoundError(
+            f"{name} is no handler: mark the method with @handler, and name it by its class, as in Counter.add",
+            target=path,
+        )
     raise SpecError(f"a message is a method marked @handler, or its name, and its arguments; got {handler!r} first")
 
 

@@ -144,7 +144,7 @@ def _problems(actor: Actor) -> list[str]:
     if abstract:
         problems.append(f"{name}: {', '.join(abstract)} is abstract; spawn a subclass that implements it")
     if actor._own is None:
-        return [*problems, f"{name}: its __init__ does not call super().__init__()"]
+        return [*problems, f"{name}: its __init__ does not call super().__init__(); let that be its first line"]
     taken = [key.removeprefix("_") for key, value in actor._own.items() if vars(actor).get(key) is not value]
     if taken:
         problems.append(

@@ -18,6 +18,8 @@ import attrs
 
 import actors
 from actors import errors
+from actors._seams import Cancellable, Stream
+from actors.supervisor._spec import Options
 
 REFERENCE = Path(__file__).parent / "reference"
 
@@ -29,6 +31,8 @@ TOPICS = {
     "errors": ("Errors", tuple(errors.__all__)),
 }
 LINE = 100  # characters; a longer signature has one parameter per line
+# What users meet without importing it: shown under the export that takes or gives it.
+UNNAMED = {"child": (Options,), "ActorRef": (Stream,), "Actor": (Cancellable,)}
 PROSE = ("Returns", "Source", "Yields")  # sections of sentences; the others are lists of names
 SECTIONS = ("Args", "Attributes", "Raises", "Returns", "Source", "Warns", "Yields")
 
@@ -62,6 +66,8 @@ def _page(title: str, names: tuple[str, ...]) -> Iterator[str]:
     yield f"# {title}\n"
     for name in names:
         yield from _entry(name, getattr(actors, name))
+        for thing in UNNAMED.get(name, ()):
+            yield from _unnamed(thing)
 
 
 def _entry(name: str, thing: Any) -> Iterator[str]:
@@ -76,6 +82,18 @@ def _entry(name: str, thing: Any) -> Iterator[str]:
         yield from _docstring(thing)
     else:
         yield f"`{thing!r}`\n"
+
+
+def _unnamed(thing: type) -> Iterator[str]:
+    """A class that is no export: what can be said or done with it, and not how one is made."""
+    yield f"### `{thing.__name__}` (not imported)\n"
+    yield from _docstring(thing)
+    if attrs.has(thing):
+        defaults = ", ".join(f"{field.name}={field.default!r}" for field in attrs.fields(thing))
+        yield f"Defaults: `{defaults}`\n"
+        return
+    for member, value in _public_members(thing):
+        yield from _member(member, value)
 
 
 def _public_members(cls: type) -> list[tuple[str, Any]]:

@@ -98,9 +98,10 @@ def open_descriptors() -> dict[int, str]:
 
 
 def shared_memory() -> set[str]:
-    """Names in ``/dev/shm``."""
+    """Names in ``/dev/shm``, less the semaphores that other programs of this machine make with ``multiprocessing``."""
     folder = Path("/dev/shm")
-    return {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    names = {entry.name for entry in folder.iterdir()} if folder.is_dir() else set()
+    return {name for name in names if not name.startswith("sem.mp-")}
 
 
 @attrs.frozen

@@ -191,6 +191,14 @@ class Echo(Messenger):
             pause.wait(0.001)
 
     @handler
+    def wait_for_stop(self) -> None:
+        """Return when this actor has been asked to stop, and knows it."""
+        process: Any = self._context._process  # type: ignore[union-attr]
+        pause = threading.Event()
+        while process.stop_reason != "requested":
+            pause.wait(0.001)
+
+    @handler
     def sleep(self, seconds: float) -> None:
         threading.Event().wait(seconds)
 

@@ -123,12 +123,13 @@ class ArenaBook:
                     entry.orphaned, entry.marks = True, dict(now)
             return bool(entries)
 
-    def sweep(self, handled: Callable[[int], int | None]) -> tuple[list[tuple[int, set[int]]], bool]:
+    def sweep(self, handled: Callable[[int], int | None], *, quiet: bool) -> tuple[list[tuple[int, set[int]]], bool]:
         """
         Drop the orphaned arenas that nothing refers to.
 
         Args:
             handled: How many bytes an actor has handled; None if it is gone.
+            quiet: Whether no answer waits to be read anywhere.
 
         Returns:
             Id and holders of each dropped arena, and whether orphans are left.
@@ -138,7 +139,7 @@ class ArenaBook:
         for arena_id, entry in list(self._entries.items()):
             if not entry.orphaned:
                 continue
-            if self.reader(arena_id).in_use() == 0 or self._is_past(entry, handled):
+            if self.reader(arena_id).in_use() == 0 or self._is_past(entry, handled, quiet=quiet):
                 self._drop(arena_id)
                 dropped.append((arena_id, entry.holders))
             else:
@@ -146,15 +147,15 @@ class ArenaBook:
         return dropped, left
 
     @staticmethod
-    def _is_past(entry: _Entry, handled: Callable[[int], int | None]) -> bool:
+    def _is_past(entry: _Entry, handled: Callable[[int], int | None], *, quiet: bool) -> bool:
         for uid, mark in list(entry.marks.items()):
             done = handled(uid)
             if done is None or done >= mark:
                 del entry.marks[uid]
         if entry.marks:
             return False
-        # What was answered from it may still be on its way to a caller that reads slowly.
-        entry.looks += 1
+        # What was answered from it may still be on its way to a caller that reads slowly, or does not read at all now.
+        entry.looks = entry.looks + 1 if quiet else 0
         return entry.looks > _GRACE_LOOKS
 
     def retire(self, arena_id: int, owner: tuple[int, int]) -> set[int]:

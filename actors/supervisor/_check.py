@@ -9,6 +9,7 @@ Must not know: the class ``Actor`` (a predicate says what is one), states, proce
 
 from __future__ import annotations
 
+import bisect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Final, TypeAlias
@@ -146,7 +147,8 @@ def check_child(item: Child, parent: Supervisor, *, is_actor: IsActor = _anythin
     Raises:
         SpecError: As :func:`check`.
     """
-    where = f"{parent.name}/{item.options.name or type(item.actor).__name__.lower()}"
+    kind = item.actor if isinstance(item.actor, type) else type(item.actor)
+    where = f"{parent.name}/{item.options.name or kind.__name__.lower()}"
     _raise([*_name_problems(where, item.options.name, optional=True), *_of_child(item, where, parent, is_actor)])
 
 
@@ -164,7 +166,8 @@ def _path(parent: str, item: object) -> str:
 
 def _of_supervisor(spec: object, path: str, is_actor: IsActor) -> Iterable[str]:
     if not isinstance(spec, Supervisor):
-        yield f"{path}: a tree is a Supervisor(...), not {type(spec).__name__}"
+        what = spec.__name__ if isinstance(spec, type) else type(spec).__name__
+        yield f"tree: must be a Supervisor(...), not {what}; write Supervisor(name, children=[...])"
         return
     yield from _name_problems(path, spec.name)
     yield from _numbers(path, spec)
@@ -269,9 +272,17 @@ def _backoff_problems(path: str, options: Options, parent: Supervisor) -> Iterab
     elif options.restart != "temporary" and not can_escalate(backoff, parent.max_restarts, parent.period):
         yield (
             f"{path}: with this backoff {parent.max_restarts} restarts never fit into the period of {parent.period:g} s of "
-            f"{parent.name}, so a crash loop would run for ever; lower backoff.initial={backoff.initial:g}, "
-            f"backoff.factor={backoff.factor:g} or max_restarts, or raise period"
+            f"{parent.name}, so a crash loop would run for ever; {_at_most(backoff, parent)}raise period, or lower "
+            f"backoff.initial={backoff.initial:g}, backoff.factor={backoff.factor:g} or backoff.maximum={backoff.maximum:g}"
         )
+
+
+def _at_most(backoff: Backoff, parent: Supervisor) -> str:
+    """The largest intensity that this backoff can reach, as advice."""
+    refused = bisect.bisect_left(
+        range(parent.max_restarts + 1), True, key=lambda restarts: not can_escalate(backoff, restarts, parent.period)
+    )
+    return f"give {parent.name} max_restarts={refused - 1} or less, "
 
 
 # ---------------------------------------------------------------- fields

@@ -42,7 +42,7 @@ _STATUS_SECONDS = 2.0
 # How long a start that nobody wants any more may take before the forkserver is held to hang on it.
 _FREE_SECONDS = 2.0
 # A control lane that is closed is the first sign of an end; a process that lives on without it has broken the protocol.
-_CLOSED_SECONDS = 1.0
+_CLOSED_SECONDS = 5.0
 # A child hands over one pidfd, once.
 _PASSED_LIMIT = 8
 # What a notice can raise while it is taken, if it is not of the shape that is expected.
@@ -309,7 +309,12 @@ class Runner:
                 self._pump.after(_CLOSED_SECONDS, lambda: self._lives_on(cell, body))
 
     def _lives_on(self, cell: Cell, body: Body) -> None:
-        if cell.body is body and not body.dead and body.process is not None:
+        if cell.body is not body or body.dead or body.process is None:
+            return
+        if body.report is not None or body.stop_sent:
+            # It has said why it leaves, and something of the user's holds it up: the reason stays what it said.
+            body.kill_group()
+        else:
             self.violated(cell, body, "it closed its control lane, and lives on")
 
     def tell_body(self, body: Body, kind: str, *fields: object, descriptors: tuple[int, ...] = ()) -> None:

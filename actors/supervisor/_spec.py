@@ -56,7 +56,7 @@ def _as_tuple(value: Any) -> Any:
 @attrs.frozen(kw_only=True)
 class Recycle:
     """
-    When an actor is replaced before it ails: whichever limit comes first.
+    When an actor is replaced before it ails: whichever limit comes first. Not in this release: a spec that has one is refused.
 
     Attributes:
         messages: Messages handled by one incarnation; None: no limit.
@@ -84,17 +84,18 @@ class Options:
         start_timeout: Time from its start to its being ready; above 0. Past that it is killed, which is a failed start.
         shutdown: Time a stop may take before SIGTERM; 0 kills at once, None waits for ever.
         term_grace: Time from SIGTERM to SIGKILL; 0 or above.
-        handler_timeout: Time one message may take without a ``progress()``; None: no limit. Past that it is killed as hung.
+        handler_timeout: Time one message may take without a ``progress()``; past that it is killed as hung. Only None (no limit)
+            in this release.
         hang_grace: Time from the warning of a hang (stacks are taken) to the kill; 0 or above.
         redeliver: How often a message that was being handled in a crash is handed to the next incarnation; 0 or above.
         max_open_asks: Asks the actor may have open at a time; 1 or above.
         mailbox_bytes: What the actor reads ahead of its handlers; 4096 or above.
-        mailbox_messages: The same as a number of messages; None: no limit but the bytes.
-        on_full: What a send to the full mailbox does; ``"drop_oldest"`` is done by the receiver, the others by the sender.
+        mailbox_messages: The same as a number of messages. Only None (no limit but the bytes) in this release.
+        on_full: What a send to the full mailbox does; ``"block"``, ``"reject"`` or ``"drop_newest"``.
         send_timeout: How long a sender blocks before ``MailboxFullError``; 0 or above.
-        memory_soft: Resident bytes above which it is recycled; None: no limit.
-        memory_hard: Resident bytes above which it is killed; None: no limit.
-        recycle: When it is replaced; None: never.
+        memory_soft: Resident bytes above which it is recycled. Only None (no limit) in this release.
+        memory_hard: Resident bytes above which it is killed. Only None (no limit) in this release.
+        recycle: When it is replaced. Only None (never) in this release.
         significant: Its normal end counts for the supervisor's ``auto_shutdown``. Not for a permanent child.
         after: Names of siblings that must be ready before it starts, each time. One that has ended as expected, was parked or
             removed holds nobody up; an actor is not restarted because one it started after is.
@@ -179,7 +180,8 @@ class Supervisor:
             it, ``"one_for_all"`` all.
         children: Actors, :func:`child` of actors, and supervisors, in start order.
         max_restarts: More restarts than this within *period* and the supervisor gives up; 0 or above. Limits of nested
-            supervisors multiply.
+            supervisors multiply. With the default backoff, which doubles, a child reaches 8 restarts in 5 s; for more, give
+            the children a ``Backoff`` with a small ``maximum``.
         period: Length of the sliding window in seconds; above 0.
         max_children: How many children there may be, static ones included; None: no limit.
         auto_shutdown: When it ends by itself, normally: ``"never"``, when ``"any_significant"`` child has ended, or when
@@ -224,7 +226,8 @@ def as_child(item: object) -> Child | Supervisor:
 
 def default_name(actor: object) -> str:
     """What an unnamed *actor* is called: its class's name in lower case."""
-    return type(actor).__name__.lower()
+    cls = actor if isinstance(actor, type) else type(actor)
+    return cls.__name__.lower()
 
 
 def free_name(base: str, taken: Container[str]) -> str:

@@ -300,7 +300,7 @@ def test_a_process_that_scribbles_over_its_recorder_never_disturbs_who_looks_at_
         os.kill(pid, signal.SIGKILL)
         reap(process)
 
-    assert 0 < raised < looked
+    assert 0 < raised <= looked  # all of them, where the scribbling hits early what is never written again
 
 
 def test_a_child_cannot_shorten_or_lengthen_its_recorder(scene: Scene) -> None:

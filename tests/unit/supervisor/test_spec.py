@@ -290,7 +290,7 @@ def test_a_circle_through_after_is_refused() -> None:
 
 
 def test_a_class_is_not_an_actor_and_the_text_says_what_to_write() -> None:
-    assert ("/app/type: Worker is a class; write Worker(...)",) == problems(Supervisor("app", children=(Worker,)))
+    assert ("/app/worker: Worker is a class; write Worker(...)",) == problems(Supervisor("app", children=(Worker,)))
 
 
 def test_what_the_predicate_refuses_is_no_actor() -> None:
@@ -300,7 +300,9 @@ def test_what_the_predicate_refuses_is_no_actor() -> None:
 
 
 def test_a_tree_is_a_supervisor() -> None:
-    assert ("/worker: a tree is a Supervisor(...), not Worker",) == problems(Worker())
+    assert ("tree: must be a Supervisor(...), not Worker; write Supervisor(name, children=[...])",) == problems(
+        Worker()
+    )
 
 
 def test_all_problems_come_at_once() -> None:
