@@ -212,11 +212,14 @@ class Actor(multiprocessing.Process):
     def watch(self, ref: ActorRef[Any], handler: Callable[[Self, Down], object]) -> Cancellable:
         """
         Have *handler* called with one :class:`~actors.Down` when the present incarnation of *ref* ends; also when it
-        has ended already.
+        has ended already. Not in this release: it is refused.
 
         Args:
             ref: Whom to watch.
             handler: A handler of this actor, as ``Counter.on_down``.
+
+        Raises:
+            SpecError: Always, in this release.
         """
         return self._inside("watch").watch(ref, self._own_handler(handler, (None,), {}))
 

@@ -96,7 +96,9 @@ class Answering:
         self.flush()
 
     def _all_small(self) -> bool:
-        return all(self._callers[caller].size < MAX_BODY_BYTES // 2 for caller in self._dirty)
+        # Copies: the attendant may take callers out meanwhile.
+        waiting = [self._callers.get(caller) for caller in tuple(self._dirty)]
+        return all(entry is None or entry.size < MAX_BODY_BYTES // 2 for entry in waiting)
 
     def flush(self) -> None:
         """Write what there is room for."""
@@ -114,10 +116,15 @@ class Answering:
         give_up = time.monotonic() + seconds
         self.flush()
         while self._dirty and (left := give_up - time.monotonic()) > 0:
-            lanes = [entry.descriptor for entry in self._callers.values() if entry.waiting and entry.descriptor >= 0]
+            lanes = [
+                entry.descriptor for entry in list(self._callers.values()) if entry.waiting and entry.descriptor >= 0
+            ]
             if not lanes:
                 return
-            select.select([], lanes, [], left)
+            poller = select.poll()
+            for lane in lanes:
+                poller.register(lane, select.POLLOUT)
+            poller.poll(left * 1000)
             self.flush()
 
     def _flush_one(self, caller: int) -> None:
@@ -182,6 +189,24 @@ class Answering:
                 self._flush_one(caller)
             else:
                 self._dirty.discard(caller)
+                if entry.descriptor < 0:
+                    del self._callers[caller]
+
+    def caller_gone(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
+        """In the attendant: an incarnation of a caller has ended. Its lane is closed; actors may call and go by the thousand."""
+        caller, incarnation = fields
+        entry = self._callers.get(caller) if isinstance(caller, int) else None
+        if entry is None or not isinstance(caller, int) or not isinstance(incarnation, int):
+            return
+        with self._lock:
+            self._close(entry)
+            self._drop(entry, incarnation)
+            if entry.waiting:
+                self._flush_one(caller)
+                return
+            self._dirty.discard(caller)
+            if not entry.asked:
+                del self._callers[caller]
 
     def _drop(self, entry: _Caller, incarnation: int) -> None:
         """Nobody reads the answers to *incarnation* any more; those to a later one wait for its lane."""

@@ -30,6 +30,8 @@ __all__ = ["Attendant"]
 
 _REQUEST_SECONDS = 30.0
 _FAREWELL_SECONDS = 1.0
+# What epoll takes has a bound; whoever waits for longer looks in between.
+_LONGEST_WAIT = 86_400.0
 
 
 class Attendant:
@@ -65,6 +67,10 @@ class Attendant:
         ):
             self.watch(descriptor, action)
         self._thread.start()
+
+    def disown(self) -> None:
+        """In a fork of this process: there is no such thread here, and nothing is said to the supervisor."""
+        self.lane.disown()
 
     # --- called by any thread ---------------------------------------------------------------------------------------------
 
@@ -178,7 +184,7 @@ class Attendant:
             # Whoever arms something while the plan is made wakes this thread: see wake_for().
             self._planned = 0.0
             self._planned = self._plan()
-            wait = -1.0 if not self._planned else max(0.0, self._planned - time.monotonic())
+            wait = -1.0 if not self._planned else min(_LONGEST_WAIT, max(0.0, self._planned - time.monotonic()))
             for descriptor, _events in self._epoll.poll(wait):
                 action = self._actions.get(descriptor)
                 if action is not None:

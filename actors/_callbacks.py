@@ -6,10 +6,10 @@ Slow ones delay each other, never the pump. The queue is bounded; what finds no 
 
 from __future__ import annotations
 
+import queue
 import sys
 import threading
 import traceback
-from collections import deque
 from collections.abc import Callable
 
 __all__ = ["Callbacks"]
@@ -30,9 +30,9 @@ class Callbacks:
 
     def __init__(self, name: str) -> None:
         self._name = name
-        self._calls: deque[tuple[Callable[..., object], tuple[object, ...]]] = deque()
-        self._lock = threading.Lock()
-        self._more = threading.Semaphore(0)
+        # Both may be entered again by a signal handler or a ``__del__`` in the middle of themselves, in the same thread.
+        self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None] = queue.SimpleQueue()
+        self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self._closed = False
         self.dropped = 0
@@ -40,29 +40,29 @@ class Callbacks:
     def run(self, function: Callable[..., object], *args: object) -> None:
         """Have ``function(*args)`` called soon. Never waits."""
         with self._lock:
-            if self._closed or len(self._calls) >= _MOST_QUEUED:
+            if self._closed or self._calls.qsize() >= _MOST_QUEUED:
                 self.dropped += 1
                 return
-            self._calls.append((function, args))
+            self._calls.put((function, args))
             if self._thread is None:
                 self._begin()
-        self._more.release()
 
     def _begin(self) -> None:
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)
+        # Noted first: whoever calls in the middle of the start makes no second one.
+        self._thread = thread
         try:
             thread.start()
         except RuntimeError:
             # No thread to be had now; whoever calls next tries again, and finds these calls.
-            return
-        self._thread = thread
+            self._thread = None
 
     def close(self, timeout: float) -> None:
         """Make the calls that are queued, at most *timeout* seconds, and end the thread. Also from inside a call."""
         with self._lock:
             self._closed = True
             thread = self._thread
-        self._more.release()
+        self._calls.put(None)
         if thread is not None and thread is not threading.current_thread():
             thread.join(timeout)
 
@@ -71,14 +71,8 @@ class Callbacks:
         return self._thread is threading.current_thread()
 
     def _run(self) -> None:
-        while True:
-            self._more.acquire()
-            try:
-                function, args = self._calls.popleft()
-            except IndexError:
-                if self._closed:
-                    return
-                continue
+        while (call := self._calls.get()) is not None:
+            function, args = call
             try:
                 function(*args)
             except BaseException:  # noqa: BLE001 - a user's function may raise anything; it is shown, and the next one runs

@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from actors import _descriptors, _seams
+from actors import _descriptors, _lifeline, _seams
 from actors._actor import Actor
 from actors._actor_node import ActorNode
 from actors._answering import Answering
@@ -41,6 +41,7 @@ from actors.supervisor._exits import ExitReason
 __all__ = ["ActorProcess", "serve"]
 
 _FAREWELL_SECONDS = 1.0
+_LONGEST_WAIT = 86_400.0
 
 
 def serve(actor: Actor, boot: Boot, lane: ControlLane) -> None:
@@ -51,6 +52,7 @@ def serve(actor: Actor, boot: Boot, lane: ControlLane) -> None:
         SystemExit: With the exit code of a crash, or the one that a handler chose.
     """
     process = ActorProcess(actor, Attendant(lane, boot.host_pid), boot.max_bytes)
+    os.register_at_fork(after_in_child=lambda: process.become_a_copy(boot))
     process.run()
 
 
@@ -82,6 +84,7 @@ class ActorProcess:
         self.stop_reason: Literal["normal", "requested"] = "normal"
         self._draining = False
         self._interrupted = False
+        self._is_copy = False
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     # --- life -------------------------------------------------------------------------------------------------------------
@@ -133,6 +136,7 @@ class ActorProcess:
         self.recorder = Recorder(recorder)
         _descriptors.close(inbox, recorder)
         self.answering = Answering(self.recorder, self.attendant, answers)
+        self.attendant.handlers["caller_gone"] = self._caller_gone
         self._poller = select.poll()
         self._poller.register(self.inbox, select.POLLIN)
         self._poller.register(self._wake_fd, select.POLLIN)
@@ -163,8 +167,37 @@ class ActorProcess:
         self.busy = False
         self.attendant.notify("ready")
 
+    def _caller_gone(self, fields: tuple[object, ...], passed: tuple[int, ...]) -> None:
+        """In the attendant: an incarnation of a caller has ended."""
+        self.flow.caller_gone(fields, passed)
+        self.answering.caller_gone(fields, passed)
+
+    def become_a_copy(self, boot: Boot) -> None:
+        """
+        In a process that a handler has forked: it is no actor, whatever it was copied from.
+
+        It may do what the handler does with it, and dies with the host. Where it would go on as the actor (the handler returns or
+        raises), it ends: two processes would answer the same messages out of one mailbox.
+        """
+        self._is_copy = True
+        self.attendant.disown()
+        if hasattr(self, "node"):
+            self.node.flush_all = self.end_copy  # type: ignore[method-assign]
+        try:
+            boot.lifeline = _lifeline.hold(boot.lifeline)
+        except (OSError, SystemExit):
+            # The host is gone; or a handler has closed what was not its own.
+            os._exit(1)
+
+    def end_copy(self) -> None:
+        """End this process if it is a copy of the actor's: see :meth:`become_a_copy`."""
+        if self._is_copy:
+            os._exit(0)
+
     def _leave(self, reason: ExitReason) -> None:
         """Run ``on_stop``, and let everything out that others will take."""
+        if self._is_copy:
+            os._exit(reason.exit_code or 0)
         self.recorder.note_state(FlightState.STOPPING)
         self.busy = True
         try:
@@ -250,7 +283,7 @@ class ActorProcess:
         if self.coroutines is not None and self.coroutines.busy():
             self.coroutines.wait((self.inbox, self._wake_fd), seconds)
         else:
-            self._poller.poll(None if seconds is None else seconds * 1000 + 1)
+            self._poller.poll(None if seconds is None else min(seconds, _LONGEST_WAIT) * 1000 + 1)
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake_fd)
 

@@ -4,11 +4,12 @@ What an actor asks its supervisor for: the way to other actors, lanes, arenas. T
 
 from __future__ import annotations
 
+import contextlib
 import os
 import select
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -40,7 +41,9 @@ class ActorDirectory:
         self._lane: AnswerLane | None = None
         self._lock = threading.Lock()
         self._arenas: dict[int, ArenaReader] = {}
-        self._letters: Counter[tuple[str, str]] = Counter()
+        # Without a lock: a signal handler may come with one in the middle of another, and the attendant never waits.
+        self._letters: deque[tuple[str, str, int]] = deque()
+        self._letters_due = False
         self._callbacks = Callbacks("actors-callbacks")
         self._attendant.handlers["down"] = self._down
         self._attendant.handlers["back"] = self._back
@@ -160,16 +163,19 @@ class ActorDirectory:
 
     def dead_letter(self, target: str, reason: str, count: int) -> None:
         """See :class:`~actors._routes.Directory`. The supervisor is told of many at once: they may come by the million."""
-        with self._lock:
-            first = not self._letters
-            self._letters[target, reason] += count
-        if first:
+        self._letters.append((target, reason, count))
+        if not self._letters_due:
+            self._letters_due = True
             self._attendant.after(_LETTER_SECONDS, self.report_dead_letters)
 
     def report_dead_letters(self) -> None:
         """Tell the supervisor of the dead letters so far."""
-        with self._lock:
-            letters, self._letters = self._letters, Counter()
+        self._letters_due = False
+        letters: Counter[tuple[str, str]] = Counter()
+        for _ in range(len(self._letters)):
+            with contextlib.suppress(IndexError):  # another thread reports, too
+                target, reason, count = self._letters.popleft()
+                letters[target, reason] += count
         for (target, reason), count in letters.items():
             self._attendant.notify("dead_letter", target, reason, count)
 

@@ -19,6 +19,7 @@ from actors.errors import ActorsError, ProtocolError, SendError
 from actors.mailbox import _envelope, _failure
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._layout import FlightState
+from actors.supervisor import _exits
 
 if TYPE_CHECKING:
     from actors._child import ActorProcess
@@ -122,6 +123,7 @@ class Dispatcher:
         Raises:
             Crash: It ends.
         """
+        self._process.end_copy()
         try:
             verdict = self._actor.on_failure(error)
         except BaseException as again:  # noqa: BLE001 - a hook that fails decides nothing: the actor crashes with both
@@ -146,8 +148,8 @@ class Dispatcher:
             info = self._table.find(name, process.ref.path)
             result = self._call(info, args, kwargs)
             if info.kind == "generator":
-                self._stream(result, caller, ask_id)
-                answer = _envelope.encode_end(ask_id)
+                whole = self._stream(result, caller, ask_id)
+                answer = _envelope.encode_end(ask_id) if whole else _cut_short(ask_id)
             else:
                 answer = self._fitting(_envelope.encode_result(ask_id, result))
         except SystemExit:
@@ -166,20 +168,23 @@ class Dispatcher:
         while not self._answering.put(caller, ask_id, answer):
             self._answering.wait_idle(0.1)
 
-    def _stream(self, generator: Iterator[Any], caller: int, ask_id: int) -> None:
-        """Send the items of a generator as far as its caller has room, until it ends or nobody reads it any more."""
+    def _stream(self, generator: Iterator[Any], caller: int, ask_id: int) -> bool:
+        """Send the items of a generator as far as its caller has room; False if it was cut short, by its reader or by a stop."""
         process = self._process
+        whole = True
         process.busy = True
         with contextlib.closing(generator):  # type: ignore[type-var]
             for number, value in enumerate(generator):
                 item = self._fitting(_envelope.encode_item(ask_id, [number, value]))
                 self._answering.leave(more=process.flow.has_credit)
                 if not process.flow.take(process.deadline):
+                    whole = False
                     break
                 self.answer(caller, ask_id, item)
                 self._answering.leave(more=process.flow.has_credit)
         process.busy = False
         self._node.flush_all()
+        return whole
 
     def _fitting(self, answer: bytes) -> bytes:
         return answer if len(answer) <= MAX_BODY_BYTES else self._enlarge(answer)
@@ -190,6 +195,7 @@ class Dispatcher:
             self._node.flush_all()
 
     def _failure(self, ask_id: int, error: BaseException) -> bytes:
+        self._process.end_copy()
         data = _failure.describe(error)
         answer = _envelope.encode_failure(ask_id, data)
         if len(answer) <= MAX_BODY_BYTES:
@@ -246,3 +252,9 @@ class Dispatcher:
         if message.kind == _envelope.ASK:
             self.answer(message.caller, message.ask_id, self._failure(message.ask_id, message.error))
             self._answering.leave(more=False)
+
+
+def _cut_short(ask_id: int) -> bytes:
+    """What the reader of a stream is told that ends before its generator has: never that it is at its end."""
+    reason = _exits.ExitReason("requested", evidence=("it was stopped in the middle of a stream",))
+    return _envelope.encode_died(ask_id, _exits.to_data(reason), may_have_run=True)

@@ -59,7 +59,7 @@ class Flow:
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
                     return False
-                self._changed.wait(left)
+                self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
             self._credit -= 1
             return not self.cancelled
 

@@ -122,7 +122,7 @@ class Host:
             )
         except OSError as error:
             raise StartError(str(_limits.explain(path, error)), target=path) from error
-        self.pump.watch(cell.lane.fileno(), cell.lane.drain)
+        self.pump.watch(cell.lane.fileno(), functools.partial(self.read_answers, cell))
         self.runner.cells[uid] = cell
         return cell
 
@@ -222,6 +222,14 @@ class Host:
 
     # --- answers ----------------------------------------------------------------------------------------------------------
 
+    def read_answers(self, cell: Cell) -> None:
+        """Read what an actor has answered. In the pump's thread, where no user's thread waits for it."""
+        try:
+            cell.lane.drain()
+        except OSError:
+            # No descriptor left to map what a large answer lies in: it stays where it is, and is looked at again.
+            self.pump.after(_SWEEP_SECONDS, functools.partial(self.read_answers, cell))
+
     def _deliver(self, uid: int, body: bytes) -> None:
         self.node.deliver(body, uid)
 
@@ -234,6 +242,7 @@ class Host:
         if cell is None or cell.lane.broken is None:
             return
         cell.renew_answers(self.pump, self._deliver, self._answers_broken)
+        self.pump.watch(cell.lane.fileno(), functools.partial(self.read_answers, cell))
         # Which of its answers are lost cannot be known.
         self.node.fail_asks(uid, _exits.ExitReason("protocol", evidence=(why,)), may_have_run=True)
         if cell.body is not None:
@@ -298,7 +307,11 @@ class Host:
         """See :class:`~actors._routes.Directory`."""
         cell = self.runner.cells.get(uid)
         if cell is None:
-            raise ActorNotRunningError(f"the actor with uid {uid} is gone for good: spawn it anew, or send elsewhere")
+            reason = self._ended.get(uid)
+            how = "" if reason is None else f": it {_exits.describe(reason)}"
+            raise ActorNotRunningError(
+                f"the actor with uid {uid} is gone for good{how}; spawn it anew, or send elsewhere"
+            )
         return cell.lane
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
@@ -365,7 +378,9 @@ class Host:
 
     def panic(self) -> None:
         """The pump has failed: nobody decides any more, so every actor is killed, and every ask ends."""
+        failed = _exits.ExitReason("supervisor_lost", evidence=("the system itself has failed",))
         for cell in list(self.runner.cells.values()):
+            cell.route.gone = failed  # who asks from now on is told at once
             if cell.body is not None:
                 cell.body.signal(signal.SIGKILL)
         self.node.fail_all(

@@ -248,7 +248,7 @@ class ActorRef(Generic[A_co]):
 @attrs.frozen
 class Down:
     """
-    What a watch delivers, once: the watched incarnation has ended.
+    What a watch delivers, once: the watched incarnation has ended. Not in this release, which has no watch yet.
 
     Attributes:
         ref: The watched actor.

@@ -28,6 +28,8 @@ PENDING_BYTES = 96 << 20
 _CHUNK_BYTES = 1 << 16
 # Read in one turn: a flood on one lane must not keep its reader from the others.
 _CHUNKS_PER_TURN = 16
+# Each that waits is one open descriptor of this process.
+_MOST_WAITING = 256
 # SCM_MAX_FD of Linux: no message carries more.
 _MAX_DESCRIPTORS = 253
 _INT_BYTES = array.array("i").itemsize
@@ -85,6 +87,10 @@ class ControlLane:
                 return True
             if self.pending_bytes + len(body) > PENDING_BYTES:
                 raise ProtocolError(f"control lane: {self.pending_bytes} bytes wait unread; {kind!r} would be too much")
+            if descriptors and sum(len(passed) for _data, passed in self._out) >= _MOST_WAITING:
+                raise ProtocolError(
+                    f"control lane: {_MOST_WAITING} descriptors wait unread; {kind!r} would be one too much"
+                )
             self._out.append((memoryview(body), _duplicates(descriptors)))
             self.pending_bytes += len(body)
             return self._flush()
@@ -178,6 +184,11 @@ class ControlLane:
             self._socket.close()
             _descriptors.close(*self._arrived)
             self._arrived.clear()
+
+    def disown(self) -> None:
+        """In a fork of this process: send nothing any more. The lock may be held by a thread that is not here."""
+        self._lock = threading.Lock()
+        self.closed = True
 
     def _discard(self) -> None:
         self.closed = True

@@ -238,7 +238,6 @@ class Cell:
             answers_read, self.answers_write = make_inbox()
             self.lane = _answer_lane(self.uid, answers_read, pump, deliver, on_broken)
             _descriptors.own(answers_read, self.answers_write, self.lane.wake_descriptor)
-        pump.watch(answers_read, self.lane.drain)
 
     def answer(self, frame: bytes) -> None:
         """Write a frame into the answer pipe to the host, behind whatever the actor wrote."""

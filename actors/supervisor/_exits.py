@@ -275,8 +275,8 @@ def describe(reason: ExitReason) -> str:
         text = f"{text} {reason.signal or 'a signal'}"
     if error := _error_line(reason.error):
         text = f"{text}: {error}"
-    elif reason.kind == "protocol" and reason.evidence:
-        text = f"{text}: {reason.evidence[0]}"
+    elif reason.kind == "protocol" and len(reason.evidence) > 1:
+        text = f"{text}: {reason.evidence[1]}"  # behind the rule, what was wrong
     elif reason.kind == "boot_failure" and reason.signal:
         text = f"{text}: killed by {reason.signal}"
     return text if reason.exit_code is None else f"{text} (exit {reason.exit_code})"

@@ -12,7 +12,7 @@ import contextlib
 import functools
 import threading
 import time
-from collections import Counter
+from collections import Counter, deque
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -56,7 +56,10 @@ class Mail:
         self._host = host
         self._pump = host.pump
         self.dead: Counter[str] = Counter()
-        self._lock = threading.Lock()
+        # A signal handler or a ``__del__`` may come with one in the middle of another: it is noted, and counted by the outer call.
+        self._lock = threading.RLock()
+        self._noted: deque[tuple[str, str, int]] = deque()
+        self._counting = False
         self._unlogged: Counter[tuple[str, str]] = Counter()
         self._logged = 0.0
         self._tombs: dict[int, Cell] = {}
@@ -166,6 +169,7 @@ class Mail:
 
     def bury(self, cell: Cell, reason: _exits.ExitReason) -> None:
         """No incarnation will ever come: end its asks everywhere, and read its inbox until nobody can write to it."""
+        self._pump.unwatch(cell.inbox_read)  # where it was parked
         self._announce(cell, reason)
         waiting = cell.close_inbox_writer()
         if waiting:
@@ -255,7 +259,7 @@ class Mail:
             self.dead_letter(cell.path, "undecodable", 1)
         for body in frames:
             self._end_frame(cell, body, reason)
-        cell.lane.drain()
+        self._host.read_answers(cell)
         if cell.view.drained_to_end and not cell.backlog and queued_bytes(cell.answers_write) == 0:
             self._pump.unwatch(cell.lane.fileno())
             self._host.node.routes.pop(cell.uid, None)  # who sends again is told by the directory
@@ -275,16 +279,30 @@ class Mail:
 
     def dead_letter(self, target: str, reason: str, count: int) -> None:
         """Count messages that nobody will handle; at most one log event a second. Any thread."""
+        self._noted.append((target, reason, count))
         with self._lock:
-            self.dead[reason] += count
-            self._unlogged[target, reason] += count
-            now = time.monotonic()
-            if now - self._logged < _LOG_SECONDS:
+            if self._counting:
                 return
-            self._logged = now
-            letters, self._unlogged = self._unlogged, Counter()
+            try:
+                self._counting = True
+                letters = self._count_noted()
+            finally:
+                self._counting = False
         for (path, why), number in letters.items():
             self._host.log("warning", "actors.dead_letters", path=path, reason=why, count=number)
+
+    def _count_noted(self) -> Counter[tuple[str, str]]:
+        """Count what was noted; return what is to be logged now."""
+        while self._noted:
+            target, reason, count = self._noted.popleft()
+            self.dead[reason] += count
+            self._unlogged[target, reason] += count
+        now = time.monotonic()
+        if now - self._logged < _LOG_SECONDS:
+            return Counter()
+        self._logged = now
+        letters, self._unlogged = self._unlogged, Counter()
+        return letters
 
 
 def _checked(replies: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:

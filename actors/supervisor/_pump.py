@@ -21,6 +21,9 @@ from actors import _descriptors
 
 __all__ = ["Pump"]
 
+# What epoll takes has a bound; a deadline that is further away is looked at in between.
+_LONGEST_WAIT = 86_400.0
+
 
 class Pump:
     """
@@ -131,7 +134,7 @@ class Pump:
         # While the plan is made nobody may rely on the last one.
         self._planned = 0.0
         self._planned = self._plan()
-        wait = -1.0 if not self._planned else max(0.0, self._planned - time.monotonic())
+        wait = -1.0 if not self._planned else min(_LONGEST_WAIT, max(0.0, self._planned - time.monotonic()))
         if self._posted:
             wait = 0.0
         ready = [(descriptor, self._actions.get(descriptor)) for descriptor, _events in self._epoll.poll(wait)]

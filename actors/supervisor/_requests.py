@@ -33,8 +33,9 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors import _descriptors
+from actors import _descriptors, _limits
 from actors.errors import ActorsError, ProtocolError
+from actors.mailbox import _failure
 from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _view
@@ -46,6 +47,10 @@ if TYPE_CHECKING:
 
 __all__ = ["Requests"]
 
+# After the host had no descriptor to lend.
+_AGAIN_SECONDS = 0.1
+# What the kernel says of the process of a pidfd that has been reaped.
+_REAPED = -1
 # No actor is started so often; 23 bits of an ask id are left for it.
 _EVERY_INCARNATION = (1 << 23) - 1
 
@@ -87,11 +92,29 @@ class Requests:
         if method is None:
             _descriptors.close(*descriptors)
             raise ProtocolError(f"unknown notice {kind!r}")
+        if kind != "hello":
+            _descriptors.close(*descriptors)
+        try:
+            if kind == "hello":
+                self._hello(cell, body, fields[0], descriptors)
+            else:
+                method(cell, body, *fields)
+        except OSError as error:
+            self._refused_by_machine(cell, body, kind, fields, error)
+
+    def _refused_by_machine(self, cell: Cell, body: Body, kind: str, fields: tuple[Any, ...], error: OSError) -> None:
+        """The host has no descriptors or memory left for what a child needs: it is told, or waits; nobody else is concerned."""
         if kind == "hello":
-            self._hello(cell, body, fields[0], descriptors)
-            return
-        _descriptors.close(*descriptors)
-        method(cell, body, *fields)
+            body.report = _failure.describe(_limits.explain(cell.path, error))
+            self._runner.kill(cell, body, "protocol")
+        elif kind == "lane_wanted":
+            self._host.pump.after(_AGAIN_SECONDS, lambda: self._lane_wanted_again(cell, body, fields))
+        else:
+            self._answer(body, fields[0], "error", f"{kind}: the host cannot: {error}")
+
+    def _lane_wanted_again(self, cell: Cell, body: Body, fields: tuple[Any, ...]) -> None:
+        if cell.body is body and not body.dead:
+            self.take(cell, body, "lane_wanted", fields, ())
 
     def _answer(self, body: Body, number: int, *fields: object, descriptors: tuple[int, ...] = ()) -> None:
         self._runner.tell_body(body, "answer", number, *fields, descriptors=descriptors)
@@ -99,7 +122,12 @@ class Requests:
     # --- life -------------------------------------------------------------------------------------------------------------
 
     def _hello(self, cell: Cell, body: Body, pid: Any, descriptors: tuple[int, ...]) -> None:
-        if len(descriptors) != 1 or pid != _pid_of(descriptors[0]) or body.pid not in {None, pid}:
+        found = _pid_of(descriptors[0]) if len(descriptors) == 1 else None
+        if found == _REAPED:
+            # Dead and buried before we came to read this; the host's own hold on its process, or its start, says so too.
+            _descriptors.close(*descriptors)
+            return
+        if found is None or pid != found or body.pid not in {None, pid}:
             _descriptors.close(*descriptors)
             raise ProtocolError(f"its first frame says pid {pid!r} and hands over something else")
         body.pid = pid

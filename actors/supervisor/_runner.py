@@ -10,6 +10,7 @@ flight), the answers it had published, the news to whoever asked; then the tree 
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import itertools
 import os
@@ -321,8 +322,9 @@ class Runner:
         """Send a notice to a child; what it does not take waits, and too much of it ends the child."""
         try:
             if not body.lane.send(kind, *fields, descriptors=descriptors):
-                self._pump.modifier(body.lane.fileno(), select.EPOLLIN | select.EPOLLOUT)()
-        except (ProtocolError, OSError):
+                with contextlib.suppress(FileNotFoundError):  # given up already, for what it said
+                    self._pump.modifier(body.lane.fileno(), select.EPOLLIN | select.EPOLLOUT)()
+        except ProtocolError:
             body.broken = body.broken or "it does not read its control lane"
             body.signal(signal.SIGKILL)
 
@@ -459,10 +461,12 @@ class Runner:
         self._host.mail.settle(cell, body, reason)
         body.close()
         for other in self.cells.values():
-            if other.body is not None and cell.uid in other.holders:
+            held = cell.uid in other.holders
+            other.holders.discard(cell.uid)
+            if other.body is not None and held:
                 # Whatever it was streaming to the dead has nobody to read it.
                 self.tell_body(other.body, "caller_gone", cell.uid, body.incarnation)
-        for uid in body.spawned:
+        for uid in tuple(body.spawned):
             self.handle(ev.StopActor(uid))
         self.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
 
@@ -489,6 +493,9 @@ class Runner:
         cell.gone = reason
         self.on_ready.pop(uid, None)
         told = self.on_gone.pop(uid, None)
+        above = None if cell.parent is None else self.cells.get(cell.parent.uid)
+        if above is not None and above.body is not None:
+            above.body.spawned.discard(uid)
         self._host.mail.bury(cell, reason)
         if told is not None:
             told(cell, reason)

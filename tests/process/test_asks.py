@@ -47,7 +47,7 @@ def test_a_handler_asks_ten_thousand_times_while_two_senders_flood_its_inbox(sys
 def closed_gate(system: ActorSystem, callee: Any) -> Any:
     """Have *callee* wait in a handler for ever; return the ask of that."""
     gate = callee.ask(Echo.wait_for, "/nowhere/at/all")
-    eventually(lambda: callee.statistics().state == "handling")
+    eventually(lambda: (callee.statistics().state, callee.statistics().handler) == ("handling", "wait_for"))
     return gate
 
 
@@ -95,7 +95,7 @@ def test_the_ask_of_an_actor_that_was_being_handled_may_have_run(system: ActorSy
     callee, asker = system.spawn(Echo(), restart="temporary"), system.spawn(Sender())
     pid = callee.ask(Echo.process).result(timeout=5)
     reply = asker.ask(Sender.ask_one, callee, "wait_for", "/nowhere/at/all")
-    eventually(lambda: callee.statistics().state == "handling")
+    eventually(lambda: (callee.statistics().state, callee.statistics().handler) == ("handling", "wait_for"))
     os.kill(pid, signal.SIGKILL)
 
     error = reply.exception(timeout=5)
@@ -373,7 +373,7 @@ def test_timers_fire_until_they_are_cancelled_and_an_idle_actor_sleeps(system: A
 def test_an_ask_that_is_rejected_or_dropped_ends_too(system: ActorSystem, tmp_path: Path) -> None:
     callee = system.spawn(Echo(), mailbox_bytes=4096)
     gate = callee.ask(Echo.wait_for, str(tmp_path / "gate"))
-    eventually(lambda: callee.statistics().state == "handling")
+    eventually(lambda: (callee.statistics().state, callee.statistics().handler) == ("handling", "wait_for"))
     full = callee.options(on_full="reject")
     with pytest.raises(MailboxFullError):
         for _ in range(10_000):

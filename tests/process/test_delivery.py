@@ -142,7 +142,7 @@ def test_large_messages_survive_kills_of_their_receiver(tmp_path: Path, start_me
 def shut(callee: ActorRef[Echo], gate: Path) -> Any:
     """Have *callee* busy until *gate* is there."""
     busy = callee.ask(Echo.wait_for, str(gate))
-    eventually(lambda: callee.statistics().state == "handling")
+    eventually(lambda: (callee.statistics().state, callee.statistics().handler) == ("handling", "wait_for"))
     return busy
 
 

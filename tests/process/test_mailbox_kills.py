@@ -318,6 +318,7 @@ def test_a_writer_killed_at_random_moments_leaves_no_half_frame(scene: Scene) ->
     bodies = 0
     for round_number in range(20):
         pid, pidfd = process = fork(lambda: scene.write(0))
+        assert ready(reader, 20.0), "the writer writes"
         ready(pidfd, scene.dice.uniform(0.0, 0.01))
         os.kill(pid, signal.SIGKILL)
         assert reap(process) == -signal.SIGKILL, round_number

@@ -146,6 +146,10 @@ def test_other_signals_have_a_name_too(number: int, name: str) -> None:
         (ExitReason("crash", 1, error={"type": "app.Broken", "text": ""}), "crashed: app.Broken (exit 1)"),
         (ExitReason("crash", 3, error={"type": 7}), "crashed (exit 3)"),
         (ExitReason("crash", 3), "crashed (exit 3)"),
+        (
+            ExitReason("protocol", -9, evidence=("its bytes were no messages", "a frame of -1 bytes")),
+            "killed because its bytes were no messages: a frame of -1 bytes (exit -9)",
+        ),
         (ExitReason("boot_failure", -11, "SIGSEGV"), "failed to start: killed by SIGSEGV (exit -11)"),
         (ExitReason("boot_failure", 1, error=REPORT), "failed to start: ValueError: x (exit 1)"),
         (ExitReason("normal", 0), "ended normally (exit 0)"),
