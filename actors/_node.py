@@ -67,11 +67,13 @@ class Node(OpenAsks):
     def tell(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
         """Send one message that nobody answers."""
         route = self.routes.get(ref.uid) or self._find(ref)
-        if route.gone is not None or route.stopping:
+        if route.gone is not None:
             raise _not_running(route)
         if route.table is not None:
             route.table.check(name, args, kwargs)
-        if not self._post(ref, route, _envelope.encode_tell(name, args, kwargs), HOLD_SECONDS):
+        if route.stopping:
+            self._directory.dead_letter(route.path, "stopping", 1)
+        elif not self._post(ref, route, _envelope.encode_tell(name, args, kwargs), HOLD_SECONDS):
             self._directory.dead_letter(route.path, "overflow", 1)
 
     def ask(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reply[Any]:

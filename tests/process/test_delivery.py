@@ -243,6 +243,11 @@ def is_gone(ref: ActorRef[Any]) -> bool:
     return not ref.is_alive()
 
 
+def is_handling(ref: ActorRef[Any], name: str) -> bool:
+    seen = ref.statistics()
+    return (seen.state, seen.handler) == ("handling", name)
+
+
 def has_dead(system: ActorSystem, letters: dict[str, int]) -> bool:
     return system.dead_letters() == letters
 
@@ -253,21 +258,26 @@ def test_refs_travel_inside_messages_and_outlive_restarts(system: ActorSystem, t
     assert keeper.ask(Echo.echo, {"here": [receiver]}).result(timeout=5) == {"here": [receiver]}
     for number in range(3):
         assert sender.ask(Sender.tell_through, [receiver], number).result(timeout=5) == 1
+        eventually(functools.partial(has_read, log, list(range(number + 1))))
         before = look_at(system, receiver)
         assert before is not None
         assert before.pid is not None
-        eventually(functools.partial(has_read, log, list(range(number + 1))))
         os.kill(before.pid, signal.SIGKILL)
         eventually(functools.partial(is_past, receiver, before.incarnation))
     assert receiver.ask(Receiver.done).result(timeout=5) == "done"
 
 
-def test_what_is_told_to_an_actor_that_is_gone_is_refused_or_counted(system: ActorSystem) -> None:
+def test_what_is_told_to_an_actor_that_is_gone_is_refused_or_counted(system: ActorSystem, tmp_path: Path) -> None:
     callee, sender = system.spawn(Echo()), system.spawn(Sender())
     assert sender.ask(Sender.flood, callee, "note", 1).result(timeout=5) == 1
+    busy = shut(callee, tmp_path / "gate")
     callee.stop()
+    callee.tell(Echo.note, 1)
+    assert system.dead_letters() == {"stopping": 1}
     with pytest.raises(ActorNotRunningError, match="stopping"):
-        callee.tell(Echo.note, 1)
+        callee.ask(Echo.echo, 1)
+    (tmp_path / "gate").touch()
+    busy.result(timeout=5)
     eventually(lambda: not callee.is_alive())
     with pytest.raises(ActorNotRunningError, match="gone for good"):
         callee.ask(Echo.echo, 1)
@@ -285,6 +295,7 @@ def test_stopping_makes_dead_letters_and_draining_does_not(system: ActorSystem) 
     for drain, dead in ((True, {}), (False, {"stopping": 50})):
         callee = system.spawn(Echo(), name=f"drain-{drain}")
         busy = callee.ask(Echo.wait_for_stop)
+        eventually(functools.partial(is_handling, callee, "wait_for_stop"))
         for number in range(50):
             callee.tell(Echo.note, number)
         callee.flush()
