@@ -107,10 +107,6 @@ class Answering:
             for caller in tuple(self._dirty):
                 self._flush_one(caller)
 
-    def idle(self) -> bool:
-        """Return whether everything has left."""
-        return not self._dirty
-
     def wait_idle(self, seconds: float) -> None:
         """Try to get everything out, at most *seconds*; the rest is the supervisor's to deliver."""
         give_up = time.monotonic() + seconds

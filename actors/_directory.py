@@ -5,10 +5,10 @@ What an actor asks its supervisor for: the way to other actors, lanes, arenas. T
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import threading
-import time
 from collections import Counter, deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from actors import _descriptors
 from actors._callbacks import Callbacks
 from actors._ref import ActorRef
-from actors._routes import HOLD_SECONDS, Route, poll_milliseconds, wait_writable
+from actors._routes import HOLD_SECONDS, Route, flush_held, poll_milliseconds, wait_writable
 from actors.errors import ProtocolError
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
@@ -122,17 +122,7 @@ class ActorDirectory:
 
     def flush_soon(self, route: Route) -> None:
         """See :class:`~actors._routes.Directory`. The main thread's tells leave when its handler returns, or here if it takes long."""
-        self._attendant.after(HOLD_SECONDS, lambda: self._flush(route))
-
-    def _flush(self, route: Route) -> None:
-        route.due = False
-        try:
-            if not route.outbox.try_flush(time.monotonic()) and route.outbox.waits:
-                route.due = True
-                self._attendant.after(10 * HOLD_SECONDS, lambda: self._flush(route))
-        except BrokenPipeError:
-            # Its next sender asks the supervisor for the pipe that replaced it, and says what was lost.
-            return
+        self._attendant.after(HOLD_SECONDS, functools.partial(flush_held, route, self._attendant.after))
 
     def wait_for_room(self, route: Route, seconds: float) -> None:
         """See :class:`~actors._routes.Directory`. The main thread reads its own inbox meanwhile."""

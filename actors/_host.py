@@ -12,7 +12,6 @@ import os
 import select
 import signal
 import socket
-import time
 from collections import OrderedDict
 from collections.abc import Callable
 from typing import Any
@@ -22,7 +21,7 @@ from actors._asks import died
 from actors._callbacks import Callbacks
 from actors._node import Node
 from actors._ref import ActorRef
-from actors._routes import HOLD_SECONDS, Route, wait_writable
+from actors._routes import HOLD_SECONDS, Route, flush_held, wait_writable
 from actors._seams import ActorStatistics
 from actors._snapshot import find_class, incarnate, read_snapshot
 from actors._zygote import zygote
@@ -336,17 +335,8 @@ class Host:
 
     def flush_soon(self, route: Route) -> None:
         """See :class:`~actors._routes.Directory`."""
-        self.pump.post(functools.partial(self.pump.after, HOLD_SECONDS, functools.partial(self._flush, route)))
-
-    def _flush(self, route: Route) -> None:
-        route.due = False
-        try:
-            if not route.outbox.try_flush(time.monotonic()) and route.outbox.waits:
-                route.due = True
-                self.pump.after(10 * HOLD_SECONDS, functools.partial(self._flush, route))
-        except BrokenPipeError:
-            # Its next sender is told; what waited is counted where the news of the death is taken.
-            return
+        flush = functools.partial(flush_held, route, self.pump.after)
+        self.pump.post(functools.partial(self.pump.after, HOLD_SECONDS, flush))
 
     def wait_for_room(self, route: Route, seconds: float) -> None:
         """See :class:`~actors._routes.Directory`."""

@@ -175,10 +175,9 @@ class Node(OpenAsks):
             except BrokenPipeError:
                 self._renew(ref, route)
                 continue
-            policy = ref.on_full or route.on_full
+            policy, timeout = _policy(ref, route)
             if policy == "drop_newest":
                 return False
-            timeout = route.send_timeout if ref.send_timeout is None else ref.send_timeout
             give_up = give_up or now + timeout
             if policy == "reject" or now >= give_up:
                 raise _full(route, 0.0 if policy == "reject" else timeout)
@@ -216,10 +215,7 @@ class Node(OpenAsks):
                 "send less at a time, or give ActorSystem a larger bound",
                 path="message",
             )
-        policy, timeout = (
-            ref.on_full or route.on_full,
-            route.send_timeout if ref.send_timeout is None else ref.send_timeout,
-        )
+        policy, timeout = _policy(ref, route)
         give_up = time.monotonic() + timeout
         while (slot := self._arenas.put(message)) is None:
             if route.gone is not None:
@@ -315,6 +311,11 @@ class Node(OpenAsks):
 def send_pause(give_up: float) -> float:
     """Return the seconds left until *give_up*, at least 0."""
     return max(0.0, give_up - time.monotonic())
+
+
+def _policy(ref: ActorRef[Any], route: Route) -> tuple[str, float]:
+    """What a send does when there is no room, and how long it waits: the ref's word, else the actor's own."""
+    return ref.on_full or route.on_full, route.send_timeout if ref.send_timeout is None else ref.send_timeout
 
 
 def _not_running(route: Route) -> ActorNotRunningError:

@@ -4,8 +4,11 @@ The way from one process to an actor's inbox, and what a process must offer so t
 
 from __future__ import annotations
 
+import contextlib
+import functools
 import math
 import select
+import time
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -18,7 +21,7 @@ from actors.mailbox._arena import ArenaReader
 from actors.mailbox._outbox import Outbox
 from actors.supervisor._exits import ExitReason
 
-__all__ = ["HOLD_SECONDS", "Directory", "Route", "poll_milliseconds", "wait_writable"]
+__all__ = ["HOLD_SECONDS", "Directory", "Route", "flush_held", "poll_milliseconds", "wait_writable"]
 
 # A tell that follows another within this time waits for company; it leaves after this time at the latest.
 HOLD_SECONDS = 0.001
@@ -98,6 +101,22 @@ class Directory(Protocol):
 
     def wake_for(self, deadline: float) -> None:
         """Make sure :meth:`Node.expire_due` is called at *deadline*, a ``time.monotonic()`` value."""
+
+
+def flush_held(route: Route, after: Callable[[float, Callable[[], object]], object]) -> None:
+    """
+    Write what a route holds back, in the thread that serves its process: never waits, and looks again where there is no room.
+
+    Args:
+        route: Whose flush was arranged.
+        after: Has a function called in so many seconds, in this same thread.
+    """
+    route.due = False
+    # A pipe that broke is its next sender's affair: what waits is sent again to the pipe that replaced it, or is counted.
+    with contextlib.suppress(BrokenPipeError):
+        if not route.outbox.try_flush(time.monotonic()) and route.outbox.waits:
+            route.due = True
+            after(10 * HOLD_SECONDS, functools.partial(flush_held, route, after))
 
 
 def wait_writable(descriptor: int, seconds: float) -> None:

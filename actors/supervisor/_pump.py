@@ -46,7 +46,6 @@ class Pump:
         self._timers: list[tuple[float, int, Callable[[], object]]] = []
         self._order = itertools.count()
         self._planned = 0.0
-        self._awake = False
         self._ended = False
         self.deadlines: list[Callable[[float], float | None]] = []
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)

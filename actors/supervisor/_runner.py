@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import itertools
 import os
 import random
 import select
@@ -77,7 +76,6 @@ class Runner:
         self._queue: list[ev.Event] = []
         self._stepping = False
         self._pump.deadlines.append(lambda _now: _tree.next_deadline(self.state))
-        self._tick_armed = itertools.count()
 
     def when_started(
         self, cell: Cell, ready: Callable[[Cell], object], gone: Callable[[Cell, _exits.ExitReason], object]
