@@ -28,10 +28,13 @@ __all__ = [
     "AddSupervisor",
     "Effect",
     "Event",
+    "HandOver",
     "IntensityExceeded",
     "KillActor",
     "KillReason",
+    "PromoteActor",
     "Refused",
+    "ReplaceActor",
     "RestartActor",
     "RestartScheduled",
     "RestartSupervisor",
@@ -137,6 +140,19 @@ class RestartSupervisor:
 
 
 @attrs.frozen
+class ReplaceActor:
+    """
+    This incarnation is worn (recycling, memory): have the next one ready, then let the mailbox change hands.
+
+    Counts in no intensity. Nothing happens if it is not the running incarnation, or is to go down anyway; a sibling that is being
+    replaced already goes first.
+    """
+
+    uid: int
+    incarnation: int
+
+
+@attrs.frozen
 class Shutdown:
     """
     Stop the whole tree in reverse order.
@@ -159,6 +175,7 @@ Event: TypeAlias = (
     | RestartActor
     | StopSupervisor
     | RestartSupervisor
+    | ReplaceActor
     | Shutdown
     | Tick
 )
@@ -169,7 +186,34 @@ Event: TypeAlias = (
 
 @attrs.frozen
 class StartActor:
-    """Start this incarnation. Answered by :class:`ActorReady` and, sooner or later, :class:`ActorExited`."""
+    """
+    Start this incarnation. Answered by :class:`ActorReady` and, sooner or later, :class:`ActorExited`.
+
+    Attributes:
+        standby: The one before it still serves: it becomes ready (``on_start``), but takes no message before
+            :class:`PromoteActor`.
+    """
+
+    uid: int
+    incarnation: int
+    standby: bool = False
+
+
+@attrs.frozen
+class HandOver:
+    """
+    Ask this incarnation to leave after the message being handled, with what is queued left to the next one, which stands by.
+
+    The first rung of its ladder, as :class:`StopActorProcess` is.
+    """
+
+    uid: int
+    incarnation: int
+
+
+@attrs.frozen
+class PromoteActor:
+    """The incarnation before it has ended: let this one, which stood by and is ready, take the mailbox and serve."""
 
     uid: int
     incarnation: int
@@ -307,6 +351,8 @@ class Refused:
 
 Effect: TypeAlias = (
     StartActor
+    | HandOver
+    | PromoteActor
     | StopActorProcess
     | TerminateActor
     | KillActor

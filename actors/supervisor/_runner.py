@@ -114,6 +114,10 @@ class Runner:
         match effect:
             case ev.StartActor(uid, incarnation):
                 self._start(self.cells[uid], incarnation)
+            case ev.HandOver(uid, incarnation):
+                self._with_body(uid, incarnation, self._ask_to_stop)
+            case ev.PromoteActor(uid, incarnation):
+                pass
             case ev.StopActorProcess(uid, incarnation):
                 self._with_body(uid, incarnation, self._ask_to_stop)
             case ev.TerminateActor(uid, incarnation):

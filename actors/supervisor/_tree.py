@@ -42,6 +42,7 @@ from actors.supervisor._events import (
     IntensityExceeded,
     KillActor,
     Refused,
+    ReplaceActor,
     RestartActor,
     RestartScheduled,
     RestartSupervisor,
@@ -245,6 +246,8 @@ def _receive(turn: _Turn, event: Event) -> None:
             turn.tell(turn.homes.get(uid, ""), RemoveChild(uid))
         case Shutdown(deadline):
             turn.tell(turn.root, StopRequested(deadline))
+        case ReplaceActor():
+            pass
         case Tick():
             for path, node in turn.nodes.items():
                 if node.machine.due is not None and node.machine.due <= turn.now:
