@@ -16,10 +16,14 @@ from actors.supervisor import _state as s
 from actors.supervisor._events import (
     ActorExited,
     ActorGone,
+    ActorParked,
     ActorReady,
     Effect,
     Event,
+    HandOver,
     KillActor,
+    PromoteActor,
+    ReplaceActor,
     StartActor,
     StopActorProcess,
     TerminateActor,
@@ -91,6 +95,18 @@ class Bench:
         """The current incarnation is dead."""
         return self.tell(s.ChildExited(number(letter), self[letter].incarnation, reason, jitter))
 
+    def replace(self, letter: str) -> list[str]:
+        """The current incarnation is to be replaced."""
+        return self.tell(s.ReplaceChild(number(letter), self[letter].incarnation))
+
+    def next_ready(self, letter: str) -> list[str]:
+        """What is to take over is ready."""
+        return self.tell(s.ChildStarted(number(letter), self[letter].issued))
+
+    def next_exit(self, letter: str, reason: ExitReason = BOOT_FAILURE, jitter: float = 0.0) -> list[str]:
+        """What was to take over is dead."""
+        return self.tell(s.ChildExited(number(letter), self[letter].issued, reason, jitter))
+
     def exit_all(self) -> list[str]:
         """Whatever is stopping leaves, until nothing is."""
         said: list[str] = []
@@ -150,8 +166,12 @@ def letter_of(child_id: int) -> str:
 def sentence(effect: s.MachineEffect) -> str:
     """An effect as a test reads it."""
     match effect:
-        case s.StartChild(uid, incarnation):
-            return f"start {letter_of(uid)}{incarnation}"
+        case s.StartChild(uid, incarnation, standby):
+            return f"start {letter_of(uid)}{incarnation}{' standby' if standby else ''}"
+        case s.HandOverChild(uid, incarnation):
+            return f"hand over {letter_of(uid)}{incarnation}"
+        case s.PromoteChild(uid, incarnation):
+            return f"promote {letter_of(uid)}{incarnation}"
         case s.StopChild(uid, incarnation):
             return f"stop {letter_of(uid)}{incarnation}"
         case s.TerminateChild(uid, incarnation):
@@ -177,18 +197,24 @@ class World:
     A whole tree and the fake processes it has.
 
     Attributes:
-        alive: Incarnation of the living process of each uid.
+        alive: Incarnation of the living process of each uid that serves, or is to as soon as it is ready.
+        standby: Incarnation of the living process of each uid that was started to take over, and has not yet.
+        is_ready: Uids whose process in *alive* is ready.
         said: Every effect so far.
         gone: Uids that are gone.
 
-    Every effect is checked against what the world knows: no second process of a uid, nothing for a process that is not there.
+    Every effect is checked against what the world knows: no second process of a uid but one that stands by, nothing for a process
+    that is not there, no message for two.
     """
 
     def __init__(self, tree: Supervisor, next_uid: int = 1) -> None:
         self.state = _tree.build(tree, next_uid)
         self.now = 100.0
         self.alive: dict[int, int] = {}
+        self.standby: dict[int, int] = {}
         self.is_ready: set[int] = set()
+        self.stands_by: set[int] = set()
+        self.leaving: set[tuple[int, int]] = set()
         self.last: dict[int, int] = {}
         self.said: list[Effect] = []
         self.gone: set[int] = set()
@@ -203,21 +229,44 @@ class World:
 
     def _perform(self, effect: Effect) -> None:
         match effect:
-            case StartActor(uid, incarnation):
-                assert uid not in self.gone, "started after it was gone"
-                assert uid not in self.alive, "two processes of one uid"
-                assert incarnation == self.last.get(uid, 0) + 1
-                self.alive[uid] = self.last[uid] = incarnation
+            case StartActor(uid, incarnation, standby):
+                self._start(uid, incarnation, standby=standby)
+            case HandOver(uid, incarnation):
+                assert self.alive.get(uid) == incarnation, "handed over by one that is not there"
+                assert uid in self.stands_by, "handed over to one that is not ready"
+                self.leaving.add((uid, incarnation))
+            case PromoteActor(uid, incarnation):
+                assert uid not in self.alive, "two that serve"
+                assert uid in self.stands_by, "promoted before it is ready"
+                assert self.standby.pop(uid) == incarnation, "promoted what is not there"
+                self.stands_by.remove(uid)
+                self.alive[uid] = incarnation
+                self.is_ready.add(uid)
             case StopActorProcess(uid, incarnation) | TerminateActor(uid, incarnation):
-                assert self.alive.get(uid) == incarnation, "stopped what is not there"
+                assert self.alive.get(uid) == incarnation or self.standby.get(uid) == incarnation, "stopped: not there"
+                self.leaving.add((uid, incarnation))
             case KillActor(uid, incarnation):
-                assert self.alive.get(uid) == incarnation, "killed what is not there"
+                assert self.alive.get(uid) == incarnation or self.standby.get(uid) == incarnation, "killed: not there"
+                self.leaving.add((uid, incarnation))
             case ActorGone(uid):
                 assert uid not in self.gone, "gone twice"
                 assert uid not in self.alive, "gone before its exit"
+                assert uid not in self.standby, "gone before the exit of one that stood by"
                 self.gone.add(uid)
+            case ActorParked(uid):
+                assert uid not in self.alive, "parked before its exit"
+                assert uid not in self.standby, "parked before the exit of one that stood by"
             case _:
                 pass
+
+    def _start(self, uid: int, incarnation: int, *, standby: bool) -> None:
+        assert uid not in self.gone, "started after it was gone"
+        assert uid not in self.standby, "two processes of one uid"
+        assert standby == (uid in self.alive), "two processes of one uid"
+        assert not standby or uid in self.is_ready, "replaced before it was ready"
+        assert incarnation == self.last.get(uid, 0) + 1
+        self.last[uid] = incarnation
+        (self.standby if standby else self.alive)[uid] = incarnation
 
     def ready(self, uid: int) -> list[Effect]:
         """The living process of *uid* is ready."""
@@ -229,21 +278,45 @@ class World:
         self.is_ready.discard(uid)
         return self.tell(ActorExited(uid, self.alive.pop(uid), reason, jitter))
 
+    def replace(self, uid: int) -> list[Effect]:
+        """The living process of *uid* is worn."""
+        return self.tell(ReplaceActor(uid, self.alive[uid]))
+
+    def next_ready(self, uid: int) -> list[Effect]:
+        """The process of *uid* that is to take over is ready."""
+        self.stands_by.add(uid)
+        return self.tell(ActorReady(uid, self.standby[uid]))
+
+    def next_exit(self, uid: int, reason: ExitReason = BOOT_FAILURE, jitter: float = 0.0) -> list[Effect]:
+        """The process of *uid* that was to take over dies."""
+        self.stands_by.discard(uid)
+        return self.tell(ActorExited(uid, self.standby.pop(uid), reason, jitter))
+
     def ready_all(self) -> list[Effect]:
         """Every process that starts becomes ready, until none is starting."""
         said: list[Effect] = []
-        while starting := [uid for uid in self.alive if uid not in self.is_ready]:
-            said += self.ready(starting[0])
-        return said
+        while True:
+            if starting := [uid for uid in self.alive if uid not in self.is_ready]:
+                said += self.ready(starting[0])
+            elif coming := [uid for uid in self.standby if uid not in self.stands_by]:
+                said += self.next_ready(coming[0])
+            else:
+                return said
 
     def leave_all(self) -> list[Effect]:
-        """Every process that is asked or made to stop leaves, until none is."""
+        """Every process that is asked or made to stop leaves, or is about to be, until none is."""
         said: list[Effect] = []
-        while stopping := [
-            u for u, info in _tree.actors(self.state).items() if u in self.alive and info.phase == "stopping"
-        ]:
-            said += self.exit(stopping[0], REQUESTED)
-        return said
+        while True:
+            infos = _tree.actors(self.state).items()
+            if stopping := [u for u, i in infos if u in self.alive and (i.phase == "stopping" or self._is_leaving(u))]:
+                said += self.exit(stopping[0], REQUESTED)
+            elif dropped := [item for item in self.standby.items() if item in self.leaving]:
+                said += self.next_exit(dropped[0][0], KILLED)
+            else:
+                return said
+
+    def _is_leaving(self, uid: int) -> bool:
+        return (uid, self.alive[uid]) in self.leaving
 
     def wait(self, seconds: float) -> list[Effect]:
         """Time passes, then it is looked at."""

@@ -3,8 +3,9 @@ One supervisor decides: ``step(state, event, now) -> (state, effects)`` and noth
 
 House rules:
 
-1. **Every transition of a supervisor lives in this file**, and this file does not know what a child is: an actor or another
-   supervisor, it is an id with a rule.
+1. **Every transition of a supervisor lives in this file**, but for what a single process goes through, which has modules of its
+   own: ``_ladder`` (how it is made to leave) and ``_replacement`` (how another takes over from it). None of them knows what a
+   child is: an actor or another supervisor, it is an id with a rule.
 2. **``_apply`` records what happened; ``_converge`` emits the next effects towards what is wanted.** Boot, the three strategies,
    removal, restart by hand, shutdown and escalation are one piece of code: there is no plan that could be half finished.
 3. **Time and randomness are arguments.** Deadlines live in the state (:func:`next_deadline`); the shell sleeps and sends ``Tick``.
@@ -17,6 +18,7 @@ What a child does (*phase*) and what is wanted of it (*wanted*) are two things. 
 wanted      an exit means
 ==========  =====================================================================================================
 up          it died by itself: restart type, strategy and intensity decide
+replaced    as wanted: the process that stands by serves from now on
 restart     as wanted: it starts again at once
 parked      as wanted: it stays down until something asks for it (a group restart, a restart by hand)
 gone        as wanted: it is removed
@@ -36,18 +38,16 @@ counts in no intensity.
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Final, Literal, assert_never
+from typing import Final, assert_never
 
-import attrs
-
+from actors.supervisor import _ladder, _replacement
 from actors.supervisor._exits import ExitReason
+from actors.supervisor._ladder import KILL_AGAIN_AFTER
 from actors.supervisor._policy import Seconds, affected, backoff_delay, restarts_within, should_restart
 from actors.supervisor._state import (
     AddChild,
     ChildExited,
-    ChildGone,
     ChildId,
-    ChildParked,
     ChildRestartScheduled,
     ChildStarted,
     ChildState,
@@ -55,35 +55,30 @@ from actors.supervisor._state import (
     Down,
     Exhausted,
     Finish,
-    KillChild,
     MachineEffect,
     MachineEvent,
     MachineState,
     Mode,
     Outcome,
     Phase,
+    PromoteChild,
     Ready,
     RemoveChild,
+    ReplaceChild,
     RestartChild,
     Running,
     StartChild,
     Starting,
     StartRequested,
-    StopChild,
     Stopping,
     StopRequested,
-    TerminateChild,
     Tick,
 )
+from actors.supervisor._turn import Turn, is_due
 
 __all__ = ["KILL_AGAIN_AFTER", "next_deadline", "refusal", "step"]
 
-# A kill can meet a process that is still being made (a start takes up to 300 ms with a new forkserver); saying it again costs
-# nothing, and a second is below what a person waits for.
-KILL_AGAIN_AFTER: Final[Seconds] = 1.0
-
 _ACTIVE: Final[frozenset[Mode]] = frozenset({"booting", "serving", "parked"})
-_NEVER_RAN: Final = ExitReason("requested", evidence=("it was never started",))
 
 
 def step(state: MachineState, event: MachineEvent, now: Seconds) -> tuple[MachineState, tuple[MachineEffect, ...]]:
@@ -98,10 +93,10 @@ def step(state: MachineState, event: MachineEvent, now: Seconds) -> tuple[Machin
     Returns:
         The new state, and what is to be done, in order.
     """
-    turn = _Turn(state, now)
+    turn = Turn(state, now)
     _apply(turn, event)
     _converge(turn)
-    return turn.result()
+    return turn.result(min(_deadlines(turn), default=None)), tuple(turn.effects)
 
 
 def next_deadline(state: MachineState) -> Seconds | None:
@@ -126,43 +121,10 @@ def refusal(state: MachineState) -> str | None:
     return None
 
 
-class _Turn:
-    """One step in the making: the only thing in here that changes in place, and nobody sees it."""
-
-    def __init__(self, state: MachineState, now: Seconds) -> None:
-        self.state = state
-        self.children = dict(state.children)
-        self.now = now
-        self.effects: list[MachineEffect] = []
-
-    def emit(self, effect: MachineEffect) -> None:
-        self.effects.append(effect)
-
-    def set(self, **changes: Any) -> None:
-        self.state = attrs.evolve(self.state, **changes)
-
-    def change(self, child: ChildState, **changes: Any) -> ChildState:
-        changed = attrs.evolve(child, **changes)
-        self.children[child.id] = changed
-        return changed
-
-    def remove(self, child: ChildState) -> None:
-        del self.children[child.id]
-        self.emit(ChildGone(child.id, child.reason or _NEVER_RAN))
-
-    def park(self, child: ChildState) -> None:
-        self.change(child, phase=Down(), wanted="parked")
-        self.emit(ChildParked(child.id, child.reason or _NEVER_RAN))
-
-    def result(self) -> tuple[MachineState, tuple[MachineEffect, ...]]:
-        due = min(_deadlines(self), default=None)
-        return attrs.evolve(self.state, children=self.children, due=due), tuple(self.effects)
-
-
 # ---------------------------------------------------------------- what happened
 
 
-def _apply(turn: _Turn, event: MachineEvent) -> None:
+def _apply(turn: Turn, event: MachineEvent) -> None:  # noqa: C901 - one row per event
     match event:
         case Tick():
             pass
@@ -178,6 +140,8 @@ def _apply(turn: _Turn, event: MachineEvent) -> None:
             _on_remove(turn, event.id)
         case RestartChild():
             _on_restart(turn, event.id)
+        case ReplaceChild():
+            _replacement.request(turn, event.id, event.incarnation)
         case StopRequested():
             _on_stop(turn, event)
         case Disown():
@@ -186,7 +150,7 @@ def _apply(turn: _Turn, event: MachineEvent) -> None:
             assert_never(event)
 
 
-def _begin(turn: _Turn) -> None:
+def _begin(turn: Turn) -> None:
     """A life begins: of a new one, of one that has finished, or again for one that was parked."""
     mode = turn.state.mode
     if mode == "parked":
@@ -199,7 +163,7 @@ def _begin(turn: _Turn) -> None:
             turn.change(child, phase=Down(turn.now), wanted="up", attempt=0, booted=False)
 
 
-def _revive(turn: _Turn, child: ChildState) -> None:
+def _revive(turn: Turn, child: ChildState) -> None:
     if child.wanted != "parked":
         return
     if child.is_alive:
@@ -208,18 +172,46 @@ def _revive(turn: _Turn, child: ChildState) -> None:
         turn.change(child, phase=Down(turn.now), wanted="up", attempt=0)
 
 
-def _on_started(turn: _Turn, event: ChildStarted) -> None:
+def _on_started(turn: Turn, event: ChildStarted) -> None:
     child = turn.children.get(event.id)
+    if child is None:
+        return
+    if (new := _replacement.find(child, event.incarnation)) is not None:
+        _replacement.on_started(turn, child, new)
     # One that is being stopped may still say that it is ready: too late.
-    if child is not None and child.incarnation == event.incarnation and isinstance(child.phase, Starting):
+    elif child.incarnation == event.incarnation and isinstance(child.phase, Starting):
+        if child.phase.standby:
+            turn.emit(PromoteChild(child.id, child.incarnation))
         turn.change(child, phase=Running(turn.now), booted=True)
 
 
-def _on_exited(turn: _Turn, event: ChildExited) -> None:
+def _on_exited(turn: Turn, event: ChildExited) -> None:
     child = turn.children.get(event.id)
-    if child is None or child.incarnation != event.incarnation or not child.is_alive:
+    if child is None:
         return
+    if (new := _replacement.find(child, event.incarnation)) is not None:
+        _settle(turn, _replacement.on_exited(turn, child, new, event))
+    elif child.incarnation == event.incarnation and child.has_process:
+        _on_own_exit(turn, child, event)
+
+
+def _on_own_exit(turn: Turn, child: ChildState, event: ChildExited) -> None:
+    """The process that served has ended."""
     before, child = child.phase, turn.change(child, phase=Down(), reason=event.reason)
+    if turn.state.mode == "stopping":
+        _settle(turn, child)
+    elif child.wanted == "up":
+        _on_death(turn, child, before, event)
+    elif child.wanted == "replaced":
+        _replacement.promote(turn, child)
+    else:
+        _settle(turn, child)
+
+
+def _settle(turn: Turn, child: ChildState) -> None:
+    """What becomes of a child as soon as no process of it is left."""
+    if child.is_alive:
+        return
     if child.wanted == "gone":
         turn.remove(child)
     elif turn.state.mode == "stopping":
@@ -228,17 +220,15 @@ def _on_exited(turn: _Turn, event: ChildExited) -> None:
         turn.change(child, phase=Down(turn.now), wanted="up")
     elif child.wanted == "parked":
         turn.park(child)
-    else:
-        _on_death(turn, child, before, event)
 
 
-def _rest(turn: _Turn, child: ChildState) -> None:
+def _rest(turn: Turn, child: ChildState) -> None:
     """It is down while its supervisor stops; what cannot be part of another life is removed."""
     if child.rule.restart == "temporary":
         turn.remove(child)
 
 
-def _on_death(turn: _Turn, child: ChildState, before: Phase, event: ChildExited) -> None:
+def _on_death(turn: Turn, child: ChildState, before: Phase, event: ChildExited) -> None:
     """It died by itself, *before* being in that phase."""
     ran = isinstance(before, Running)
     if not child.booted and child.dynamic:
@@ -258,24 +248,23 @@ def _comes_back(child: ChildState, reason: ExitReason, *, ran: bool) -> bool:
     return should_restart(child.rule.restart, reason, child.rule.expected_exits)
 
 
-def _retire(turn: _Turn, child: ChildState) -> None:
+def _retire(turn: Turn, child: ChildState) -> None:
     """It has ended for good."""
-    if child.dynamic or child.rule.restart == "temporary":
-        turn.remove(child)
-    else:
-        turn.park(child)
-    if child.rule.significant and _ends_by(turn):
+    is_gone = child.dynamic or child.rule.restart == "temporary"
+    _settle(turn, turn.change(child, wanted="gone" if is_gone else "parked"))
+    if child.rule.significant and _ends_by(turn, child.id):
         turn.set(ending=True)
 
 
-def _ends_by(turn: _Turn) -> bool:
-    """Whether auto_shutdown follows from the end of a significant child that has just been recorded."""
+def _ends_by(turn: Turn, ended: ChildId) -> bool:
+    """Whether auto_shutdown follows from the end of that significant child."""
     if turn.state.spec.auto_shutdown == "all_significant":
-        return not any(c.rule.significant and c.wanted != "parked" for c in turn.children.values())
+        others = (child for child in turn.children.values() if child.id != ended)
+        return not any(child.rule.significant and child.wanted != "parked" for child in others)
     return turn.state.spec.auto_shutdown == "any_significant"
 
 
-def _schedule(turn: _Turn, child: ChildState, before: Phase, event: ChildExited) -> None:
+def _schedule(turn: Turn, child: ChildState, before: Phase, event: ChildExited) -> None:
     """It is to come back, unless that is once too often."""
     spec, now = turn.state.spec, turn.now
     times = restarts_within((*turn.state.times, now), now, spec.period)
@@ -288,16 +277,25 @@ def _schedule(turn: _Turn, child: ChildState, before: Phase, event: ChildExited)
     stable_after = spec.period if backoff.stable_after is None else backoff.stable_after
     stable = isinstance(before, Running) and now - before.since >= stable_after
     attempt = 1 if stable else child.attempt + 1
-    at = now + backoff_delay(backoff, attempt, event.jitter)
-    turn.change(child, phase=Down(at), attempt=attempt, restarts=child.restarts + 1)
-    turn.emit(ChildRestartScheduled(child.id, event.incarnation, at, attempt))
     order = tuple(turn.children)
-    for index in affected(spec.strategy, order.index(child.id), len(order)):
-        if order[index] != child.id:
-            _take_down(turn, turn.children[order[index]])
+    group = [order[index] for index in affected(spec.strategy, order.index(child.id), len(order))]
+    _come_back(turn, turn.change(child, attempt=attempt), event, alone=len(group) == 1)
+    for sibling in group:
+        if sibling != child.id:
+            _take_down(turn, turn.children[sibling])
 
 
-def _take_down(turn: _Turn, sibling: ChildState) -> None:
+def _come_back(turn: Turn, child: ChildState, event: ChildExited, *, alone: bool) -> None:
+    """Start it after its backoff; at once, where its replacement is starting and no group has to go down before."""
+    child = turn.change(child, restarts=child.restarts + 1)
+    at = turn.now
+    if not (alone and _replacement.adopt(turn, child)):
+        at += backoff_delay(child.rule.backoff, child.attempt, event.jitter)
+        turn.change(child, phase=Down(at))
+    turn.emit(ChildRestartScheduled(child.id, event.incarnation, at, child.attempt))
+
+
+def _take_down(turn: Turn, sibling: ChildState) -> None:
     """A sibling's death takes it down, to come back in order; one that has ended comes back with the group."""
     if not sibling.is_alive:
         _revive(turn, sibling)
@@ -307,7 +305,7 @@ def _take_down(turn: _Turn, sibling: ChildState) -> None:
         turn.change(sibling, wanted="restart")
 
 
-def _give_up(turn: _Turn, reason: ExitReason) -> None:
+def _give_up(turn: Turn, reason: ExitReason) -> None:
     if turn.state.spec.on_exhausted != "park" or turn.state.mode == "booting":
         turn.set(mode="stopping", outcome="failed", reason=reason)
         return
@@ -319,12 +317,12 @@ def _give_up(turn: _Turn, reason: ExitReason) -> None:
             turn.park(child)
 
 
-def _on_add(turn: _Turn, event: AddChild) -> None:
+def _on_add(turn: Turn, event: AddChild) -> None:
     if refusal(turn.state) is None:
         turn.children[event.id] = ChildState(event.id, event.rule, dynamic=True, phase=Down(turn.now))
 
 
-def _on_remove(turn: _Turn, child_id: ChildId) -> None:
+def _on_remove(turn: Turn, child_id: ChildId) -> None:
     child = turn.children.get(child_id)
     if child is None:
         return
@@ -334,7 +332,7 @@ def _on_remove(turn: _Turn, child_id: ChildId) -> None:
         turn.remove(child)
 
 
-def _on_restart(turn: _Turn, child_id: ChildId) -> None:
+def _on_restart(turn: Turn, child_id: ChildId) -> None:
     child = turn.children.get(child_id)
     if child is None or child.wanted == "gone" or turn.state.mode not in _ACTIVE:
         return
@@ -344,7 +342,7 @@ def _on_restart(turn: _Turn, child_id: ChildId) -> None:
         turn.change(child, phase=Down(turn.now), wanted="up", attempt=0)
 
 
-def _on_stop(turn: _Turn, event: StopRequested) -> None:
+def _on_stop(turn: Turn, event: StopRequested) -> None:
     deadlines = [at for at in (turn.state.kill_at, event.deadline) if at is not None]
     turn.set(kill_at=min(deadlines, default=None))
     if turn.state.mode not in ("stopping", "finished"):
@@ -355,16 +353,18 @@ def _on_stop(turn: _Turn, event: StopRequested) -> None:
 # ---------------------------------------------------------------- towards what is wanted
 
 
-def _converge(turn: _Turn) -> None:
+def _converge(turn: Turn) -> None:
     _complete_boot(turn)
     _remove_the_lost(turn)
+    _replacement.drop_unwanted(turn)
     _climb_ladders(turn)
     _stop_next(turn)
     _start_next(turn)
+    _replacement.begin_next(turn)
     _finish(turn)
 
 
-def _complete_boot(turn: _Turn) -> None:
+def _complete_boot(turn: Turn) -> None:
     if turn.state.mode == "booting" and all(c.dynamic or _has_booted(c) for c in turn.children.values()):
         turn.set(mode="serving")
         turn.emit(Ready())
@@ -376,7 +376,7 @@ def _has_booted(child: ChildState) -> bool:
     return isinstance(child.phase, Running) if child.wanted == "up" else child.wanted in ("parked", "gone")
 
 
-def _remove_the_lost(turn: _Turn) -> None:
+def _remove_the_lost(turn: Turn) -> None:
     """Whoever is down while the supervisor stops, and is no part of another life, is gone."""
     if turn.state.mode not in ("stopping", "finished"):
         return
@@ -385,69 +385,36 @@ def _remove_the_lost(turn: _Turn) -> None:
             turn.remove(child)
 
 
-def _climb_ladders(turn: _Turn) -> None:
+def _climb_ladders(turn: Turn) -> None:
     """Whoever is late is taken one rung further; past the supervisor's own deadline everyone is killed."""
-    for child in tuple(turn.children.values()):
-        match child.phase:
-            case Starting(deadline) if _is_due(deadline, turn.now):
-                _kill(turn, child, "boot_timeout")
-            case Stopping("stop", deadline) if _is_due(deadline, turn.now):
-                _terminate(turn, child)
-            case Stopping("terminate", deadline) if _is_due(deadline, turn.now):
-                _kill(turn, child, "shutdown")
-            case Stopping("kill", deadline, why) if _is_due(deadline, turn.now):
-                _kill(turn, child, why)
-            case _:
-                pass
-        if _is_due(turn.state.kill_at, turn.now):
-            _kill_once(turn, turn.children[child.id])
+    for child_id in tuple(turn.children):
+        _ladder.climb(turn, turn.children[child_id])
+        _replacement.take_the_late(turn, turn.children[child_id])
+        if is_due(turn.state.kill_at, turn.now):
+            _ladder.kill_once(turn, turn.children[child_id])
 
 
-def _is_due(at: Seconds | None, now: Seconds) -> bool:
-    return at is not None and at <= now
+def _must_go_down(turn: Turn, child: ChildState) -> bool:
+    if not child.is_alive or turn.state.mode == "stopping":
+        return child.is_alive
+    if child.wanted == "up":
+        return not child.has_process  # what was to take over from it is being killed
+    return child.wanted != "replaced"  # that one leaves by itself, and is in nobody's way
 
 
-def _terminate(turn: _Turn, child: ChildState) -> None:
-    turn.emit(TerminateChild(child.id, child.incarnation))
-    turn.change(child, phase=Stopping("terminate", turn.now + child.rule.term_grace))
-
-
-def _kill(turn: _Turn, child: ChildState, why: Literal["shutdown", "boot_timeout"]) -> None:
-    turn.emit(KillChild(child.id, child.incarnation, why))
-    turn.change(child, phase=Stopping("kill", turn.now + KILL_AGAIN_AFTER, why))
-
-
-def _kill_once(turn: _Turn, child: ChildState) -> None:
-    if child.is_alive and not (isinstance(child.phase, Stopping) and child.phase.rung == "kill"):
-        _kill(turn, child, "shutdown")
-
-
-def _must_go_down(turn: _Turn, child: ChildState) -> bool:
-    return child.is_alive and (turn.state.mode == "stopping" or child.wanted != "up")
-
-
-def _stop_next(turn: _Turn) -> None:
+def _stop_next(turn: Turn) -> None:
     """Begin the stop of the last child that must go down; where order does not matter, of all of them."""
     in_order = turn.state.spec.strategy != "one_for_one" or turn.state.mode == "stopping"
     for child in reversed(tuple(turn.children.values())):
         if not _must_go_down(turn, child):
             continue
-        if not isinstance(child.phase, Stopping):
-            _begin_stop(turn, child)
+        if child.has_process and not isinstance(child.phase, Stopping):
+            _ladder.begin_stop(turn, child)
         if in_order or child.wanted == "parked":
             break
 
 
-def _begin_stop(turn: _Turn, child: ChildState) -> None:
-    shutdown = child.rule.shutdown
-    if shutdown == 0:
-        _kill(turn, child, "shutdown")
-        return
-    turn.emit(StopChild(child.id, child.incarnation))
-    turn.change(child, phase=Stopping("stop", None if shutdown is None else turn.now + shutdown))
-
-
-def _start_next(turn: _Turn) -> None:
+def _start_next(turn: Turn) -> None:
     """Start the first child that is due; where order does not matter, all that are."""
     if turn.state.mode not in _ACTIVE:
         return
@@ -457,35 +424,39 @@ def _start_next(turn: _Turn) -> None:
     for child in tuple(turn.children.values()):
         if child.wanted != "up":
             continue
-        if isinstance(child.phase, Down) and _is_due(child.phase.start_at, turn.now) and _elders_run(turn, child):
+        if not child.is_alive and _is_its_turn(turn, child):
             _start(turn, child)
         if in_order and not isinstance(child.phase, Running):
             break
 
 
-def _elders_run(turn: _Turn, child: ChildState) -> bool:
+def _is_its_turn(turn: Turn, child: ChildState) -> bool:
+    if not (isinstance(child.phase, Down) and is_due(child.phase.start_at, turn.now)):
+        return False
     elders = (turn.children.get(elder) for elder in child.rule.after)
     return all(e is None or e.wanted == "parked" or (isinstance(e.phase, Running) and e.wanted == "up") for e in elders)
 
 
-def _start(turn: _Turn, child: ChildState) -> None:
-    timeout, incarnation = child.rule.start_timeout, child.incarnation + 1
+def _start(turn: Turn, child: ChildState) -> None:
+    timeout, incarnation = child.rule.start_timeout, child.issued + 1
     turn.emit(StartChild(child.id, incarnation))
-    turn.change(child, phase=Starting(None if timeout is None else turn.now + timeout), incarnation=incarnation)
+    phase = Starting(None if timeout is None else turn.now + timeout)
+    turn.change(child, phase=phase, incarnation=incarnation, issued=incarnation)
 
 
-def _finish(turn: _Turn) -> None:
+def _finish(turn: Turn) -> None:
     if turn.state.mode == "stopping" and not any(child.is_alive for child in turn.children.values()):
         turn.set(mode="finished")
         turn.emit(Finish(turn.state.outcome, turn.state.reason))
 
 
-def _deadlines(turn: _Turn) -> Iterable[Seconds]:
+def _deadlines(turn: Turn) -> Iterable[Seconds]:
     """All moments at which time alone changes something. What is due already waits for an event, not for the time."""
     kill_at, mode = turn.state.kill_at, turn.state.mode
     if mode == "stopping" and kill_at is not None and kill_at > turn.now:
         yield kill_at
     for child in turn.children.values():
+        yield from _replacement.deadlines(child, turn.now)
         match child.phase:
             case Starting(at) | Stopping(_, at) if at is not None:
                 yield at

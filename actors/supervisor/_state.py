@@ -30,6 +30,7 @@ __all__ = [
     "Down",
     "Exhausted",
     "Finish",
+    "HandOverChild",
     "KillChild",
     "MachineEffect",
     "MachineEvent",
@@ -37,8 +38,11 @@ __all__ = [
     "Mode",
     "Outcome",
     "Phase",
+    "PromoteChild",
     "Ready",
     "RemoveChild",
+    "ReplaceChild",
+    "Replacement",
     "RestartChild",
     "Running",
     "StartChild",
@@ -53,7 +57,7 @@ __all__ = [
 ]
 
 ChildId: TypeAlias = int
-Wanted: TypeAlias = Literal["up", "restart", "parked", "gone"]
+Wanted: TypeAlias = Literal["up", "replaced", "restart", "parked", "gone"]
 Mode: TypeAlias = Literal["new", "booting", "serving", "parked", "stopping", "finished"]
 Outcome: TypeAlias = Literal["failed", "stopped", "ended"]
 
@@ -118,9 +122,14 @@ class Down:
 
 @attrs.frozen
 class Starting:
-    """A process that is not ready. *deadline*: when it counts as failed, or None."""
+    """
+    A process that is not ready. *deadline*: when it counts as failed, or None.
+
+    *standby*: it was started to stand by, and the one before it has died since: it takes the mailbox when it is told to.
+    """
 
     deadline: Seconds | None
+    standby: bool = False
 
 
 @attrs.frozen
@@ -147,13 +156,36 @@ Phase: TypeAlias = Down | Starting | Running | Stopping
 
 
 @attrs.frozen
+class Replacement:
+    """
+    The next process of a child that goes on serving until that one is ready.
+
+    Attributes:
+        phase: ``Down`` while it is only asked for, and due then, in its turn; later that of the process. ``Running``: it stands by.
+        incarnation: Of the process; 0: none yet.
+        attempt: Failed starts in a row.
+    """
+
+    phase: Phase
+    incarnation: int = 0
+    attempt: int = 0
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether there is a process whose exit is yet to come."""
+        return not isinstance(self.phase, Down)
+
+
+@attrs.frozen
 class ChildState:
     """
     One child.
 
     Attributes:
         dynamic: Added at run time: removed when it ends, when its first start fails, and with its supervisor.
-        incarnation: Of the last process; 0: none yet.
+        incarnation: Of the process that serves, or of the last that did; 0: none yet.
+        issued: The highest incarnation so far, that of a replacement included. None is used twice.
+        replacement: The process that is to take over, or None.
         attempt: Failures since the last stable run.
         booted: It has been ready in this life of the supervisor.
         restarts: Own deaths that were answered by a restart, ever.
@@ -166,15 +198,22 @@ class ChildState:
     phase: Phase = Down()
     wanted: Wanted = "up"
     incarnation: int = 0
+    issued: int = 0
+    replacement: Replacement | None = None
     attempt: int = 0
     booted: bool = False
     restarts: int = 0
     reason: ExitReason | None = None
 
     @property
-    def is_alive(self) -> bool:
-        """Whether it has a process whose exit is yet to come."""
+    def has_process(self) -> bool:
+        """Whether the process that serves is there; its exit is yet to come."""
         return not isinstance(self.phase, Down)
+
+    @property
+    def is_alive(self) -> bool:
+        """Whether any process of it is there, one that stands by included."""
+        return self.has_process or (self.replacement is not None and self.replacement.is_alive)
 
 
 @attrs.frozen
@@ -255,6 +294,14 @@ class RestartChild:
 
 
 @attrs.frozen
+class ReplaceChild:
+    """That incarnation is to hand over to the next one. Changes nothing unless it runs, and is wanted to."""
+
+    id: ChildId
+    incarnation: int
+
+
+@attrs.frozen
 class StopRequested:
     """Stop everything; kill what is left at *deadline*. *failed*: the reason if that counts as a failure."""
 
@@ -273,7 +320,16 @@ class Tick:
 
 
 MachineEvent: TypeAlias = (
-    StartRequested | ChildStarted | ChildExited | AddChild | RemoveChild | RestartChild | StopRequested | Disown | Tick
+    StartRequested
+    | ChildStarted
+    | ChildExited
+    | AddChild
+    | RemoveChild
+    | RestartChild
+    | ReplaceChild
+    | StopRequested
+    | Disown
+    | Tick
 )
 
 
@@ -282,7 +338,24 @@ MachineEvent: TypeAlias = (
 
 @attrs.frozen
 class StartChild:
-    """Start that incarnation. Ends in ChildExited, sooner or later."""
+    """Start that incarnation. Ends in ChildExited, sooner or later. *standby*: the one before it still serves."""
+
+    id: ChildId
+    incarnation: int
+    standby: bool = False
+
+
+@attrs.frozen
+class HandOverChild:
+    """Ask it to leave its work to the next one, which stands by. The first rung of its ladder."""
+
+    id: ChildId
+    incarnation: int
+
+
+@attrs.frozen
+class PromoteChild:
+    """It stood by and is ready, and the one before it has ended: it serves now."""
 
     id: ChildId
     incarnation: int
@@ -362,6 +435,8 @@ class Finish:
 
 MachineEffect: TypeAlias = (
     StartChild
+    | HandOverChild
+    | PromoteChild
     | StopChild
     | TerminateChild
     | KillChild

@@ -39,8 +39,10 @@ from actors.supervisor._events import (
     AddSupervisor,
     Effect,
     Event,
+    HandOver,
     IntensityExceeded,
     KillActor,
+    PromoteActor,
     Refused,
     ReplaceActor,
     RestartActor,
@@ -74,11 +76,14 @@ from actors.supervisor._state import (
     Disown,
     Exhausted,
     Finish,
+    HandOverChild,
     KillChild,
     MachineEffect,
     MachineEvent,
+    PromoteChild,
     Ready,
     RemoveChild,
+    ReplaceChild,
     RestartChild,
     StartChild,
     StartRequested,
@@ -111,11 +116,14 @@ __all__ = [
     "AddSupervisor",
     "Effect",
     "Event",
+    "HandOver",
     "IntensityExceeded",
     "KillActor",
     "Node",
     "Planned",
+    "PromoteActor",
     "Refused",
+    "ReplaceActor",
     "RestartActor",
     "RestartScheduled",
     "RestartSupervisor",
@@ -234,7 +242,7 @@ def _disown_below(turn: _Turn, node: Node) -> None:
 # ---------------------------------------------------------------- events of the tree
 
 
-def _receive(turn: _Turn, event: Event) -> None:
+def _receive(turn: _Turn, event: Event) -> None:  # noqa: C901 - one row per event
     match event:
         case Start():
             turn.tell(turn.root, StartRequested())
@@ -246,8 +254,8 @@ def _receive(turn: _Turn, event: Event) -> None:
             turn.tell(turn.homes.get(uid, ""), RemoveChild(uid))
         case Shutdown(deadline):
             turn.tell(turn.root, StopRequested(deadline))
-        case ReplaceActor():
-            pass
+        case ReplaceActor(uid, incarnation):
+            turn.tell(turn.homes.get(uid, ""), ReplaceChild(uid, incarnation))
         case Tick():
             for path, node in turn.nodes.items():
                 if node.machine.due is not None and node.machine.due <= turn.now:
@@ -399,13 +407,27 @@ def _route(turn: _Turn, node: Node, effect: MachineEffect) -> None:
             _route_supervisor(turn, node, effect)
 
 
-_OfChild = StartChild | StopChild | TerminateChild | KillChild | ChildGone | ChildParked | ChildRestartScheduled
+_OfChild = (
+    StartChild
+    | HandOverChild
+    | PromoteChild
+    | StopChild
+    | TerminateChild
+    | KillChild
+    | ChildGone
+    | ChildParked
+    | ChildRestartScheduled
+)
 
 
 def _route_actor(turn: _Turn, node: Node, effect: _OfChild) -> None:
     match effect:
-        case StartChild(uid, incarnation):
-            turn.emit(StartActor(uid, incarnation))
+        case StartChild(uid, incarnation, standby):
+            turn.emit(StartActor(uid, incarnation, standby))
+        case HandOverChild(uid, incarnation):
+            turn.emit(HandOver(uid, incarnation))
+        case PromoteChild(uid, incarnation):
+            turn.emit(PromoteActor(uid, incarnation))
         case StopChild(uid, incarnation):
             turn.emit(StopActorProcess(uid, incarnation))
         case TerminateChild(uid, incarnation):
@@ -439,8 +461,9 @@ def _route_supervisor(turn: _Turn, node: Node, effect: _OfChild) -> None:
         case ChildGone():
             turn.tell(path, Disown())
             _forget_name(turn, node, effect.id)
-        case TerminateChild() | ChildRestartScheduled():
-            pass  # SUPERVISOR_RULE has no rung before the kill; that it comes back is told by its actors
+        case TerminateChild() | HandOverChild() | PromoteChild() | ChildRestartScheduled():
+            # SUPERVISOR_RULE has no rung before the kill; only actors are replaced; that it comes back is told by its actors.
+            pass
         case _:
             assert_never(effect)
 

@@ -39,10 +39,11 @@ class ActorInfo:
         path: Its address in the tree.
         phase: ``waiting`` for its turn, its backoff or its supervisor's restart; ``starting``; ``running``; ``stopping`` with
             its exit yet to come; ``parked`` until something asks for it; ``down``: its supervisor is not started or is stopping.
-        incarnation: Of its last process; 0: none yet.
+        incarnation: Of the process that serves, or of the last that did; 0: none yet.
         restarts: Own deaths that were answered by a restart.
         reason: Of its last exit, or None.
         start_at: When it is due, in phase ``waiting``; None: as soon as its turn comes.
+        replacing: Another process of it is there: one that is to take over, as soon as it is ready, or one that was to.
     """
 
     path: str
@@ -51,6 +52,7 @@ class ActorInfo:
     restarts: int
     reason: ExitReason | None
     start_at: Seconds | None
+    replacing: bool = False
 
 
 @attrs.frozen
@@ -148,13 +150,21 @@ def supervisors(state: TreeState) -> dict[str, SupervisorInfo]:
 def _actor(state: TreeState, node: Node, child: ChildState) -> ActorInfo:
     start_at = child.phase.start_at if isinstance(child.phase, Down) and child.wanted == "up" else None
     return ActorInfo(
-        node.path_of(child.id), _phase(state, node, child), child.incarnation, child.restarts, child.reason, start_at
+        node.path_of(child.id),
+        _phase(state, node, child),
+        child.incarnation,
+        child.restarts,
+        child.reason,
+        start_at,
+        replacing=child.replacement is not None and child.replacement.is_alive,
     )
 
 
 def _phase(state: TreeState, node: Node, child: ChildState) -> ActorPhase:
     if isinstance(child.phase, Running) and child.wanted == "up":
         return "running"
+    if child.wanted == "replaced" and node.machine.mode != "stopping":
+        return "running"  # whoever it is that serves it
     if isinstance(child.phase, Starting) and child.wanted == "up":
         return "starting"
     if child.is_alive:

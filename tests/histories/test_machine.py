@@ -23,6 +23,7 @@ from actors.supervisor._events import (
     IntensityExceeded,
     KillActor,
     Refused,
+    ReplaceActor,
     RestartActor,
     RestartScheduled,
     RestartSupervisor,
@@ -90,7 +91,9 @@ class Story:
         world = self.world
         if self.data.draw(st.booleans()):
             world.now += self.choose((0.1, 0.5, 1.0, 3.0))
-        happening = self.choose(("exit", "exit", "ready", "ready", "ready", "tick", "stale", "ask"))
+        happening = self.choose(
+            ("exit", "exit", "ready", "ready", "ready", "tick", "stale", "ask", "worn", "worn", "next", "next")
+        )
         if happening == "exit" and world.alive:
             world.exit(self.choose(sorted(world.alive)), self.choose(EXITS), self.choose((0.0, 0.9)))
         elif happening == "ready" and world.alive:
@@ -99,6 +102,11 @@ class Story:
             self.tell_old_news(self.choose(sorted(world.last)))
         elif happening == "ask":
             self.ask()
+        elif happening == "worn" and world.alive:
+            world.replace(self.choose(sorted(world.alive)))
+        elif happening == "next" and world.standby:
+            uid = self.choose(sorted(world.standby))
+            _ = world.next_ready(uid) if self.choose((True, True, False)) else world.next_exit(uid, self.choose(EXITS))
         else:
             world.tell(Tick())
         self.see_that_nothing_is_left_to_do()
@@ -107,10 +115,12 @@ class Story:
         world = self.world
         world.tell(Tick())
         before = world.state
-        old = world.alive[uid] - 1 if uid in world.alive else world.last[uid]
+        living = {world.alive.get(uid), world.standby.get(uid)}
+        old = self.choose(sorted({*range(world.last[uid] + 2)} - living))
 
         assert [] == world.tell(ActorExited(uid, old, CRASH))
         assert [] == world.tell(ActorReady(uid, old))
+        assert [] == world.tell(ReplaceActor(uid, old))
         assert before == world.state
 
     def ask(self) -> None:
@@ -143,6 +153,8 @@ class Story:
         assert before == world.state
         due = _tree.next_deadline(world.state)
         assert due is None or due > world.now
+        homes = [world.state.homes[uid] for uid in world.standby]
+        assert len(homes) == len(set(homes)), "two children of one supervisor are replaced at a time"
 
     def end(self) -> None:
         """The tree is told to stop; its processes leave only when they are killed, or never say a word."""
@@ -151,9 +163,11 @@ class Story:
         for _ in range(200):
             if any(isinstance(effect, TreeFinished) for effect in world.said):
                 return
-            killed = {e.uid for e in world.said if isinstance(e, KillActor) and world.alive.get(e.uid) == e.incarnation}
-            if killed:
-                world.exit(self.choose(sorted(killed)), KILLED)
+            killed = {(e.uid, e.incarnation) for e in world.said if isinstance(e, KillActor)}
+            if serving := sorted(killed & set(world.alive.items())):
+                world.exit(self.choose(serving)[0], KILLED)
+            elif standby := sorted(killed & set(world.standby.items())):
+                world.next_exit(self.choose(standby)[0], KILLED)
             else:
                 due = _tree.next_deadline(world.state)
                 assert due is not None, "stopping, and nothing is waited for"
@@ -173,6 +187,7 @@ def test_any_history_of_a_tree_ends_with_nothing_lost(data: st.DataObject) -> No
     story.end()
 
     assert not world.alive
+    assert not world.standby
     assert story.known | set(world.last) == world.gone
     assert {} == _tree.actors(world.state)
     assert isinstance([e for e in world.said if not isinstance(e, Refused)][-1], TreeFinished)

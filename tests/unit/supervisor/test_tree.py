@@ -14,9 +14,12 @@ from actors.supervisor._events import (
     AddSupervisor,
     Effect,
     Event,
+    HandOver,
     IntensityExceeded,
     KillActor,
+    PromoteActor,
     Refused,
+    ReplaceActor,
     RestartActor,
     RestartScheduled,
     RestartSupervisor,
@@ -427,6 +430,42 @@ def test_a_subtree_that_is_down_is_gone_at_once() -> None:
     world.exit(1, NORMAL)
 
     assert [ActorGone(1, NORMAL), SupervisorGone("/app/sub")] == world.tell(StopSupervisor("/app/sub"))
+
+
+# ---------------------------------------------------------------- replacement
+
+
+def test_an_actor_is_replaced_and_seen_to_run_all_the_while() -> None:
+    world = running(Supervisor("app", children=(worker("a"), Supervisor("sub", children=(worker("b"),)))))
+
+    def seen() -> tuple[object, ...]:
+        info = _tree.actor_info(world.state, 2)
+        assert info is not None
+        return info.phase, info.incarnation, info.replacing
+
+    assert [StartActor(2, 2, standby=True)] == world.replace(2)
+    assert ("running", 1, True) == seen()
+    assert [HandOver(2, 1)] == world.next_ready(2)
+    assert ("running", 1, True) == seen()
+    assert [PromoteActor(2, 2)] == world.exit(2, REQUESTED)
+    assert ("running", 2, False) == seen()
+
+
+def test_an_actor_that_is_replaced_stops_with_its_tree() -> None:
+    world = running(Supervisor("app", children=(worker("a"),)))
+    world.replace(1)
+    world.next_ready(1)
+
+    assert [KillActor(1, 2, "shutdown")] == world.tell(Shutdown())
+    assert "stopping" == _tree.actors(world.state)[1].phase
+    assert [ActorGone(1, REQUESTED), TreeFinished("stopped", None)] == world.leave_all()
+
+
+def test_replacing_an_unknown_actor_changes_nothing() -> None:
+    world = World(Supervisor("app"))
+    world.tell(Start())
+
+    assert [] == world.tell(ReplaceActor(7, 1))
 
 
 # ---------------------------------------------------------------- requests
