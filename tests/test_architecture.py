@@ -25,6 +25,8 @@ SHELL = (
     "actors.mailbox._recorder",
     "actors.mailbox._recorder_view",
     "actors.supervisor._arenas",
+    "actors.supervisor._births",
+    "actors.supervisor._burials",
     "actors.supervisor._cells",
     "actors.supervisor._pump",
     "actors.supervisor._mail",

@@ -131,7 +131,7 @@ class Requests:
             _descriptors.close(*descriptors)
             raise ProtocolError(f"its first frame says pid {pid!r} and hands over something else")
         body.pid = pid
-        self._runner.introduced(cell, body, descriptors[0])
+        self._runner.births.introduced(cell, body, descriptors[0])
         setup = {
             "uid": cell.uid,
             "incarnation": body.incarnation,
@@ -146,7 +146,7 @@ class Requests:
 
     def _ready(self, cell: Cell, body: Body) -> None:
         if not body.ready:
-            self._runner.ready(cell, body)
+            self._runner.births.ready(cell, body)
 
     def _start_failed(self, _cell: Cell, body: Body, report: Any) -> None:
         body.report = _as_report(report)

@@ -4,47 +4,36 @@ Performs what the tree decides, and tells it what happened: the only place where
 Runs in the pump's thread, all of it, but for the few methods that say otherwise. It never waits and never runs user code. A child's
 bytes can do no more here than to fail that child: :class:`~actors.errors.ProtocolError` ends it with kind ``protocol``.
 
-A death is taken in this order: what it still said on the control lane, its exit status, the recorder (which message was in
-flight), the answers it had published, the news to whoever asked; then the tree decides what comes next.
+How an incarnation begins is :mod:`actors.supervisor._births`'s affair, how it ends :mod:`actors.supervisor._burials`'s.
 """
 
 from __future__ import annotations
 
 import contextlib
-import functools
-import os
-import random
 import select
 import signal
 import time
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, assert_never
+from typing import TYPE_CHECKING, assert_never
 
-from actors import _descriptors, _limits
-from actors._launch import Boot, exit_code
-from actors.errors import ActorsError, ProtocolError
-from actors.mailbox import _failure
-from actors.mailbox._control import ControlLane
+from actors import _descriptors
+from actors.errors import ProtocolError
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
-from actors.supervisor._cells import DESCRIPTORS_PER_START, Body, Cell
+from actors.supervisor._births import Births
+from actors.supervisor._burials import Burials
+from actors.supervisor._cells import Body, Cell
 from actors.supervisor._requests import Requests
 
 if TYPE_CHECKING:
-    from actors._actor import Actor
     from actors._host import Host
 
 __all__ = ["Runner"]
 
-_CONTROL_LIMIT = 128 << 20
-# How long an exit status may take to come after the end itself, as it does under a busy forkserver.
-_STATUS_SECONDS = 2.0
 # How long a start that nobody wants any more may take before the forkserver is held to hang on it.
 _FREE_SECONDS = 2.0
 # A control lane that is closed is the first sign of an end; a process that lives on without it has broken the protocol.
 _CLOSED_SECONDS = 5.0
-# A child hands over one pidfd, once.
-_PASSED_LIMIT = 8
 # What a notice can raise while it is taken, if it is not of the shape that is expected.
 _MALFORMED = (ProtocolError, TypeError, ValueError, LookupError, AttributeError, OverflowError)
 
@@ -67,6 +56,8 @@ class Runner:
         self.state = state
         self.cells: dict[int, Cell] = {}
         self._requests = Requests(host, self)
+        self.births = Births(host, self)
+        self.burials = Burials(host, self)
         self.draining = False
         self.on_ready: dict[int, Callable[[Cell], object]] = {}
         self.on_gone: dict[int, Callable[[Cell, _exits.ExitReason], object]] = {}
@@ -113,7 +104,7 @@ class Runner:
     def _perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one row per effect
         match effect:
             case ev.StartActor(uid, incarnation):
-                self._start(self.cells[uid], incarnation)
+                self.births.start(self.cells[uid], incarnation)
             case ev.HandOver(uid, incarnation):
                 self._with_body(uid, incarnation, self._ask_to_stop)
             case ev.PromoteActor(uid, incarnation):
@@ -174,118 +165,15 @@ class Runner:
             attempt=attempt,
         )
 
-    # --- starting ---------------------------------------------------------------------------------------------------------
-
-    def _start(self, cell: Cell, incarnation: int) -> None:
-        host = self._host
-        host.mail.unpark(cell)
-        try:
-            _limits.check_descriptors(cell.path, DESCRIPTORS_PER_START)
-            _limits.check_processes(cell.path)
-            body = self._make_body(incarnation)
-        except (OSError, ActorsError) as error:
-            self._never_started(cell, incarnation, _refused(cell.path, error))
-            return
-        cell.body = body
-        cell.view.set_incarnation(incarnation)
-        boot = Boot(
-            module=cell.cls.__module__,
-            qualname=cell.cls.__qualname__,
-            name=cell.path.rsplit("/", 1)[-1],
-            control=body.boot_control,
-            lifeline=host.lifeline,
-            host_pid=os.getpid(),
-            soft_limit=_descriptors.original_limit(),
-            max_bytes=host.max_bytes,
-        )
-        body.boot = boot
-        self._pump.watch(body.lane.fileno(), lambda: self._control(cell, body))
-        host.starter.submit(cell.cls, boot, functools.partial(self._outcome, cell, body))
-
-    def _make_body(self, incarnation: int) -> Body:
-        with _descriptors.fork_lock:
-            ours, theirs = self._host.control_pair()
-            _descriptors.own(ours, theirs)
-        return Body(incarnation, ControlLane(ours, limit=_CONTROL_LIMIT, passed=_PASSED_LIMIT), theirs)
-
-    def _outcome(self, cell: Cell, body: Body, process: Actor | None, error: BaseException | None) -> None:
-        """In the starter: post how a start went."""
-        self._pump.post(lambda: self._launched(cell, body, process, error))
-
-    def _launched(self, cell: Cell, body: Body, process: Actor | None, error: BaseException | None) -> None:
-        _descriptors.close(body.boot_control)
-        body.boot_control = -1
-        if process is None:
-            self._not_launched(cell, body, error)
-            return
-        body.process = process
-        popen: Any = vars(process)["_popen"]
-        body.pid, body.sentinel = popen.pid, popen.sentinel
-        if body.dead:
-            self._look_for_status(cell, body)
-        elif body.pidfd < 0:
-            self._hold(cell, body)
-        if body.killed_for is not None:
-            body.signal(signal.SIGKILL)
-
-    def _not_launched(self, cell: Cell, body: Body, error: BaseException | None) -> None:
-        if error is not None and body.report is None and body.killed_for is None:
-            body.report = _refused(cell.path, error)
-        body.start_failed = True
-        if body.pidfd < 0:
-            # Nobody is there: a child that was half made finds its control lane closed, and leaves.
-            self._bury(cell, body, None, status_known=True)
-        elif body.dead:
-            self._bury(cell, body, None, status_known=False)
-        else:
-            body.signal(signal.SIGKILL)
-
-    def _hold(self, cell: Cell, body: Body) -> None:
-        """The start call is over before the child has said hello: take hold of its process by a pidfd of our own."""
-        assert body.process is not None
-        assert body.pid is not None
-        try:
-            with _descriptors.fork_lock:
-                pidfd = os.pidfd_open(body.pid)
-                _descriptors.own(pidfd)
-        except OSError:
-            # It has ended and was reaped; or no descriptor is left for it: then its sentinel has to do.
-            if exit_code(body.process) == (None, True):
-                self._pump.watch(body.sentinel, lambda: self._ended(cell, body))
-            else:
-                self._ended(cell, body)
-            return
-        if exit_code(body.process) != (None, True):
-            # Reaped maybe before it was opened: then that pid is somebody else's by now.
-            _descriptors.close(pidfd)
-            self._ended(cell, body)
-            return
-        self.introduced(cell, body, pidfd)
-
-    def _never_started(self, cell: Cell, incarnation: int, report: dict[str, Any]) -> None:
-        reason = _exits.classify(
-            None,
-            ready=False,
-            stop_requested=False,
-            killed_for=None,
-            crash_report=report,
-            protocol_error=None,
-            oom_kills=0,
-            status_known=True,
-        )
-        self._log_exit(cell, incarnation, None, reason)
-        cell.last = reason
-        self.handle(ev.ActorExited(cell.uid, incarnation, reason, random.random()))
-
     # --- while it lives ---------------------------------------------------------------------------------------------------
 
-    def _control(self, cell: Cell, body: Body) -> None:
+    def control(self, cell: Cell, body: Body) -> None:
         """The control lane is ready: send what waits, take what came."""
         if body.lane.flush():
             self._pump.modifier(body.lane.fileno(), select.EPOLLIN)()
-        self._take_notices(cell, body)
+        self.take_notices(cell, body)
 
-    def _take_notices(self, cell: Cell, body: Body) -> None:
+    def take_notices(self, cell: Cell, body: Body) -> None:
         try:
             notices, closed = body.lane.receive()
         except ProtocolError as error:
@@ -342,31 +230,6 @@ class Runner:
             body.broken = why
             self.kill(cell, body, "protocol")
 
-    def introduced(self, cell: Cell, body: Body, pidfd: int) -> None:
-        """The child has said its pid: from now on only the pidfd is waited for and signalled."""
-        if body.pidfd >= 0 or body.dead:
-            _descriptors.close(pidfd)
-            return
-        with _descriptors.fork_lock:
-            _descriptors.own(pidfd)
-        body.pidfd = pidfd
-        self._pump.unwatch(body.sentinel)
-        self._pump.watch(pidfd, lambda: self._ended(cell, body))
-        if body.killed_for is not None:
-            body.signal(signal.SIGKILL)
-
-    def ready(self, cell: Cell, body: Body) -> None:
-        """``on_start`` is over."""
-        body.ready = True
-        self._host.log(
-            "info", "actors.child_started", path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid
-        )
-        self.handle(ev.ActorReady(cell.uid, body.incarnation))
-        ready = self.on_ready.pop(cell.uid, None)
-        if ready is not None:
-            self.on_gone.pop(cell.uid, None)
-            ready(cell)
-
     # --- stopping ---------------------------------------------------------------------------------------------------------
 
     def _ask_to_stop(self, cell: Cell, body: Body) -> None:
@@ -411,85 +274,6 @@ class Runner:
             rung=rung,
         )
 
-    # --- the end of an incarnation ----------------------------------------------------------------------------------------
-
-    def _ended(self, cell: Cell, body: Body) -> None:
-        """Its process has ended: read what it said last, then look for its status."""
-        if body.dead:
-            return
-        self._take_notices(cell, body)
-        body.dead = True
-        self._pump.unwatch(body.pidfd)
-        self._pump.unwatch(body.sentinel)
-        self._look_for_status(cell, body)
-
-    def _look_for_status(self, cell: Cell, body: Body) -> None:
-        if cell.body is not body:
-            return
-        body.dead = True
-        if body.process is None:
-            if body.start_failed:
-                self._bury(cell, body, None, status_known=False)
-            return  # the start call is not over; its outcome comes
-        code, known = exit_code(body.process)
-        if code is not None or not known:
-            self._bury(cell, body, code, status_known=known)
-        elif not body.status_wanted:
-            # A forkserver passes it on, which takes another moment than the end itself.
-            body.status_wanted = True
-            self._pump.watch(body.sentinel, lambda: self._look_for_status(cell, body))
-            self._pump.after(_STATUS_SECONDS, lambda: self._bury(cell, body, None, status_known=False))
-
-    def _bury(self, cell: Cell, body: Body, code: int | None, *, status_known: bool) -> None:
-        if cell.body is not body:
-            return
-        killed_for = None if body.killed_for == "protocol" else body.killed_for
-        reason = _exits.classify(
-            code,
-            ready=body.ready,
-            stop_requested=body.stop_sent,
-            killed_for=killed_for,  # type: ignore[arg-type]
-            crash_report=body.report,
-            protocol_error=body.broken,
-            oom_kills=0,
-            status_known=status_known,
-        )
-        self._log_exit(cell, body.incarnation, body.pid, reason)
-        self._pump.unwatch(body.lane.fileno())
-        self._pump.unwatch(body.pidfd)
-        self._pump.unwatch(body.sentinel)
-        cell.last = reason
-        cell.body = None
-        self._host.mail.settle(cell, body, reason)
-        body.close()
-        for other in self.cells.values():
-            held = cell.uid in other.holders
-            other.holders.discard(cell.uid)
-            if other.body is not None and held:
-                # Whatever it was streaming to the dead has nobody to read it.
-                self.tell_body(other.body, "caller_gone", cell.uid, body.incarnation)
-        for uid in tuple(body.spawned):
-            self.handle(ev.StopActor(uid))
-        self.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
-
-    def _log_exit(self, cell: Cell, incarnation: int, pid: int | None, reason: _exits.ExitReason) -> None:
-        expected = reason.kind in {"normal", "requested"}
-        if not expected:
-            self._host.last_failed = cell.path
-        error = reason.error or {}
-        self._host.log(
-            "info" if expected else "error",
-            "actors.child_exited",
-            path=cell.path,
-            uid=cell.uid,
-            incarnation=incarnation,
-            pid=pid,
-            kind=reason.kind,
-            exit_code=reason.exit_code,
-            reason=_exits.describe(reason),
-            traceback=error.get("traceback") or None,
-        )
-
     def _gone(self, uid: int, reason: _exits.ExitReason) -> None:
         cell = self.cells.pop(uid)
         cell.gone = reason
@@ -501,8 +285,3 @@ class Runner:
         self._host.mail.bury(cell, reason)
         if told is not None:
             told(cell, reason)
-
-
-def _refused(path: str, error: BaseException) -> dict[str, Any]:
-    """Describe why a start was refused here: as said to a user, to whom our own lines say nothing."""
-    return {**_failure.describe(_limits.explain(path, error)), "traceback": ""}

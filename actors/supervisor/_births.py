@@ -1,0 +1,180 @@
+"""
+How an incarnation comes into being: its control lane, the start call, the hold on its process, its first words.
+
+A start goes through two threads and two processes; whichever step comes first, each is met here, in the pump's thread: the start call
+that returns or fails, the child that says hello, the child that dies before either.
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import signal
+from typing import TYPE_CHECKING, Any
+
+from actors import _descriptors, _limits
+from actors._launch import Boot, exit_code
+from actors.errors import ActorsError
+from actors.mailbox import _failure
+from actors.mailbox._control import ControlLane
+from actors.supervisor import _events as ev
+from actors.supervisor import _exits
+from actors.supervisor._cells import DESCRIPTORS_PER_START, Body, Cell
+
+if TYPE_CHECKING:
+    from actors._actor import Actor
+    from actors._host import Host
+    from actors.supervisor._runner import Runner
+
+__all__ = ["Births"]
+
+_CONTROL_LIMIT = 128 << 20
+# A child hands over one pidfd, once.
+_PASSED_LIMIT = 8
+
+
+class Births:
+    """
+    Starts incarnations, in the pump's thread.
+
+    Args:
+        host: Everything the system shares.
+        runner: Who is told.
+    """
+
+    def __init__(self, host: Host, runner: Runner) -> None:
+        self._host = host
+        self._pump = host.pump
+        self._runner = runner
+
+    def start(self, cell: Cell, incarnation: int) -> None:
+        host = self._host
+        host.mail.unpark(cell)
+        try:
+            _limits.check_descriptors(cell.path, DESCRIPTORS_PER_START)
+            _limits.check_processes(cell.path)
+            body = self._make_body(incarnation)
+        except (OSError, ActorsError) as error:
+            self._never_started(cell, incarnation, _refused(cell.path, error))
+            return
+        cell.body = body
+        cell.view.set_incarnation(incarnation)
+        boot = Boot(
+            module=cell.cls.__module__,
+            qualname=cell.cls.__qualname__,
+            name=cell.path.rsplit("/", 1)[-1],
+            control=body.boot_control,
+            lifeline=host.lifeline,
+            host_pid=os.getpid(),
+            soft_limit=_descriptors.original_limit(),
+            max_bytes=host.max_bytes,
+        )
+        body.boot = boot
+        self._pump.watch(body.lane.fileno(), lambda: self._runner.control(cell, body))
+        host.starter.submit(cell.cls, boot, functools.partial(self._outcome, cell, body))
+
+    def _make_body(self, incarnation: int) -> Body:
+        with _descriptors.fork_lock:
+            ours, theirs = self._host.control_pair()
+            _descriptors.own(ours, theirs)
+        return Body(incarnation, ControlLane(ours, limit=_CONTROL_LIMIT, passed=_PASSED_LIMIT), theirs)
+
+    def _outcome(self, cell: Cell, body: Body, process: Actor | None, error: BaseException | None) -> None:
+        """In the starter: post how a start went."""
+        self._pump.post(lambda: self._launched(cell, body, process, error))
+
+    def _launched(self, cell: Cell, body: Body, process: Actor | None, error: BaseException | None) -> None:
+        _descriptors.close(body.boot_control)
+        body.boot_control = -1
+        if process is None:
+            self._not_launched(cell, body, error)
+            return
+        body.process = process
+        popen: Any = vars(process)["_popen"]
+        body.pid, body.sentinel = popen.pid, popen.sentinel
+        if body.dead:
+            self._runner.burials.look_for_status(cell, body)
+        elif body.pidfd < 0:
+            self._hold(cell, body)
+        if body.killed_for is not None:
+            body.signal(signal.SIGKILL)
+
+    def _not_launched(self, cell: Cell, body: Body, error: BaseException | None) -> None:
+        if error is not None and body.report is None and body.killed_for is None:
+            body.report = _refused(cell.path, error)
+        body.start_failed = True
+        if body.pidfd < 0:
+            # Nobody is there: a child that was half made finds its control lane closed, and leaves.
+            self._runner.burials.bury(cell, body, None, status_known=True)
+        elif body.dead:
+            self._runner.burials.bury(cell, body, None, status_known=False)
+        else:
+            body.signal(signal.SIGKILL)
+
+    def _hold(self, cell: Cell, body: Body) -> None:
+        """The start call is over before the child has said hello: take hold of its process by a pidfd of our own."""
+        assert body.process is not None
+        assert body.pid is not None
+        try:
+            with _descriptors.fork_lock:
+                pidfd = os.pidfd_open(body.pid)
+                _descriptors.own(pidfd)
+        except OSError:
+            # It has ended and was reaped; or no descriptor is left for it: then its sentinel has to do.
+            if exit_code(body.process) == (None, True):
+                self._pump.watch(body.sentinel, lambda: self._runner.burials.ended(cell, body))
+            else:
+                self._runner.burials.ended(cell, body)
+            return
+        if exit_code(body.process) != (None, True):
+            # Reaped maybe before it was opened: then that pid is somebody else's by now.
+            _descriptors.close(pidfd)
+            self._runner.burials.ended(cell, body)
+            return
+        self.introduced(cell, body, pidfd)
+
+    def _never_started(self, cell: Cell, incarnation: int, report: dict[str, Any]) -> None:
+        reason = _exits.classify(
+            None,
+            ready=False,
+            stop_requested=False,
+            killed_for=None,
+            crash_report=report,
+            protocol_error=None,
+            oom_kills=0,
+            status_known=True,
+        )
+        self._runner.burials.log_exit(cell, incarnation, None, reason)
+        cell.last = reason
+        self._runner.handle(ev.ActorExited(cell.uid, incarnation, reason, random.random()))
+
+    def introduced(self, cell: Cell, body: Body, pidfd: int) -> None:
+        """The child has said its pid: from now on only the pidfd is waited for and signalled."""
+        if body.pidfd >= 0 or body.dead:
+            _descriptors.close(pidfd)
+            return
+        with _descriptors.fork_lock:
+            _descriptors.own(pidfd)
+        body.pidfd = pidfd
+        self._pump.unwatch(body.sentinel)
+        self._pump.watch(pidfd, lambda: self._runner.burials.ended(cell, body))
+        if body.killed_for is not None:
+            body.signal(signal.SIGKILL)
+
+    def ready(self, cell: Cell, body: Body) -> None:
+        """``on_start`` is over."""
+        body.ready = True
+        self._host.log(
+            "info", "actors.child_started", path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid
+        )
+        self._runner.handle(ev.ActorReady(cell.uid, body.incarnation))
+        ready = self._runner.on_ready.pop(cell.uid, None)
+        if ready is not None:
+            self._runner.on_gone.pop(cell.uid, None)
+            ready(cell)
+
+
+def _refused(path: str, error: BaseException) -> dict[str, Any]:
+    """Describe why a start was refused here: as said to a user, to whom our own lines say nothing."""
+    return {**_failure.describe(_limits.explain(path, error)), "traceback": ""}

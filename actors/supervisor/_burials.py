@@ -1,0 +1,117 @@
+"""
+The end of an incarnation: what it said last, how its process ended, and what becomes of what it leaves.
+
+A death is taken in this order: what it still said on the control lane, its exit status, the recorder (which message was in flight),
+the answers it had published, the news to whoever asked; then the tree decides what comes next.
+"""
+
+from __future__ import annotations
+
+import random
+from typing import TYPE_CHECKING
+
+from actors._launch import exit_code
+from actors.supervisor import _events as ev
+from actors.supervisor import _exits
+from actors.supervisor._cells import Body, Cell
+
+if TYPE_CHECKING:
+    from actors._host import Host
+    from actors.supervisor._runner import Runner
+
+__all__ = ["Burials"]
+
+# How long an exit status may take to come after the end itself, as it does under a busy forkserver.
+_STATUS_SECONDS = 2.0
+
+
+class Burials:
+    """
+    Takes deaths, in the pump's thread.
+
+    Args:
+        host: Everything the system shares.
+        runner: Who is told.
+    """
+
+    def __init__(self, host: Host, runner: Runner) -> None:
+        self._host = host
+        self._pump = host.pump
+        self._runner = runner
+
+    def ended(self, cell: Cell, body: Body) -> None:
+        """Its process has ended: read what it said last, then look for its status."""
+        if body.dead:
+            return
+        self._runner.take_notices(cell, body)
+        body.dead = True
+        self._pump.unwatch(body.pidfd)
+        self._pump.unwatch(body.sentinel)
+        self.look_for_status(cell, body)
+
+    def look_for_status(self, cell: Cell, body: Body) -> None:
+        if cell.body is not body:
+            return
+        body.dead = True
+        if body.process is None:
+            if body.start_failed:
+                self.bury(cell, body, None, status_known=False)
+            return  # the start call is not over; its outcome comes
+        code, known = exit_code(body.process)
+        if code is not None or not known:
+            self.bury(cell, body, code, status_known=known)
+        elif not body.status_wanted:
+            # A forkserver passes it on, which takes another moment than the end itself.
+            body.status_wanted = True
+            self._pump.watch(body.sentinel, lambda: self.look_for_status(cell, body))
+            self._pump.after(_STATUS_SECONDS, lambda: self.bury(cell, body, None, status_known=False))
+
+    def bury(self, cell: Cell, body: Body, code: int | None, *, status_known: bool) -> None:
+        if cell.body is not body:
+            return
+        killed_for = None if body.killed_for == "protocol" else body.killed_for
+        reason = _exits.classify(
+            code,
+            ready=body.ready,
+            stop_requested=body.stop_sent,
+            killed_for=killed_for,  # type: ignore[arg-type]
+            crash_report=body.report,
+            protocol_error=body.broken,
+            oom_kills=0,
+            status_known=status_known,
+        )
+        self.log_exit(cell, body.incarnation, body.pid, reason)
+        self._pump.unwatch(body.lane.fileno())
+        self._pump.unwatch(body.pidfd)
+        self._pump.unwatch(body.sentinel)
+        cell.last = reason
+        cell.body = None
+        self._host.mail.settle(cell, body, reason)
+        body.close()
+        for other in self._runner.cells.values():
+            held = cell.uid in other.holders
+            other.holders.discard(cell.uid)
+            if other.body is not None and held:
+                # Whatever it was streaming to the dead has nobody to read it.
+                self._runner.tell_body(other.body, "caller_gone", cell.uid, body.incarnation)
+        for uid in tuple(body.spawned):
+            self._runner.handle(ev.StopActor(uid))
+        self._runner.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
+
+    def log_exit(self, cell: Cell, incarnation: int, pid: int | None, reason: _exits.ExitReason) -> None:
+        expected = reason.kind in {"normal", "requested"}
+        if not expected:
+            self._host.last_failed = cell.path
+        error = reason.error or {}
+        self._host.log(
+            "info" if expected else "error",
+            "actors.child_exited",
+            path=cell.path,
+            uid=cell.uid,
+            incarnation=incarnation,
+            pid=pid,
+            kind=reason.kind,
+            exit_code=reason.exit_code,
+            reason=_exits.describe(reason),
+            traceback=error.get("traceback") or None,
+        )
