@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 import math
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from actors._reply import Reply
@@ -46,6 +46,7 @@ class OpenAsks:
         # Any thread arms deadlines; the one that looks at them sorts them in.
         self._armed: deque[tuple[float, int]] = deque()
         self._deadlines: list[tuple[float, int]] = []
+        self._spared: dict[int, set[int]] = {}
 
     # --- ends by an answer or a death ---------------------------------------------------------------------------------------
 
@@ -78,8 +79,9 @@ class OpenAsks:
         arena.release(large.slot, large.generation)
 
     def _settle(self, answer: Any, sender: int | None) -> None:
-        if type(answer) is _envelope.Down:
-            self._take_down(answer, sender)
+        if type(answer) is _envelope.Down or type(answer) is _envelope.Lost:
+            if sender is None or answer.uid == sender:
+                self._take_news(answer)
             return
         reply = self.asks.get(answer.ask_id)
         if reply is None or (sender is not None and reply.target.uid != sender):
@@ -104,19 +106,28 @@ class OpenAsks:
             self._directory.steer(reply.target.uid, "cancel", answer.ask_id, 1)
         self.asks.pop(answer.ask_id, None)
 
-    def _take_down(self, down: Any, sender: int | None) -> None:
-        if sender is not None and down.uid != sender:
+    def _take_news(self, news: Any) -> None:
+        """An actor is gone for good; or mail of it was destroyed, and nobody knows how far it had come with that."""
+        reason = _exits.from_data(news.reason)
+        if type(news) is _envelope.Down:
+            self._gone(news.uid, reason)
+            self._spared.pop(news.uid, None)
+            self.fail_asks(news.uid, reason, may_have_run=False)
             return
-        reason = _exits.from_data(down.reason)
-        if down.for_good:
-            self._gone(down.uid, reason)
-        # Otherwise what it had read is lost, and nobody knows how far it had come with that.
-        self.fail_asks(down.uid, reason, may_have_run=not down.for_good)
+        if news.part == 0:
+            self._spared[news.uid] = set()
+        # Kept until the next news of the kind: this very frame may be delivered again.
+        spared = self._spared.setdefault(news.uid, set())
+        spared.update(news.spared)
+        if news.part + 1 >= news.parts:
+            self.fail_asks(news.uid, reason, may_have_run=True, spared=spared)
 
-    def fail_asks(self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool) -> None:
-        """Fail the open asks to *uid*, none of which will be answered."""
+    def fail_asks(
+        self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool, spared: Container[int] = ()
+    ) -> None:
+        """Fail the open asks to *uid* but the *spared* ones: none of them will be answered."""
         for ask_id, reply in list(self.asks.items()):
-            if reply.target.uid == uid:
+            if reply.target.uid == uid and ask_id not in spared:
                 reply.fail(died(reply, reason, may_have_run=may_have_run))
                 self.asks.pop(ask_id, None)
 

@@ -56,6 +56,10 @@ def serve(actor: Actor, boot: Boot, lane: ControlLane) -> None:
     process.run()
 
 
+class _InboxBroken(BaseException):
+    """Somebody has written what is no frame into the inbox, and all that was read before is handled."""
+
+
 class ActorProcess:
     """
     One incarnation at work.
@@ -107,6 +111,10 @@ class ActorProcess:
         except Crash as crash:
             self.attendant.notify("crash", crash.report, crash.handler)
             self._leave(ExitReason("crash", exit_code=1, error=crash.report))
+            raise SystemExit(1) from None
+        except _InboxBroken as broken:
+            self.attendant.notify("inbox_broken", str(broken))
+            self._leave(ExitReason("protocol", exit_code=1, evidence=(str(broken),)))
             raise SystemExit(1) from None
         except SystemExit as leaving:
             self._leave(_chosen(leaving))
@@ -243,6 +251,8 @@ class ActorProcess:
                 continue
             recorder.reset_if_empty()
             if not recorder.fill(inbox):
+                if recorder.broken is not None:
+                    raise _InboxBroken(recorder.broken)
                 if self._draining:
                     return
                 self._idle()

@@ -29,6 +29,7 @@ SHELL = (
     "actors.supervisor._burials",
     "actors.supervisor._cells",
     "actors.supervisor._pump",
+    "actors.supervisor._inboxes",
     "actors.supervisor._mail",
     "actors.supervisor._requests",
     "actors.supervisor._runner",

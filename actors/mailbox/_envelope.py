@@ -14,7 +14,8 @@ Failure    ``[1, ask_id, error]``                                               
 Item       ``[3, ask_id, value]``                                                      answers
 End        ``[4, ask_id]``                                                             answers
 Died       ``[5, ask_id, reason, may_have_run]``                                       answers
-Down       ``[6, uid, reason, for_good]``                                              answers
+Down       ``[6, uid, reason]``                                                        answers
+Lost       ``[7, uid, reason, spared, part, parts]``                                   answers
 =========  ==========================================================================  ===========================
 
 *caller* is the uid of the actor that asks, 0 for the host. *ask_id* is the caller's incarnation << 40 | a counter. *deadline* is
@@ -37,6 +38,7 @@ from actors.mailbox._shapes import (
     FAILURE,
     ITEM,
     LARGE,
+    LOST,
     RESULT,
     TELL,
     Ask,
@@ -46,6 +48,7 @@ from actors.mailbox._shapes import (
     Failure,
     Item,
     Large,
+    Lost,
     Result,
     Tell,
     Undecodable,
@@ -53,7 +56,7 @@ from actors.mailbox._shapes import (
 from actors.mailbox._values import Refused
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
+    from collections.abc import Mapping, Sequence
 
 INCARNATION_SHIFT: Final = 40
 """An ask id carries its caller's incarnation above this bit."""
@@ -67,6 +70,7 @@ __all__ = [
     "INCARNATION_SHIFT",
     "ITEM",
     "LARGE",
+    "LOST",
     "RESULT",
     "TELL",
     "AnswerReader",
@@ -77,6 +81,7 @@ __all__ = [
     "Failure",
     "Item",
     "Large",
+    "Lost",
     "MessageReader",
     "Result",
     "Tell",
@@ -88,6 +93,7 @@ __all__ = [
     "encode_failure",
     "encode_item",
     "encode_large",
+    "encode_lost",
     "encode_result",
     "encode_tell",
     "parse",
@@ -190,9 +196,14 @@ def encode_died(ask_id: int, reason: Mapping[str, Any], *, may_have_run: bool) -
     return pack_wrapped([DIED, ask_id, wrap(dict(reason), "reason"), may_have_run])
 
 
-def encode_down(uid: int, reason: Mapping[str, Any], *, for_good: bool) -> bytes:
+def encode_down(uid: int, reason: Mapping[str, Any]) -> bytes:
     """The bytes of a Down; *reason* is plain data."""
-    return pack_wrapped([DOWN, uid, wrap(dict(reason), "reason"), for_good])
+    return pack_wrapped([DOWN, uid, wrap(dict(reason), "reason")])
+
+
+def encode_lost(uid: int, reason: Mapping[str, Any], spared: Sequence[int], part: int, parts: int) -> bytes:
+    """The bytes of one part of a Lost; *reason* is plain data, *spared* ask ids."""
+    return pack_wrapped([LOST, uid, wrap(dict(reason), "reason"), list(spared), part, parts])
 
 
 def _pack_slowly(head: list[Any], args: list[Any], kwargs: Mapping[str, Any] | None, *rest: Any) -> bytes:

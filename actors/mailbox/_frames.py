@@ -24,7 +24,16 @@ from actors.errors import ProtocolError
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
-__all__ = ["HEADER_BYTES", "MAX_BODY_BYTES", "MAX_FRAME_BYTES", "FrameParser", "frame", "pack_frames", "walk"]
+__all__ = [
+    "HEADER_BYTES",
+    "MAX_BODY_BYTES",
+    "MAX_FRAME_BYTES",
+    "FrameParser",
+    "frame",
+    "pack_frames",
+    "walk",
+    "walk_sound",
+]
 
 HEADER_BYTES = 4
 
@@ -114,6 +123,31 @@ def walk(buffer: memoryview, start: int, stop: int) -> int:
             break
         start = end
     return start
+
+
+def walk_sound(buffer: memoryview, start: int, stop: int) -> tuple[int, str | None]:
+    """
+    Where the last whole frame ends, and what is wrong behind it.
+
+    Args:
+        buffer: As for :func:`walk`.
+        start: Offset of a header, or of the zeroes behind the last frame.
+        stop: Offset to look no further than.
+
+    Returns:
+        Offset just past the last whole frame, and None if nothing stands there, else what does: bytes that are no frame.
+    """
+    last_header = stop - HEADER_BYTES
+    while start <= last_header:
+        (length,) = _unpack_header(buffer, start)
+        end = start + HEADER_BYTES + length
+        if not 1 <= length <= MAX_BODY_BYTES or end > stop:
+            break
+        start = end
+    rest = bytes(buffer[start:stop]).rstrip(b"\0")
+    if not rest:
+        return start, None
+    return start, f"{len(rest)} bytes at offset {start} are no whole frame: {rest[:_SHOWN_BYTES].hex(' ')}"
 
 
 class FrameParser:

@@ -25,7 +25,7 @@ from struct import Struct
 
 from actors.errors import InternalError, ProtocolError
 from actors.mailbox import _layout as at
-from actors.mailbox._frames import HEADER_BYTES, MAX_BODY_BYTES, walk
+from actors.mailbox._frames import HEADER_BYTES, MAX_BODY_BYTES, walk, walk_sound
 from actors.mailbox._layout import OFFSET_BITS, OFFSET_MASK, PAGE_BYTES, FlightState, Layout
 
 __all__ = ["REPLY_HEADER", "Recorder", "create_recorder"]
@@ -76,6 +76,10 @@ class Recorder:
     Args:
         fd: The file of :func:`create_recorder`; may be closed afterwards.
 
+    Attributes:
+        broken: What stood in the pipe that is no frame, once something did: somebody wrote around our interface. What was read
+            before it can be handled; nothing more is read.
+
     Raises:
         ProtocolError: Not a recorder.
     """
@@ -94,6 +98,7 @@ class Recorder:
         self._half_bytes = layout.reply_bytes // 2
         self._present = 0  # inbox bytes up to here have pages in this process
         self._busy = False  # somebody is inside fill() or reset_if_empty()
+        self.broken: str | None = None
         self._frame_bits = self._words[_NEXT] & ~OFFSET_MASK
         self._handled: int = self._words[_HANDLED]
         self._reply_end: int = self._words[_REPLIES]
@@ -112,14 +117,12 @@ class Recorder:
 
         Returns:
             Whether there is more to handle than before. False also when the tail has no room for a whole pipe:
-            handle what is there and call :meth:`reset_if_empty`.
-
-        Raises:
-            ProtocolError: What was read is not a run of whole frames. The inbox cannot be used any more.
+            handle what is there and call :meth:`reset_if_empty`; and, from then on, when what was read is not a run of whole
+            frames: see :attr:`broken`.
         """
         # A try-lock. Between the look and the mark and in `finally` stands no call: CPython lets a signal handler, or another
         # thread, in at calls, at the ends of loops and where functions begin, so no exception can leave the mark behind.
-        if self._busy:
+        if self._busy or self.broken is not None:
             return False
         self._busy = True
         try:
@@ -135,7 +138,7 @@ class Recorder:
     @property
     def has_room(self) -> bool:
         """Whether the tail has room for a whole pipe, so that :meth:`fill` can read."""
-        return self.room >= self._pipe_bytes
+        return self.room >= self._pipe_bytes and self.broken is None
 
     @property
     def empty(self) -> bool:
@@ -155,7 +158,7 @@ class Recorder:
         """
         words = self._words
         used = words[_READ_END]
-        if words[_NEXT] & OFFSET_MASK < used:
+        if words[_NEXT] & OFFSET_MASK < used or self.broken is not None:
             return False
         if used < RESET_ABOVE_BYTES and self._layout.inbox_bytes - used >= self._pipe_bytes:
             return False
@@ -173,7 +176,7 @@ class Recorder:
             self._finish_reset()
         size = self._layout.inbox_bytes
         end = words[_READ_END]
-        stop = walk(inbox, end, size)  # beyond *end* only after a read that was interrupted before it was published
+        stop = self._walk(end, size)  # beyond *end* only after a read that was interrupted before it was published
         if stop == end:
             if size - end < self._pipe_bytes:
                 return False
@@ -182,12 +185,28 @@ class Recorder:
                 count = os.readv(pipe_fd, (inbox[end:],))
             except BlockingIOError:
                 return False
-            stop = walk(inbox, end, end + count)
+            stop = self._walk(end, end + count)
             if stop != end + count:
-                raise ProtocolError(
-                    f"inbox: {end + count - stop} bytes at offset {stop} are no whole frame: "
-                    f"{bytes(inbox[stop : min(stop + 16, end + count)]).hex(' ')}"
-                )
+                return self._break(end + count)
+        elif stop < 0:
+            return self._break(min(size, end + self._pipe_bytes))
+        words[_READ_END] = stop
+        return bool(stop > end)
+
+    def _walk(self, start: int, stop: int) -> int:
+        """Where the last whole frame ends; -1 where bytes are met that are none."""
+        try:
+            return walk(self._inbox, start, stop)
+        except ProtocolError:
+            return -1
+
+    def _break(self, limit: int) -> bool:
+        """Publish the whole frames before what is none, and wipe that; nothing is read behind it any more."""
+        words = self._words
+        end = words[_READ_END]
+        stop, problem = walk_sound(self._inbox, end, limit)
+        self.broken = problem or f"an empty frame at offset {stop}"
+        at.clear(self._inbox, stop, limit)
         words[_READ_END] = stop
         return bool(stop > end)
 

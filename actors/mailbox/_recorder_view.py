@@ -22,7 +22,7 @@ import attrs
 
 from actors.errors import ProtocolError
 from actors.mailbox import _layout as at
-from actors.mailbox._frames import HEADER_BYTES, MAX_BODY_BYTES, MAX_FRAME_BYTES, walk
+from actors.mailbox._frames import HEADER_BYTES, MAX_BODY_BYTES, MAX_FRAME_BYTES, walk, walk_sound
 from actors.mailbox._layout import OFFSET_BITS, OFFSET_MASK, PAGE_BYTES, FlightState, Layout
 from actors.mailbox._recorder import REPLY_HEADER
 
@@ -44,12 +44,14 @@ class Settled:
         in_flight_offset: Its inbox offset, or None.
         recovered_bytes: Bytes that were read from the pipe and not yet published, and are now.
         queued_bytes: Bytes read and not handled, with the message in flight and without the header of the first frame.
+        broken: What had been read behind them and is no frame, or None. It is wiped away.
     """
 
     in_flight: bytes | None
     in_flight_offset: int | None
     recovered_bytes: int
     queued_bytes: int
+    broken: str | None = None
 
 
 @attrs.frozen
@@ -132,15 +134,15 @@ class RecorderView:
             at.finish_reset(words, reset - 1)
         end = self._read_end()
         self._locate(end)  # before anything is changed
-        recovered = self._recover(end)
+        recovered, broken = self._recover(end)
         _, offset, stop = self._locate(end + recovered)
         handling = words[at.HANDLING] - 1
         queued = end + recovered - offset
         if offset == stop or handling < offset:
-            return Settled(None, None, recovered, queued)
+            return Settled(None, None, recovered, queued, broken)
         if handling >= stop:
             raise ProtocolError(f"recorder: handles offset {handling} outside of its frame {offset} to {stop}")
-        return Settled(bytes(self._inbox[handling:stop]), handling, recovered, queued)
+        return Settled(bytes(self._inbox[handling:stop]), handling, recovered, queued, broken)
 
     def skip_in_flight(self, length: int) -> None:
         """
@@ -269,19 +271,16 @@ class RecorderView:
             raise ProtocolError(f"recorder: frame of {length} bytes at {start} does not end within {end} read")
         return start + HEADER_BYTES + length
 
-    def _recover(self, end: int) -> int:
-        """Publish what was read behind *end*, and say how many bytes that was: at most one pipe, as a read takes."""
+    def _recover(self, end: int) -> tuple[int, str | None]:
+        """Publish what was read behind *end*, at most one pipe, as a read takes; say how many bytes, and what else stands there."""
         limit = min(self._layout.inbox_bytes, end + self._layout.pipe_bytes)
-        if not any(self._inbox[end : min(end + HEADER_BYTES, limit)]):
-            return 0
         tail = bytes(self._inbox[end:limit])
-        found = walk(memoryview(tail), 0, len(tail))
-        if any(tail[found : found + HEADER_BYTES]):
-            raise ProtocolError(
-                f"recorder: a frame at {end + found} does not end within a read: {tail[found:][:16].hex(' ')}"
-            )
-        self._words[at.READ_END] = end + found
-        return found
+        found, broken = walk_sound(memoryview(tail), 0, len(tail))
+        if broken is not None:
+            at.clear(self._inbox, end + found, limit)
+        if found:
+            self._words[at.READ_END] = end + found
+        return found, broken
 
     def _read_on(self, pipe_fd: int) -> None:
         try:

@@ -21,6 +21,7 @@ __all__ = [
     "FAILURE",
     "ITEM",
     "LARGE",
+    "LOST",
     "OPAQUE",
     "RESULT",
     "TELL",
@@ -33,6 +34,7 @@ __all__ = [
     "InboxMessage",
     "Item",
     "Large",
+    "Lost",
     "Result",
     "Tell",
     "Undecodable",
@@ -45,11 +47,12 @@ __all__ = [
 ]
 
 TELL, ASK, LARGE = 0, 1, 2
-RESULT, FAILURE, ITEM, END, DIED, DOWN = 0, 1, 3, 4, 5, 6
+RESULT, FAILURE, ITEM, END, DIED, DOWN, LOST = 0, 1, 3, 4, 5, 6, 7
 
 _ASK_SIZE = 7
 _DEADLINES = frozenset({float, int, type(None)})
 _LARGE_SIZE = 5
+_LOST_SIZE = 6
 
 
 class _Opaque:
@@ -148,12 +151,30 @@ class Down:
     Attributes:
         uid: The actor.
         reason: The exit reason as plain data.
-        for_good: Whether no incarnation will come; False where only its mail was lost.
     """
 
     uid: int
     reason: Mapping[str, Any]
-    for_good: bool
+
+
+@attrs.frozen
+class Lost:
+    """
+    Mail of an actor was destroyed: of the open asks to it only the spared ones will be answered. Comes in parts.
+
+    Attributes:
+        uid: The actor.
+        reason: The exit reason of the incarnation, as plain data.
+        spared: Ids of this caller's asks that had been read, and are still to be handled.
+        part: Which part this is, from 0.
+        parts: How many there are; the last one says that the others are lost.
+    """
+
+    uid: int
+    reason: Mapping[str, Any]
+    spared: list[int]
+    part: int
+    parts: int
 
 
 @attrs.frozen
@@ -177,7 +198,7 @@ class Undecodable:
 
 
 InboxMessage = Tell | Ask | Large | Undecodable
-Answer = Result | Failure | Large | Item | End | Died | Down | Undecodable
+Answer = Result | Failure | Large | Item | End | Died | Down | Lost | Undecodable
 
 
 def is_inbox_message(message: Any) -> bool:
@@ -205,8 +226,12 @@ def is_answer(message: Any) -> bool:
         return size == 3 and _is_id(message[1]) and (type(message[2]) is dict or message[2] is OPAQUE)
     if kind == LARGE:
         return _is_large(message)
-    if kind in (DIED, DOWN):
+    if kind == DIED:
         return size == 4 and _is_id(message[1]) and type(message[2]) is dict and type(message[3]) is bool
+    if kind == DOWN:
+        return size == 3 and _is_id(message[1]) and type(message[2]) is dict
+    if kind == LOST:
+        return size == _LOST_SIZE and _is_lost(*message)
     return kind == END and size == 2 and _is_id(message[1])
 
 
@@ -221,6 +246,10 @@ def _is_ask(
         and _is_id(ask_id)
         and type(deadline) in _DEADLINES
     )
+
+
+def _is_lost(_kind: int, uid: object, reason: object, spared: object, part: object, parts: object) -> bool:
+    return type(reason) is dict and type(spared) is list and all(map(_is_id, (uid, part, parts, *spared)))
 
 
 def _is_id(value: object) -> bool:
@@ -247,7 +276,7 @@ def inbox_value(message: list[Any]) -> Tell | Ask | Large:
     return Ask(name, tuple(args), kwargs or {}, caller, ask_id, deadline)
 
 
-_ANSWERS: dict[int, type[Result | Failure | Large | Item | End | Died | Down]] = {
+_ANSWERS: dict[int, type[Result | Failure | Large | Item | End | Died | Down | Lost]] = {
     RESULT: Result,
     FAILURE: Failure,
     LARGE: Large,
@@ -255,10 +284,11 @@ _ANSWERS: dict[int, type[Result | Failure | Large | Item | End | Died | Down]] =
     END: End,
     DIED: Died,
     DOWN: Down,
+    LOST: Lost,
 }
 
 
-def answer_value(message: list[Any]) -> Result | Failure | Large | Item | End | Died | Down:
+def answer_value(message: list[Any]) -> Result | Failure | Large | Item | End | Died | Down | Lost:
     """The value of an array that :func:`is_answer` accepted."""
     kind, *fields = message
     return _ANSWERS[kind](*fields)

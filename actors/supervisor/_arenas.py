@@ -123,6 +123,12 @@ class ArenaBook:
                     entry.orphaned, entry.marks = True, dict(now)
             return bool(entries)
 
+    def forget_mark(self, uid: int) -> None:
+        """What *uid* was sent so far will not all be handled: some of it is lost."""
+        with self._lock:
+            for entry in self._entries.values():
+                entry.marks.pop(uid, None)
+
     def sweep(self, handled: Callable[[int], int | None], *, quiet: bool) -> tuple[list[tuple[int, set[int]]], bool]:
         """
         Drop the orphaned arenas that nothing refers to.

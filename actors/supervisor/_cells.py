@@ -61,6 +61,7 @@ class Body:
         killed_for: Why the supervisor killed it, or None.
         report: The crash report, or the failure of its start.
         broken: What it did to the protocol, or None.
+        inbox_broken: Whether it found what is no frame in its inbox.
         dead: Whether its process has ended.
         reply_lane: Write end of its reply lane, or -1; for the supervisor to hand out and to write.
         backlog: Frames for its reply lane that found no room.
@@ -82,6 +83,7 @@ class Body:
     killed_for: str | None = None
     report: dict[str, Any] | None = None
     broken: str | None = None
+    inbox_broken: bool = False
     dead: bool = False
     reply_lane: int = -1
     backlog: deque[bytes] = attrs.Factory(deque)

@@ -26,6 +26,7 @@ from actors.mailbox._recorder import create_recorder
 from actors.mailbox._recorder_view import RecorderView
 from actors.supervisor import _exits
 from actors.supervisor._cells import Body, Cell
+from actors.supervisor._inboxes import asks_in, lost_news, replace_inbox
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -75,6 +76,8 @@ class Mail:
             cell.view.forget_replies()
             if settled.in_flight is not None:
                 self._end_in_flight(cell, settled.in_flight, reason)
+            if body.inbox_broken or settled.broken is not None:
+                self._replace_inbox(cell, settled.broken or body.broken or "")
         except ProtocolError as error:
             self._replace_recorder(cell, error)
         self._host.orphan_arenas(cell.uid, body.incarnation)
@@ -90,13 +93,30 @@ class Mail:
         cell.view.skip_in_flight(reader.consumed)
         self._end(cell, message, reason, may_have_run=True, why="crashed")
 
+    def _replace_inbox(self, cell: Cell, why: str) -> None:
+        """Somebody wrote what is no frame into its inbox: what stood in the pipe is lost, what was read is served."""
+        try:
+            count = replace_inbox(cell)
+        except OSError:
+            # No descriptor is left: the pipe stays, and fails the next incarnation too.
+            return
+        self._host.log("error", "actors.inbox_replaced", path=cell.path, uid=cell.uid, reason=why, undecodable=count)
+        self.dead_letter(cell.path, "undecodable", count)
+        spared = asks_in(cell.view.queued_frames(), self._host.arenas)
+        reason = _exits.ExitReason("protocol", evidence=("its inbox was written to by somebody else", why))
+        for caller in (0, *cell.holders):
+            for news in lost_news(cell.uid, reason, spared.get(caller, [])):
+                self._answer(cell, caller, news)
+        self._host.arenas.forget_mark(cell.uid)
+
     def _replace_recorder(self, cell: Cell, error: ProtocolError) -> None:
         """It was written over: what it held is lost, and said to be."""
         self.dead_letter(cell.path, "undecodable", 1)
         self._host.log("error", "actors.recorder_lost", path=cell.path, uid=cell.uid, reason=str(error))
-        news = _down(cell.uid, _lost(error), for_good=False)
-        self._answer(cell, 0, news)
-        self._news_to_holders(cell, news)
+        for news in lost_news(cell.uid, _lost(error), []):
+            self._answer(cell, 0, news)
+            self._news_to_holders(cell, news)
+        self._host.arenas.forget_mark(cell.uid)
         with _descriptors.fork_lock:
             recorder = create_recorder(mailbox_bytes=cell.options.mailbox_bytes, pipe_bytes=cell.view.pipe_bytes)
             _descriptors.own(recorder)
@@ -202,7 +222,7 @@ class Mail:
         cell.route.gone = reason
         self._host.remember(cell.uid, reason)
         data = _exits.to_data(reason)
-        down = _down(cell.uid, reason, for_good=True)
+        down = _down(cell.uid, reason)
         self._answer(cell, 0, down)
         self._news_to_holders(cell, down)
         runner = self._host.runner
@@ -244,9 +264,11 @@ class Mail:
             self._host.arenas.reader(arena_id).release(slot, generation)
 
     def _drain_parked(self, cell: Cell, reason: _exits.ExitReason) -> None:
-        with contextlib.suppress(ProtocolError):
+        try:
             for body in cell.view.drain(cell.inbox_read, _FRAMES_PER_TURN):
                 self._end_frame(cell, body, reason)
+        except ProtocolError:
+            self.dead_letter(cell.path, "undecodable", 1)
 
     def _drain(self, cell: Cell, reason: _exits.ExitReason) -> None:
         """One turn at a tombstone; it goes when nobody holds a way in, and the host has read the news."""
@@ -312,9 +334,9 @@ def _checked(replies: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     return replies
 
 
-def _down(uid: int, reason: _exits.ExitReason, *, for_good: bool) -> bytes:
-    news = _envelope.encode_down(uid, _exits.to_data(reason), for_good=for_good)
-    return news if len(news) <= MAX_BODY_BYTES else _envelope.encode_down(uid, _short(reason), for_good=for_good)
+def _down(uid: int, reason: _exits.ExitReason) -> bytes:
+    news = _envelope.encode_down(uid, _exits.to_data(reason))
+    return news if len(news) <= MAX_BODY_BYTES else _envelope.encode_down(uid, _short(reason))
 
 
 def _died(ask_id: int, reason: _exits.ExitReason, *, may_have_run: bool) -> bytes:

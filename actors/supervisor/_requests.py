@@ -10,6 +10,7 @@ notice             fields                          answer
 ``crash``          the exception as data, handler
 ``hook_failed``    hook, the exception as data
 ``broken``         text                            it gave itself up: somebody wrote junk into its lanes
+``inbox_broken``   text                            it leaves, for what somebody wrote into its inbox
 ``dead_letter``    target, reason, count
 ``lane_wanted``    uid of a caller                 ``lane`` caller, incarnation, and the write end if there is one
 ``resolve``        number, uid                     ``answer`` ok, path, on_full, send_timeout and the write end; or gone
@@ -68,6 +69,7 @@ class Requests:
             "crash": self._crash,
             "hook_failed": self._hook_failed,
             "broken": self._broken,
+            "inbox_broken": self._inbox_broken,
             "dead_letter": self._dead_letter,
             "lane_wanted": self._lane_wanted,
             "resolve": self._resolve,
@@ -168,6 +170,10 @@ class Requests:
 
     def _broken(self, cell: Cell, body: Body, why: Any) -> None:
         self._runner.violated(cell, body, f"its lanes were written to by somebody else: {str(why)[:500]}")
+
+    def _inbox_broken(self, _cell: Cell, body: Body, why: Any) -> None:
+        body.inbox_broken = True
+        body.broken = body.broken or f"its inbox was written to by somebody else: {str(why)[:500]}"
 
     def _dead_letter(self, _cell: Cell, _body: Body, target: Any, reason: Any, count: Any) -> None:
         if not (isinstance(target, str) and isinstance(reason, str) and isinstance(count, int) and 0 < count < 1 << 32):

@@ -216,18 +216,37 @@ def test_a_failure_is_raised_where_it_was_asked(node: Node) -> None:
     assert isinstance(caught.value, HandlerError)
 
 
-@pytest.mark.parametrize("for_good", [True, False])
-def test_news_of_a_death_ends_the_asks_of_that_actor(node: Node, for_good: bool) -> None:
+def test_news_of_a_death_ends_the_asks_of_that_actor(node: Node) -> None:
     mine, other = node.ask(TARGET, "add", (), {}), node.ask(ActorRef("here", 2, "/app/other"), "add", (), {})
     node.deliver(_envelope.encode_died(next(iter(node.asks)), to_data(CRASH), may_have_run=True), None)
     queued = node.ask(TARGET, "add", (), {})
-    node.deliver(_envelope.encode_down(1, to_data(CRASH), for_good=for_good), 1)
-    node.deliver(_envelope.encode_down(2, to_data(CRASH), for_good=True), 1)
+    node.deliver(_envelope.encode_down(1, to_data(CRASH)), 1)
+    node.deliver(_envelope.encode_down(2, to_data(CRASH)), 1)
 
     ends = [mine.exception(), queued.exception()]
     assert all(isinstance(end, ActorDied) and end.reason == CRASH for end in ends)
-    assert [end.may_have_run for end in ends if isinstance(end, ActorDied)] == [True, not for_good]
+    assert [end.may_have_run for end in ends if isinstance(end, ActorDied)] == [True, False]
     assert not other.done(), "an actor can say of itself alone that it is gone"
+
+
+def test_of_the_asks_to_an_actor_whose_mail_was_destroyed_only_the_spared_ones_stay_open(node: Node) -> None:
+    first, second, third = (node.ask(TARGET, "add", (), {}) for _ in range(3))
+    other = node.ask(ActorRef("here", 2, "/app/other"), "add", (), {})
+    ids = list(node.asks)
+    parts = [_envelope.encode_lost(1, to_data(CRASH), [ids[part]], part, 2) for part in range(2)]
+    node.deliver(parts[0], 1)
+    assert not third.done(), "there is more to come"
+    for _again in range(2):
+        node.deliver(parts[1], 1)
+
+    end = third.exception()
+    assert isinstance(end, ActorDied)
+    assert end.may_have_run
+    assert not any(reply.done() for reply in (first, second, other))
+    node.deliver(_envelope.encode_lost(1, to_data(CRASH), [], 0, 1), 1)
+    assert first.done()
+    assert second.done()
+    assert not other.done()
 
 
 def test_deadlines_end_asks_in_their_order(node: Node, directory: FakeDirectory) -> None:

@@ -22,6 +22,7 @@ from actors.mailbox._envelope import (
     Failure,
     Item,
     Large,
+    Lost,
     MessageReader,
     Result,
     Tell,
@@ -33,6 +34,7 @@ from actors.mailbox._envelope import (
     encode_failure,
     encode_item,
     encode_large,
+    encode_lost,
     encode_result,
     encode_tell,
     parse,
@@ -130,8 +132,12 @@ ANSWERS = [
         Died(7, {"kind": "x"}, may_have_run=True),
         id="died",
     ),
+    pytest.param(encode_down(7, {}), b"\x93\x06\x07\xd5\x01\x91\x02", Down(7, {}), id="down"),
     pytest.param(
-        encode_down(7, {}, for_good=False), b"\x94\x06\x07\xd5\x01\x91\x02\xc2", Down(7, {}, for_good=False), id="down"
+        encode_lost(7, {}, [8, 9], 0, 1),
+        b"\x96\x07\x07\xd5\x01\x91\x02\x92\x08\x09\x00\x01",
+        Lost(7, {}, [8, 9], 0, 1),
+        id="lost",
     ),
 ]
 

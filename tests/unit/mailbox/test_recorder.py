@@ -199,20 +199,36 @@ def test_a_little_used_buffer_is_not_worth_a_reset() -> None:
     mailbox.close()
 
 
-def test_a_frame_of_no_bytes_in_the_inbox_is_a_protocol_error(mailbox: Mailbox) -> None:
-    mailbox.send(1)
-    os.write(mailbox.write_fd, bytes(8))
-    with pytest.raises(ProtocolError, match="8 bytes at offset 10"):
-        mailbox.recorder.fill(mailbox.read_fd)
-
-
 @pytest.mark.parametrize(
-    "data", [b"\xff\xff\xff\xff", b"\0\0\x10\0xxxx", b"\0\0\0\x09short"], ids=["negative", "long", "torn"]
+    "data",
+    [bytes(8), b"\xff\xff\xff\xff", b"\0\0\x10\0xxxx", b"\0\0\0\x09short"],
+    ids=["empty", "negative", "long", "torn"],
 )
-def test_bytes_that_are_no_frames_are_a_protocol_error(mailbox: Mailbox, data: bytes) -> None:
+def test_bytes_that_are_no_frames_break_the_inbox_and_what_stood_before_them_is_served(
+    mailbox: Mailbox, data: bytes
+) -> None:
+    mailbox.send(2)
     os.write(mailbox.write_fd, data)
-    with pytest.raises(ProtocolError):
-        mailbox.recorder.fill(mailbox.read_fd)
+    assert mailbox.recorder.fill(mailbox.read_fd)
+    assert mailbox.recorder.broken is not None
+    mailbox.serve()
+    assert mailbox.handled == [0, 1]
+    mailbox.send(1)
+    assert not mailbox.recorder.fill(mailbox.read_fd), "nothing is read behind it"
+    assert not mailbox.recorder.reset_if_empty()
+    assert not mailbox.recorder.has_room
+
+
+@pytest.mark.parametrize("data", [b"\xff\xff\xff\xff", b"\0\0\x10\0xxxx"], ids=["negative", "long"])
+def test_a_dead_reader_leaves_the_whole_frames_before_what_is_no_frame(mailbox: Mailbox, data: bytes) -> None:
+    mailbox.send(2)
+    os.write(mailbox.write_fd, data)
+    os.readv(mailbox.read_fd, [mailbox.recorder._inbox])
+    settled = mailbox.view.settle()
+    assert settled.broken is not None
+    assert "no whole frame" in settled.broken
+    assert mailbox.queued() == [0, 1]
+    assert mailbox.view.settle().broken is None, "it was wiped away"
 
 
 def test_a_fill_inside_a_fill_reads_nothing(mailbox: Mailbox, eager_reset: None) -> None:
@@ -323,11 +339,11 @@ def test_what_was_read_and_not_published_is_found(mailbox: Mailbox) -> None:
     assert [0, 1, 2, 3, 4] == mailbox.queued()
 
 
-def test_an_unpublished_frame_that_is_longer_than_a_read_is_a_protocol_error(mailbox: Mailbox) -> None:
-    mailbox.recorder._inbox[:4096] = frame(bytes(2000)) + frame(bytes(4000))[:2092]
-
-    with pytest.raises(ProtocolError, match="at 2004"):
-        mailbox.view.settle()
+def test_an_unpublished_frame_that_is_longer_than_a_read_is_none(mailbox: Mailbox) -> None:
+    mailbox.recorder._inbox[:4096] = frame(bytes(2000)) + frame(bytes([1]) * 4000)[:2092]
+    settled = mailbox.view.settle()
+    assert "at offset 2004" in str(settled.broken)
+    assert settled.recovered_bytes == 2004
 
 
 def test_the_pages_of_a_read_are_present_before_it() -> None:
