@@ -12,7 +12,7 @@ from concurrent.futures import wait
 
 import pytest
 
-from actors import Actor, ActorDied, ActorRef, ActorSystem, handler
+from actors import Actor, ActorDied, ActorRef, ActorSystem, Reply, handler
 from actors._child import ActorProcess
 from actors.mailbox._frames import frame
 from tests.helpers import eventually
@@ -67,9 +67,9 @@ class Peer(Actor):
         os.write(process.node.routes[victim.uid].outbox.descriptor, data)
 
 
-def _outcome(reply: object) -> int | str:
+def _outcome(reply: Reply[int]) -> int | str:
     try:
-        return reply.result(timeout=10)  # type: ignore[attr-defined, no-any-return]
+        return reply.result(timeout=10)
     except ActorDied as died:
         return died.reason.kind
 
