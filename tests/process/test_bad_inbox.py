@@ -71,7 +71,7 @@ def _outcome(reply: Reply[int]) -> int | str:
     try:
         return reply.result(timeout=10)
     except ActorDied as died:
-        return died.reason.kind
+        return str(died.reason.kind)
 
 
 @pytest.mark.parametrize("data", BAD)
