@@ -19,6 +19,7 @@ from typing import (
     Final,
     Generic,
     Literal,
+    NoReturn,
     ParamSpec,
     TypeVar,
     cast,
@@ -61,10 +62,9 @@ class ActorRef(Generic[A_co]):
     """
     The address of one actor.
 
-    Frozen, hashable, and a value of messages: an actor that gets one can send to it. It stays valid over restarts. A
-        name that is
-    spawned anew has another *uid*: the old ref then raises :class:`~actors.ActorNotRunningError`. Options do not travel
-    and are no part of equality.
+    Frozen, hashable, and a value of messages: an actor that gets one can send to it. It stays valid over restarts. A name that is
+    spawned anew has another *uid*: the old ref then raises :class:`~actors.ActorNotRunningError`. Options do not travel and are no
+    part of equality.
 
     A message is a handler of the actor's class and its arguments, as in ``executor.submit``::
 
@@ -89,6 +89,18 @@ class ActorRef(Generic[A_co]):
 
     def __repr__(self) -> str:
         return f"<ActorRef {self.path} uid={self.uid}>"
+
+    if not TYPE_CHECKING:  # type checkers know which attributes there are
+
+        def __getattr__(self, name: str) -> NoReturn:
+            if name.startswith("_") or name == "path":  # of protocols such as copying, maybe before there is a path
+                raise AttributeError(name)
+            raise AttributeError(
+                f"a ref has no {name!r}: {self.path} lives in another process; "
+                f"send it a message: ref.tell({name!r}, ...) or ref.ask({name!r}, ...)",
+                name=name,
+                obj=self,
+            )
 
     @overload
     def tell(self, handler: Callable[Concatenate[A_co, P], object], /, *args: P.args, **kwargs: P.kwargs) -> None: ...

@@ -37,6 +37,16 @@ class Counter(Actor):
     def helper(self) -> None: ...
 
 
+def test_calling_a_handler_on_a_ref_says_how_messages_are_sent() -> None:
+    ref: Any = ActorRef("here", 1, "/app/counter")
+    with pytest.raises(
+        AttributeError, match=r"'add'.*/app/counter lives in another process.*ref\.ask\('add', \.\.\.\)"
+    ):
+        ref.add(1)
+    assert not hasattr(ref, "__getstate_of_nobody__")
+    assert copy.deepcopy(ref) == ref
+
+
 class FakeNode:
     """Notes what it is asked, and answers with the name of the question."""
 
