@@ -95,6 +95,8 @@ class Actor(multiprocessing.Process):
     restart: ClassVar[Literal["permanent", "transient", "temporary"]]
     expected_exits: ClassVar[Iterable[int]]
     backoff: ClassVar[Backoff]
+    max_start_failures: ClassVar[int | None]
+    max_same_crashes: ClassVar[int | None]
     start_timeout: ClassVar[float]
     shutdown: ClassVar[float | None]
     term_grace: ClassVar[float]

@@ -83,6 +83,8 @@ _FRACTION: Final = _Number(0, 1)
 
 _NUMBERS: Final[Mapping[type, Mapping[str, _Number]]] = {
     Options: {
+        "max_start_failures": _SIZE_OR_NONE,
+        "max_same_crashes": _SIZE_OR_NONE,
         "start_timeout": _Number(0, above=True),
         "shutdown": _TIME_OR_NONE,
         "term_grace": _TIME,

@@ -4,8 +4,8 @@ One supervisor decides: ``step(state, event, now) -> (state, effects)`` and noth
 House rules:
 
 1. **Every transition of a supervisor lives in this file**, but for what a single process goes through, which has modules of its
-   own: ``_ladder`` (how it is made to leave) and ``_replacement`` (how another takes over from it). None of them knows what a
-   child is: an actor or another supervisor, it is an id with a rule.
+   own: ``_ladder`` (how it is made to leave), ``_replacement`` (how another takes over from it) and ``_breaker`` (when it is left
+   alone). None of them knows what a child is: an actor or another supervisor, it is an id with a rule.
 2. **``_apply`` records what happened; ``_converge`` emits the next effects towards what is wanted.** Boot, the three strategies,
    removal, restart by hand, shutdown and escalation are one piece of code: there is no plan that could be half finished.
 3. **Time and randomness are arguments.** Deadlines live in the state (:func:`next_deadline`); the shell sleeps and sends ``Tick``.
@@ -40,7 +40,9 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final, assert_never
 
-from actors.supervisor import _ladder, _replacement
+import attrs
+
+from actors.supervisor import _breaker, _ladder, _replacement
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._ladder import KILL_AGAIN_AFTER
 from actors.supervisor._policy import Seconds, affected, backoff_delay, restarts_within, should_restart
@@ -160,16 +162,16 @@ def _begin(turn: Turn) -> None:
     elif mode == "new" or (mode == "finished" and not turn.state.final):
         turn.set(mode="booting", outcome="stopped", reason=None, kill_at=None, ending=False, times=())
         for child in tuple(turn.children.values()):
-            turn.change(child, phase=Down(turn.now), wanted="up", attempt=0, booted=False)
+            turn.change(child, phase=Down(turn.now), wanted="up", attempt=0, booted=False, **_breaker.CLEAN)
 
 
 def _revive(turn: Turn, child: ChildState) -> None:
     if child.wanted != "parked":
         return
     if child.is_alive:
-        turn.change(child, wanted="restart", attempt=0)
+        turn.change(child, wanted="restart", attempt=0, **_breaker.CLEAN)
     else:
-        turn.change(child, phase=Down(turn.now), wanted="up", attempt=0)
+        turn.change(child, phase=Down(turn.now), wanted="up", attempt=0, **_breaker.CLEAN)
 
 
 def _on_started(turn: Turn, event: ChildStarted) -> None:
@@ -182,7 +184,7 @@ def _on_started(turn: Turn, event: ChildStarted) -> None:
     elif child.incarnation == event.incarnation and isinstance(child.phase, Starting):
         if child.phase.standby:
             turn.emit(PromoteChild(child.id, child.incarnation))
-        turn.change(child, phase=Running(turn.now), booted=True)
+        turn.change(child, phase=Running(turn.now), booted=True, failed_starts=0)
 
 
 def _on_exited(turn: Turn, event: ChildExited) -> None:
@@ -260,26 +262,51 @@ def _ends_by(turn: Turn, ended: ChildId) -> bool:
     """Whether auto_shutdown follows from the end of that significant child."""
     if turn.state.spec.auto_shutdown == "all_significant":
         others = (child for child in turn.children.values() if child.id != ended)
-        return not any(child.rule.significant and child.wanted != "parked" for child in others)
+        return not any(child.rule.significant and not _has_ended(child) for child in others)
     return turn.state.spec.auto_shutdown == "any_significant"
+
+
+def _has_ended(child: ChildState) -> bool:
+    return child.wanted == "parked" and not _breaker.is_open(child)
 
 
 def _schedule(turn: Turn, child: ChildState, before: Phase, event: ChildExited) -> None:
     """It is to come back, unless that is once too often."""
+    ran, stable = isinstance(before, Running), _was_stable(turn, child, before)
+    child = _breaker.counted(child, event.reason, ran=ran, stable=stable)
+    child = turn.change(child, attempt=1 if stable else child.attempt + 1)
+    if (why := _breaker.verdict(child)) is not None:
+        reason = attrs.evolve(event.reason, evidence=(*event.reason.evidence, why))
+        _settle(turn, turn.change(child, wanted="parked", reason=reason))
+    elif not ran and child.rule.max_start_failures is not None:
+        _come_back(turn, child, event, alone=True)
+    elif _within_intensity(turn, event.reason):
+        _come_back_with_group(turn, child, event)
+    else:
+        _give_up(turn, event.reason)
+
+
+def _was_stable(turn: Turn, child: ChildState, before: Phase) -> bool:
+    after = child.rule.backoff.stable_after
+    return isinstance(before, Running) and turn.now - before.since >= (
+        turn.state.spec.period if after is None else after
+    )
+
+
+def _within_intensity(turn: Turn, reason: ExitReason) -> bool:
+    """Count one more restart, and say whether it is still allowed."""
     spec, now = turn.state.spec, turn.now
     times = restarts_within((*turn.state.times, now), now, spec.period)
     turn.set(times=times)
     if len(times) > spec.max_restarts:
-        turn.emit(Exhausted(len(times), event.reason))
-        _give_up(turn, event.reason)
-        return
-    backoff = child.rule.backoff
-    stable_after = spec.period if backoff.stable_after is None else backoff.stable_after
-    stable = isinstance(before, Running) and now - before.since >= stable_after
-    attempt = 1 if stable else child.attempt + 1
+        turn.emit(Exhausted(len(times), reason))
+    return len(times) <= spec.max_restarts
+
+
+def _come_back_with_group(turn: Turn, child: ChildState, event: ChildExited) -> None:
     order = tuple(turn.children)
-    group = [order[index] for index in affected(spec.strategy, order.index(child.id), len(order))]
-    _come_back(turn, turn.change(child, attempt=attempt), event, alone=len(group) == 1)
+    group = [order[index] for index in affected(turn.state.spec.strategy, order.index(child.id), len(order))]
+    _come_back(turn, child, event, alone=len(group) == 1)
     for sibling in group:
         if sibling != child.id:
             _take_down(turn, turn.children[sibling])
@@ -337,9 +364,9 @@ def _on_restart(turn: Turn, child_id: ChildId) -> None:
     if child is None or child.wanted == "gone" or turn.state.mode not in _ACTIVE:
         return
     if child.is_alive:
-        turn.change(child, wanted="restart", attempt=0)
+        turn.change(child, wanted="restart", attempt=0, **_breaker.CLEAN)
     else:
-        turn.change(child, phase=Down(turn.now), wanted="up", attempt=0)
+        turn.change(child, phase=Down(turn.now), wanted="up", attempt=0, **_breaker.CLEAN)
 
 
 def _on_stop(turn: Turn, event: StopRequested) -> None:

@@ -81,6 +81,14 @@ class Options:
         restart: ``"permanent"`` always comes back, ``"transient"`` unless it ended as expected, ``"temporary"`` never.
         expected_exits: Exit codes with which a transient actor may end for good.
         backoff: How long restarts wait.
+        max_start_failures: Failed starts in a row after which it is parked: left down, until it is restarted by hand or with its
+            group. While this is set, a failed restart waits for its backoff, and that is all: it spends nothing of the
+            supervisor's ``max_restarts`` and takes no sibling down. A failed first start fails the supervisor in any case, that of
+            a child added at run time removes it. 1 or above; None: failed restarts count as deaths.
+        max_same_crashes: Deaths in a row with one fingerprint (kind, class of the exception or signal, handler, functions of the
+            innermost frames; no message, no line) after which it is parked, before its supervisor gives up for it; the last of them
+            spends nothing. A death with another fingerprint or with none, and a run of ``backoff.stable_after``, begin anew. Siblings
+            go on under every strategy. 1 or above; None: never. Being parked is no end that counts for ``auto_shutdown``.
         start_timeout: Time from its start to its being ready; above 0. Past that it is killed, which is a failed start.
         shutdown: Time a stop may take before SIGTERM; 0 kills at once, None waits for ever.
         term_grace: Time from SIGTERM to SIGKILL; 0 or above.
@@ -105,6 +113,8 @@ class Options:
     restart: RestartType = "permanent"
     expected_exits: tuple[int, ...] = attrs.field(default=(0,), converter=_as_tuple)
     backoff: Backoff = Backoff()  # noqa: RUF009 - frozen, so one is enough for all
+    max_start_failures: int | None = None
+    max_same_crashes: int | None = None
     start_timeout: Seconds = 30.0
     shutdown: Seconds | None = 5.0
     term_grace: Seconds = 2.0

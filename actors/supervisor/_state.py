@@ -83,6 +83,8 @@ class ChildRule:
     term_grace: Seconds = 2.0
     significant: bool = False
     after: tuple[ChildId, ...] = ()
+    max_start_failures: int | None = None
+    max_same_crashes: int | None = None
 
     @classmethod
     def of(cls, options: Options, after: tuple[ChildId, ...] = ()) -> ChildRule:
@@ -102,6 +104,8 @@ class ChildRule:
             term_grace=options.term_grace,
             significant=options.significant,
             after=after,
+            max_start_failures=options.max_start_failures,
+            max_same_crashes=options.max_same_crashes,
         )
 
 
@@ -190,6 +194,9 @@ class ChildState:
         booted: It has been ready in this life of the supervisor.
         restarts: Own deaths that were answered by a restart, ever.
         reason: Of its last exit, or None.
+        failed_starts: In a row.
+        fingerprint: Of its last death, if those are counted and it had one.
+        same_crashes: Deaths in a row with that.
     """
 
     id: ChildId
@@ -204,6 +211,9 @@ class ChildState:
     booted: bool = False
     restarts: int = 0
     reason: ExitReason | None = None
+    failed_starts: int = 0
+    fingerprint: str | None = None
+    same_crashes: int = 0
 
     @property
     def has_process(self) -> bool:

@@ -53,6 +53,8 @@ def workers(name: str) -> st.SearchStrategy[Child]:
         start_timeout=st.sampled_from((1.0, 3.0)),
         significant=st.booleans(),
         backoff=st.sampled_from((Backoff(initial=0.0), Backoff(initial=0.2, maximum=1.0))),
+        max_start_failures=st.sampled_from((None, 1, 2)),
+        max_same_crashes=st.sampled_from((None, 1, 2)),
     )
 
 
