@@ -5,7 +5,7 @@ A map of the package::
 
     you write            Actor, handler, message                _actor _handlers
     you hold             ActorRef, Reply                        _ref _reply
-    you describe         Supervisor, child, Backoff, Recycle    supervisor/_spec _policy _check
+    you describe         Supervisor, child, Backoff, Park...    supervisor/_spec _policy _check
     you run              ActorSystem                            _system
     in the host          pump, decisions, processes             supervisor/_pump _tree _machine _runner
     in an actor          the loop, the control thread           _child _dispatch _attendant
@@ -40,11 +40,12 @@ from actors.errors import (
     SendError,
     SpecError,
     StartError,
+    TooManyChildrenError,
 )
 from actors.mailbox._codec import message
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._policy import Backoff
-from actors.supervisor._spec import Child, Recycle, Supervisor, child
+from actors.supervisor._spec import Child, Park, Recycle, Supervisor, child
 
 __all__ = [
     "Actor",
@@ -68,6 +69,7 @@ __all__ = [
     "HandlerNotFoundError",
     "InternalError",
     "MailboxFullError",
+    "Park",
     "ProtocolError",
     "Recycle",
     "RemoteTraceback",
@@ -78,6 +80,7 @@ __all__ = [
     "StartError",
     "Supervisor",
     "SupervisorRef",
+    "TooManyChildrenError",
     "child",
     "handler",
     "message",

@@ -102,6 +102,7 @@ class Actor(multiprocessing.Process):
     term_grace: ClassVar[float]
     handler_timeout: ClassVar[float | None]
     hang_grace: ClassVar[float]
+    cancel_grace: ClassVar[float | None]
     redeliver: ClassVar[int]
     max_open_asks: ClassVar[int]
     mailbox_bytes: ClassVar[int]
@@ -262,7 +263,7 @@ class Actor(multiprocessing.Process):
         self._inside("stop").stop()
 
     def progress(self) -> None:
-        """Say that a long handler is alive. ``handler_timeout``, which counts from it, is not part of this release."""
+        """Say that a long handler is alive: ``handler_timeout`` begins to count anew."""
         self._inside("progress").progress()
 
     def _inside(self, name: str) -> ActorContext:

@@ -25,7 +25,15 @@ from actors._routes import HOLD_SECONDS, Route, flush_held, wait_writable
 from actors._seams import ActorStatistics
 from actors._snapshot import find_class, incarnate, read_snapshot
 from actors._zygote import zygote
-from actors.errors import ActorNotRunningError, ActorsError, InternalError, ProtocolError, SpecError, StartError
+from actors.errors import (
+    ActorNotRunningError,
+    ActorsError,
+    InternalError,
+    ProtocolError,
+    SpecError,
+    StartError,
+    TooManyChildrenError,
+)
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
 from actors.mailbox._inbox import pipe_capacity, queued_bytes
@@ -131,14 +139,15 @@ class Host:
 
         Raises:
             StartError: No descriptors left.
-            SpecError: The supervisor refused, with its reason: a name that is taken, too many children, or it stops.
+            TooManyChildrenError: The supervisor has ``max_children`` already.
+            SpecError: The supervisor refused, with its reason: a name that is taken, or it stops.
         """
         runner = self.runner
         uid, self._next_uid = self._next_uid, self._next_uid + 1
         chosen = name or _view.name_for(runner.state, parent_path, child.actor)
         cell = self.make_cell(uid, f"{parent_path}/{chosen}", child.options, snapshot, parent)
-        refusal: list[str] = []
-        before, runner.refused = runner.refused, lambda refused: refusal.append(refused.why)
+        refusal: list[ev.Refused] = []
+        before, runner.refused = runner.refused, refusal.append
         try:
             runner.handle(ev.AddActor(parent_path, child, uid, chosen))
         finally:
@@ -147,7 +156,7 @@ class Host:
             runner.cells.pop(uid, None)
             self.pump.unwatch(cell.lane.fileno())
             cell.close()
-            raise SpecError(f"{cell.path} cannot be added: {refusal[0]}")
+            raise refusal_error(refusal[0], f"{cell.path} cannot be added: ")
         return cell
 
     def spawn_for(
@@ -392,6 +401,12 @@ class Host:
         self.node.close_arenas()
         self.arenas.close()
         _descriptors.close(self.lifeline, self._lifeline_write)
+
+
+def refusal_error(refused: ev.Refused, before: str = "") -> SpecError:
+    """The error that says why the tree refused a request; *before*: the beginning of its text."""
+    kind = TooManyChildrenError if refused.kind == "max_children" else SpecError
+    return kind(f"{before}{refused.why}")
 
 
 def start_error(path: str, reason: _exits.ExitReason) -> ActorsError:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors._actor import Actor
 from actors._futures import resolve, resolve_error
-from actors._host import Host, start_error
+from actors._host import Host, refusal_error, start_error
 from actors._ref import ActorRef
 from actors._snapshot import snapshot
 from actors.errors import SpecError
@@ -88,14 +88,14 @@ class SupervisorRef:
 
     @staticmethod
     def _handle(host: Host, event: ev.Event) -> None:
-        refusals: list[str] = []
-        before, host.runner.refused = host.runner.refused, lambda refused: refusals.append(refused.why)
+        refusals: list[ev.Refused] = []
+        before, host.runner.refused = host.runner.refused, refusals.append
         try:
             host.runner.handle(event)
         finally:
             host.runner.refused = before
         if refusals:
-            raise SpecError(refusals[0])
+            raise refusal_error(refusals[0])
 
     def __repr__(self) -> str:
         return f"<SupervisorRef {self.path}>"

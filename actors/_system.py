@@ -108,7 +108,6 @@ class ActorSystem:
         self._snapshots = snapshots(self._plan)
         self._state = _tree.build(spec)
         self._root = f"/{spec.name}"
-        self._allowed = (spec.max_restarts, spec.period)
         self._method = start_method
         self._shutdown_deadline = shutdown_deadline
         self._signals = signals
@@ -240,7 +239,7 @@ class ActorSystem:
             if not ready.done():
                 resolve_error(ready, self._start_failure(finished))
             else:
-                self._failure = _gave_up(self._root, finished, *self._allowed)
+                self._failure = _gave_up(self._root, finished)
         elif not ready.done():
             resolve_error(ready, StartError(f"system {self.name} was stopped before it was ready"))
         resolve(self._finished, finished)
@@ -451,11 +450,13 @@ def _state(cell: Cell) -> str:
         return "unknown"
 
 
-def _gave_up(root: str, finished: ev.TreeFinished, restarts: int, period: float) -> RestartIntensityError:
-    reason = finished.last_reason
+def _gave_up(root: str, finished: ev.TreeFinished) -> RestartIntensityError:
+    reason, who = finished.last_reason, finished.gave_up
     last = "" if reason is None else f"; the last of its children {_exits.describe(reason)}"
-    text = f"supervisor {root} gave up: more restarts than it allows ({restarts} in {period:g} s){last}"
-    return RestartIntensityError(text, restarts=restarts, period=period, last_reason=reason)
+    if who is None:
+        return RestartIntensityError(f"supervisor {root} gave up{last}", last_reason=reason)
+    text = f"supervisor {who.path} gave up: more restarts than it allows ({who.max_restarts} in {who.period:g} s){last}"
+    return RestartIntensityError(text, restarts=who.max_restarts, period=who.period, last_reason=reason)
 
 
 def _start_threads(host: Host) -> None:

@@ -8,6 +8,7 @@ and what to do next. Every error survives ``pickle`` and ``copy`` with its attri
 
     ActorsError
     ├─ SpecError(ValueError)                   a rule broken when a spec is built
+    │  └─ TooManyChildrenError                 a supervisor has as many children as it may
     ├─ SendError                               a message or an ask did not come through
     │  ├─ ActorNotRunningError                 never accepted
     │  ├─ MailboxFullError                     never accepted
@@ -48,6 +49,7 @@ __all__ = [
     "SendError",
     "SpecError",
     "StartError",
+    "TooManyChildrenError",
 ]
 
 
@@ -77,6 +79,10 @@ class SpecError(ActorsError, ValueError):
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
         self.problems: tuple[str, ...] = problems
+
+
+class TooManyChildrenError(SpecError):
+    """The supervisor has ``max_children`` children already. Nothing was started; once one of them is gone there is room again."""
 
 
 class SendError(ActorsError):

@@ -27,7 +27,7 @@ REFERENCE = Path(__file__).parent / "reference"
 TOPICS = {
     "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "Reply", "message")),
     "system": ("The system", ("ActorSystem", "SupervisorRef", "ActorInfo", "ActorStatistics", "Down")),
-    "supervision": ("Supervision", ("Supervisor", "child", "Child", "Backoff", "Recycle", "ExitReason")),
+    "supervision": ("Supervision", ("Supervisor", "child", "Child", "Backoff", "Park", "Recycle", "ExitReason")),
     "errors": ("Errors", tuple(errors.__all__)),
 }
 LINE = 100  # characters; a longer signature has one parameter per line

@@ -12,7 +12,7 @@ from __future__ import annotations
 import bisect
 import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Final, TypeAlias
+from typing import Final, TypeAlias, TypeGuard
 
 import attrs
 
@@ -24,6 +24,7 @@ from actors.supervisor._spec import (
     ON_FULL,
     Child,
     Options,
+    Park,
     Recycle,
     Supervisor,
     as_child,
@@ -40,6 +41,8 @@ _MAX_NAME: Final = 255
 _MAX_RESTARTS: Final = 100_000
 # The smallest read buffer in which one whole frame of an inbox fits.
 _MIN_MAILBOX_BYTES: Final = 4096
+# Enough to see whom it is about.
+_MAX_LISTED: Final = 8
 _EXIT_CODES: Final = range(-64, 256)
 
 
@@ -90,6 +93,7 @@ _NUMBERS: Final[Mapping[type, Mapping[str, _Number]]] = {
         "term_grace": _TIME,
         "handler_timeout": _Number(0, above=True, none=True),
         "hang_grace": _TIME,
+        "cancel_grace": _TIME_OR_NONE,
         "redeliver": _Number(0, whole=True),
         "max_open_asks": _Number(1, whole=True),
         "mailbox_bytes": _Number(_MIN_MAILBOX_BYTES, whole=True),
@@ -110,6 +114,9 @@ _NUMBERS: Final[Mapping[type, Mapping[str, _Number]]] = {
         "age": _Number(0, above=True, none=True),
         "rss": _SIZE_OR_NONE,
         "jitter": _FRACTION,
+    },
+    Park: {
+        "retry_after": _Number(0, above=True, none=True),
     },
     Supervisor: {
         "max_restarts": _Number(0, _MAX_RESTARTS, whole=True),
@@ -150,8 +157,15 @@ def check_child(item: Child, parent: Supervisor, *, is_actor: IsActor = _anythin
         SpecError: As :func:`check`.
     """
     kind = item.actor if isinstance(item.actor, type) else type(item.actor)
-    where = f"{parent.name}/{item.options.name or kind.__name__.lower()}"
-    _raise([*_name_problems(where, item.options.name, optional=True), *_of_child(item, where, parent, is_actor)])
+    name = item.options.name or kind.__name__.lower()
+    where = f"{parent.name}/{name}"
+    _raise(
+        [
+            *_name_problems(where, item.options.name, optional=True),
+            *_of_child(item, where, parent, is_actor),
+            *_reach_problems(parent.name, parent, {name: item}),
+        ]
+    )
 
 
 def _raise(problems: Sequence[str]) -> None:
@@ -175,8 +189,7 @@ def _of_supervisor(spec: object, path: str, is_actor: IsActor) -> Iterable[str]:
     yield from _numbers(path, spec)
     yield from _words(path, "strategy", spec.strategy, STRATEGIES)
     yield from _words(path, "auto_shutdown", spec.auto_shutdown, AUTO_SHUTDOWNS)
-    if not callable(spec.on_exhausted):
-        yield from _words(path, "on_exhausted", spec.on_exhausted, ON_EXHAUSTED, " or a callable")
+    yield from _on_exhausted_problems(path, spec.on_exhausted)
     children: object = spec.children
     if not isinstance(children, tuple):
         yield f"{path}: children must be a tuple or a list, not {type(children).__name__}"
@@ -184,11 +197,21 @@ def _of_supervisor(spec: object, path: str, is_actor: IsActor) -> Iterable[str]:
     yield from _of_children(spec, path, is_actor)
 
 
+def _on_exhausted_problems(path: str, value: object) -> Iterable[str]:
+    if isinstance(value, Park):
+        yield from _numbers(path, value, "on_exhausted.")
+    elif value is Park:  # a class is a callable
+        yield f"{path}: on_exhausted=Park is a class; write Park(...)"
+    elif not callable(value):
+        yield from _words(path, "on_exhausted", value, ON_EXHAUSTED, ", a Park(...) or a callable")
+
+
 def _of_children(spec: Supervisor, path: str, is_actor: IsActor) -> Iterable[str]:
     children = tuple(as_child(item) for item in spec.children)
     names = child_names(children)
     yield from _sibling_problems(path, spec, names)
     yield from _order_problems(path, names, children)
+    yield from _reach_problems(path, spec, dict(zip(names, children, strict=True)))
     for name, item in zip(names, children, strict=True):
         where = f"{path}/{name}"
         if isinstance(item, Supervisor):
@@ -236,7 +259,7 @@ def _of_child(item: Child, path: str, parent: Supervisor, is_actor: IsActor) -> 
     if not _is_names(options.after):
         yield f"{path}: after={options.after!r} must be a tuple of names of siblings"
     yield from _memory_problems(path, options)
-    yield from _backoff_problems(path, options, parent)
+    yield from _backoff_problems(path, options.backoff)
 
 
 def _exit_problems(path: str, options: Options) -> Iterable[str]:
@@ -256,27 +279,51 @@ def _significance_problems(path: str, options: Options, parent: Supervisor) -> I
 
 
 def _memory_problems(path: str, options: Options) -> Iterable[str]:
-    if options.recycle is not None:
-        yield from _of_value(path, "recycle", options.recycle, Recycle)
+    recycle: object = options.recycle
+    if recycle is not None:
+        yield from _of_value(path, "recycle", recycle, Recycle)
+    if isinstance(recycle, Recycle) and recycle.messages is recycle.age is recycle.rss is None:
+        yield f"{path}: recycle has no limit; give messages, age or rss, or leave it out"
     soft, hard = options.memory_soft, options.memory_hard
     if isinstance(soft, int) and isinstance(hard, int) and soft > hard:
         yield f"{path}: memory_soft={soft} is above memory_hard={hard}"
 
 
-def _backoff_problems(path: str, options: Options, parent: Supervisor) -> Iterable[str]:
-    backoff = options.backoff
-    problems = list(_of_value(path, "backoff", backoff, Backoff))
-    yield from problems
-    if problems or any(_numbers(path, parent)):
-        return
-    if backoff.initial > backoff.maximum:
+def _backoff_problems(path: str, backoff: object) -> Iterable[str]:
+    yield from _of_value(path, "backoff", backoff, Backoff)
+    if _is_backoff(backoff) and backoff.initial > backoff.maximum:
         yield f"{path}: backoff.initial={backoff.initial!r} is above backoff.maximum={backoff.maximum!r}"
-    elif options.restart != "temporary" and not can_escalate(backoff, parent.max_restarts, parent.period):
-        yield (
-            f"{path}: with this backoff {parent.max_restarts} restarts never fit into the period of {parent.period:g} s of "
-            f"{parent.name}, so a crash loop would run for ever; {_at_most(backoff, parent)}raise period, or lower "
-            f"backoff.initial={backoff.initial:g}, backoff.factor={backoff.factor:g} or backoff.maximum={backoff.maximum:g}"
-        )
+
+
+def _is_backoff(value: object) -> TypeGuard[Backoff]:
+    return isinstance(value, Backoff) and not any(_numbers("", value))
+
+
+def _reach_problems(path: str, parent: Supervisor, children: Mapping[str, Child | Supervisor]) -> Iterable[str]:
+    """Backoffs with which the supervisor would never give up; each is told once, whoever has it."""
+    if any(_numbers(path, parent)):
+        return
+    found: dict[Backoff, list[str]] = {}
+    for name, item in children.items():
+        if isinstance(item, Child) and item.options.restart != "temporary" and _is_backoff(item.options.backoff):
+            found.setdefault(item.options.backoff, []).append(name)
+    for backoff, names in found.items():
+        if backoff.initial <= backoff.maximum and not can_escalate(backoff, parent.max_restarts, parent.period):
+            who = (
+                f"{path}/{names[0]}: with this backoff"
+                if len(names) == 1
+                else f"{path}: with the backoff of {_list(names)}"
+            )
+            yield (
+                f"{who} {parent.max_restarts} restarts never fit into the period of {parent.period:g} s of {parent.name}, so a "
+                f"crash loop would run for ever; {_at_most(backoff, parent)}raise period, or lower "
+                f"backoff.initial={backoff.initial:g}, backoff.factor={backoff.factor:g} or backoff.maximum={backoff.maximum:g}"
+            )
+
+
+def _list(names: Sequence[str]) -> str:
+    shown = ", ".join(names[:_MAX_LISTED])
+    return shown if len(names) <= _MAX_LISTED else f"{shown} and {len(names) - _MAX_LISTED} more"
 
 
 def _at_most(backoff: Backoff, parent: Supervisor) -> str:

@@ -28,11 +28,13 @@ __all__ = [
     "AddSupervisor",
     "Effect",
     "Event",
+    "GaveUp",
     "HandOver",
     "IntensityExceeded",
     "KillActor",
     "KillReason",
     "PromoteActor",
+    "RefusalKind",
     "Refused",
     "ReplaceActor",
     "RestartActor",
@@ -53,6 +55,7 @@ __all__ = [
 ]
 
 KillReason: TypeAlias = Literal["boot_timeout", "shutdown"]
+RefusalKind: TypeAlias = Literal["refused", "max_children"]
 
 
 # ---------------------------------------------------------------- events
@@ -303,6 +306,21 @@ class IntensityExceeded:
 
 
 @attrs.frozen
+class GaveUp:
+    """
+    The supervisor whose giving up ended the tree: the root, or one below it with ``on_exhausted="shutdown"``.
+
+    Attributes:
+        max_restarts: How many restarts it allowed.
+        period: Within how many seconds.
+    """
+
+    path: str
+    max_restarts: int
+    period: float
+
+
+@attrs.frozen
 class SupervisorStarted:
     """All children of this supervisor are ready. Again after each restart of it; never for the root, which has TreeStarted."""
 
@@ -329,10 +347,12 @@ class TreeFinished:
     Attributes:
         outcome: ``"stopped"`` when asked to or by ``auto_shutdown``; ``"failed"`` after a failed start or an exhausted root.
         last_reason: The death that failed the tree, or None.
+        gave_up: Who saw more restarts than it allows, if that failed the tree; None: a first start failed, or nothing did.
     """
 
     outcome: Literal["failed", "stopped"]
     last_reason: ExitReason | None
+    gave_up: GaveUp | None = None
 
 
 @attrs.frozen
@@ -343,10 +363,12 @@ class Refused:
     Attributes:
         request: The event itself.
         why: A sentence naming path or name, and the rule.
+        kind: ``"max_children"`` if there is no room for one more child, and for no other reason.
     """
 
     request: AddActor | AddSupervisor | RestartActor | RestartSupervisor | StopSupervisor
     why: str
+    kind: RefusalKind = "refused"
 
 
 Effect: TypeAlias = (

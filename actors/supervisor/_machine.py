@@ -5,7 +5,8 @@ House rules:
 
 1. **Every transition of a supervisor lives in this file**, but for what a single process goes through, which has modules of its
    own: ``_ladder`` (how it is made to leave), ``_replacement`` (how another takes over from it) and ``_breaker`` (when it is left
-   alone). None of them knows what a child is: an actor or another supervisor, it is an id with a rule.
+   alone); and for how a supervisor gives up and tries again, ``_intensity``. None of them knows what a child is: an actor or
+   another supervisor, it is an id with a rule.
 2. **``_apply`` records what happened; ``_converge`` emits the next effects towards what is wanted.** Boot, the three strategies,
    removal, restart by hand, shutdown and escalation are one piece of code: there is no plan that could be half finished.
 3. **Time and randomness are arguments.** Deadlines live in the state (:func:`next_deadline`); the shell sleeps and sends ``Tick``.
@@ -25,7 +26,7 @@ gone        as wanted: it is removed
 ==========  =====================================================================================================
 
 *Modes*: new -> booting -> serving -> stopping -> finished, and from finished to booting when the supervisor itself is restarted;
-*parked* is serving after it gave up by parking. Children start one after the other, each ready before the next, while booting and
+*parked* is serving after it gave up by parking, until it is started again or its time to try again has come. Children start one after the other, each ready before the next, while booting and
 under one_for_all and rest_for_one; they stop in reverse, one at a time, under these and when the supervisor stops. Under
 one_for_one a child that is slow to start or to stop holds nobody up.
 
@@ -42,10 +43,10 @@ from typing import Final, assert_never
 
 import attrs
 
-from actors.supervisor import _breaker, _ladder, _replacement
+from actors.supervisor import _breaker, _intensity, _ladder, _replacement
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._ladder import KILL_AGAIN_AFTER
-from actors.supervisor._policy import Seconds, affected, backoff_delay, restarts_within, should_restart
+from actors.supervisor._policy import Seconds, affected, backoff_delay, should_restart
 from actors.supervisor._state import (
     AddChild,
     ChildExited,
@@ -55,7 +56,6 @@ from actors.supervisor._state import (
     ChildState,
     Disown,
     Down,
-    Exhausted,
     Finish,
     MachineEffect,
     MachineEvent,
@@ -78,7 +78,7 @@ from actors.supervisor._state import (
 )
 from actors.supervisor._turn import Turn, is_due
 
-__all__ = ["KILL_AGAIN_AFTER", "next_deadline", "refusal", "step"]
+__all__ = ["KILL_AGAIN_AFTER", "is_full", "next_deadline", "refusal", "step"]
 
 _ACTIVE: Final[frozenset[Mode]] = frozenset({"booting", "serving", "parked"})
 
@@ -117,10 +117,15 @@ def refusal(state: MachineState) -> str | None:
         return "is stopping"
     if state.mode not in _ACTIVE:
         return "is not running"
-    limit = state.spec.max_children
-    if limit is not None and len(state.children) >= limit:
-        return f"has {len(state.children)} children, and max_children is {limit}"
+    if is_full(state):
+        return f"has {len(state.children)} children, and max_children is {state.spec.max_children}"
     return None
+
+
+def is_full(state: MachineState) -> bool:
+    """Whether there is no room for one more child."""
+    limit = state.spec.max_children
+    return limit is not None and len(state.children) >= limit
 
 
 # ---------------------------------------------------------------- what happened
@@ -156,22 +161,13 @@ def _begin(turn: Turn) -> None:
     """A life begins: of a new one, of one that has finished, or again for one that was parked."""
     mode = turn.state.mode
     if mode == "parked":
-        turn.set(mode="serving", times=())
+        turn.set(mode="serving", times=(), revive_at=None)
         for child in tuple(turn.children.values()):
-            _revive(turn, child)
+            _intensity.revive(turn, child)
     elif mode == "new" or (mode == "finished" and not turn.state.final):
         turn.set(mode="booting", outcome="stopped", reason=None, kill_at=None, ending=False, times=())
         for child in tuple(turn.children.values()):
             turn.change(child, phase=Down(turn.now), wanted="up", attempt=0, booted=False, **_breaker.CLEAN)
-
-
-def _revive(turn: Turn, child: ChildState) -> None:
-    if child.wanted != "parked":
-        return
-    if child.is_alive:
-        turn.change(child, wanted="restart", attempt=0, **_breaker.CLEAN)
-    else:
-        turn.change(child, phase=Down(turn.now), wanted="up", attempt=0, **_breaker.CLEAN)
 
 
 def _on_started(turn: Turn, event: ChildStarted) -> None:
@@ -280,10 +276,10 @@ def _schedule(turn: Turn, child: ChildState, before: Phase, event: ChildExited) 
         _settle(turn, turn.change(child, wanted="parked", reason=reason))
     elif not ran and child.rule.max_start_failures is not None:
         _come_back(turn, child, event, alone=True)
-    elif _within_intensity(turn, event.reason):
+    elif _intensity.allows(turn, event.reason):
         _come_back_with_group(turn, child, event)
     else:
-        _give_up(turn, event.reason)
+        _intensity.give_up(turn, event.reason)
 
 
 def _was_stable(turn: Turn, child: ChildState, before: Phase) -> bool:
@@ -291,16 +287,6 @@ def _was_stable(turn: Turn, child: ChildState, before: Phase) -> bool:
     return isinstance(before, Running) and turn.now - before.since >= (
         turn.state.spec.period if after is None else after
     )
-
-
-def _within_intensity(turn: Turn, reason: ExitReason) -> bool:
-    """Count one more restart, and say whether it is still allowed."""
-    spec, now = turn.state.spec, turn.now
-    times = restarts_within((*turn.state.times, now), now, spec.period)
-    turn.set(times=times)
-    if len(times) > spec.max_restarts:
-        turn.emit(Exhausted(len(times), reason))
-    return len(times) <= spec.max_restarts
 
 
 def _come_back_with_group(turn: Turn, child: ChildState, event: ChildExited) -> None:
@@ -325,23 +311,11 @@ def _come_back(turn: Turn, child: ChildState, event: ChildExited, *, alone: bool
 def _take_down(turn: Turn, sibling: ChildState) -> None:
     """A sibling's death takes it down, to come back in order; one that has ended comes back with the group."""
     if not sibling.is_alive:
-        _revive(turn, sibling)
+        _intensity.revive(turn, sibling)
     elif sibling.rule.restart == "temporary":
         turn.change(sibling, wanted="gone")
     elif sibling.wanted != "gone":
         turn.change(sibling, wanted="restart")
-
-
-def _give_up(turn: Turn, reason: ExitReason) -> None:
-    if turn.state.spec.on_exhausted != "park" or turn.state.mode == "booting":
-        turn.set(mode="stopping", outcome="failed", reason=reason)
-        return
-    turn.set(mode="parked", times=(), reason=reason)
-    for child in tuple(turn.children.values()):
-        if child.is_alive and child.wanted != "gone":
-            turn.change(child, wanted="gone" if child.rule.restart == "temporary" else "parked")
-        elif not child.is_alive and child.wanted != "parked":
-            turn.park(child)
 
 
 def _on_add(turn: Turn, event: AddChild) -> None:
@@ -381,6 +355,7 @@ def _on_stop(turn: Turn, event: StopRequested) -> None:
 
 
 def _converge(turn: Turn) -> None:
+    _intensity.try_again(turn)
     _complete_boot(turn)
     _remove_the_lost(turn)
     _replacement.drop_unwanted(turn)
@@ -479,9 +454,11 @@ def _finish(turn: Turn) -> None:
 
 def _deadlines(turn: Turn) -> Iterable[Seconds]:
     """All moments at which time alone changes something. What is due already waits for an event, not for the time."""
-    kill_at, mode = turn.state.kill_at, turn.state.mode
+    kill_at, revive_at, mode = turn.state.kill_at, turn.state.revive_at, turn.state.mode
     if mode == "stopping" and kill_at is not None and kill_at > turn.now:
         yield kill_at
+    if mode == "parked" and revive_at is not None:
+        yield revive_at
     for child in turn.children.values():
         yield from _replacement.deadlines(child, turn.now)
         match child.phase:

@@ -3,7 +3,7 @@ The supervisors of a tree by path, their children by name, and how they are buil
 
 To a node its children are ids: an actor's id is its uid (1 and above), a supervisor's a negative number that nobody else sees.
 
-Must not know: events, effects, what a node decides.
+Must not know: what events and effects mean, what a node decides.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from typing import Final
 
 import attrs
 
+from actors.supervisor._events import GaveUp
 from actors.supervisor._policy import start_order
 from actors.supervisor._spec import Child, Supervisor, named_children
 from actors.supervisor._state import SUPERVISOR_RULE, ChildId, ChildRule, ChildState, MachineState
@@ -66,12 +67,14 @@ class TreeState:
         nodes: Supervisors by path.
         homes: Path of the supervisor of each actor by uid; gone actors are not in it.
         next_id: For the next supervisor that is added; below 0.
+        gave_up: The first supervisor whose giving up is to end the tree, or None.
     """
 
     root: str
     nodes: Mapping[str, Node]
     homes: Mapping[int, str]
     next_id: ChildId
+    gave_up: GaveUp | None = None
 
 
 def plan(tree: Supervisor, next_uid: int, *, parent_path: str = "") -> list[Planned]:

@@ -12,13 +12,7 @@ from actors.supervisor._spec import Options
 
 __all__ = ["NOT_BUILT", "not_built"]
 
-NOT_BUILT = (
-    "handler_timeout",
-    "mailbox_messages",
-    "memory_hard",
-    "memory_soft",
-    "recycle",
-)
+NOT_BUILT = ("mailbox_messages",)
 """Options whose only possible value is their default."""
 
 

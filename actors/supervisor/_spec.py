@@ -29,6 +29,7 @@ __all__ = [
     "OnExhausted",
     "OnFull",
     "Options",
+    "Park",
     "Recycle",
     "Supervisor",
     "as_child",
@@ -56,7 +57,10 @@ def _as_tuple(value: Any) -> Any:
 @attrs.frozen(kw_only=True)
 class Recycle:
     """
-    When an actor is replaced before it ails: whichever limit comes first. Not in this release: a spec that has one is refused.
+    When an actor is replaced before it ails: whichever limit comes first; at least one is given.
+
+    Its next process is ready before the old one leaves, then the mailbox changes hands. That spends no restart, and no two children
+    of a supervisor are replaced at the same time.
 
     Attributes:
         messages: Messages handled by one incarnation; None: no limit.
@@ -69,6 +73,22 @@ class Recycle:
     age: Seconds | None = None
     rss: int | None = None
     jitter: float = 0.1
+
+
+@attrs.frozen
+class Park:
+    """
+    A supervisor's ``on_exhausted``: give up by parking, and try again later.
+
+    Its children are stopped and stay down, everything else goes on. After *retry_after* it starts its children again by itself, with
+    a clean window; those that a breaker had parked before (``max_same_crashes``, ``max_start_failures``) stay down. If it gives up
+    again, it waits as long again.
+
+    Attributes:
+        retry_after: Seconds from giving up to the next try; above 0. None: only by hand, as with ``"park"``.
+    """
+
+    retry_after: Seconds | None = None
 
 
 @attrs.frozen(kw_only=True)
@@ -92,18 +112,21 @@ class Options:
         start_timeout: Time from its start to its being ready; above 0. Past that it is killed, which is a failed start.
         shutdown: Time a stop may take before SIGTERM; 0 kills at once, None waits for ever.
         term_grace: Time from SIGTERM to SIGKILL; 0 or above.
-        handler_timeout: Time one message may take without a ``progress()``; past that it is killed as hung. Only None (no limit)
-            in this release.
+        handler_timeout: Time one message may take without a ``progress()``; waiting for room in another mailbox or for the reader
+            of a stream is not counted. Past that the stack is taken, and after *hang_grace* it is killed as ``hang``. Above 0; None:
+            no limit.
         hang_grace: Time from the warning of a hang (stacks are taken) to the kill; 0 or above.
+        cancel_grace: Time the handler of a cancelled ask may go on before the actor is killed as ``hang``; 0 or above. None: for
+            ever.
         redeliver: How often a message that was being handled in a crash is handed to the next incarnation; 0 or above.
         max_open_asks: Asks the actor may have open at a time; 1 or above.
         mailbox_bytes: What the actor reads ahead of its handlers; 4096 or above.
         mailbox_messages: The same as a number of messages. Only None (no limit but the bytes) in this release.
         on_full: What a send to the full mailbox does; ``"block"``, ``"reject"`` or ``"drop_newest"``.
         send_timeout: How long a sender blocks before ``MailboxFullError``; 0 or above.
-        memory_soft: Resident bytes above which it is recycled. Only None (no limit) in this release.
-        memory_hard: Resident bytes above which it is killed. Only None (no limit) in this release.
-        recycle: When it is replaced. Only None (never) in this release.
+        memory_soft: Resident bytes above which it is replaced with hand-over, as *recycle* does; at most *memory_hard*. None: no limit.
+        memory_hard: Resident bytes above which it is killed as ``memory_limit``. None: no limit.
+        recycle: After how many messages, seconds or resident bytes it is replaced: a :class:`Recycle`. None: never.
         significant: Its normal end counts for the supervisor's ``auto_shutdown``. Not for a permanent child.
         after: Names of siblings that must be ready before it starts, each time. One that has ended as expected, was parked or
             removed holds nobody up; an actor is not restarted because one it started after is.
@@ -120,6 +143,7 @@ class Options:
     term_grace: Seconds = 2.0
     handler_timeout: Seconds | None = None
     hang_grace: Seconds = 1.0
+    cancel_grace: Seconds | None = None
     redeliver: int = 0
     max_open_asks: int = 4096
     mailbox_bytes: int = 1 << 20
@@ -198,7 +222,7 @@ class Supervisor:
             ``"all_significant"`` ones have.
         on_exhausted: What giving up means. ``"escalate"``: it fails in its own supervisor, the root's failure ends the tree.
             ``"shutdown"``: the whole tree ends. ``"park"``: its children are stopped and stay down until they are restarted by
-            hand, everything else goes on. A callable is called with the supervisor's path and the last reason, then as
+            hand, everything else goes on; ``Park(retry_after=...)``: the same, and it tries again by itself. A callable is called with the supervisor's path and the last reason, then as
             ``"escalate"``. A supervisor that fails while it starts for the first time fails in any case.
     """
 
@@ -209,7 +233,7 @@ class Supervisor:
     period: Seconds = attrs.field(default=5.0, kw_only=True)
     max_children: int | None = attrs.field(default=None, kw_only=True)
     auto_shutdown: AutoShutdown = attrs.field(default="never", kw_only=True)
-    on_exhausted: OnExhausted | Callable[..., object] = attrs.field(default="escalate", kw_only=True)
+    on_exhausted: OnExhausted | Park | Callable[..., object] = attrs.field(default="escalate", kw_only=True)
 
 
 def child(actor: object, /, **options: object) -> Child:

@@ -237,6 +237,7 @@ class MachineState:
         outcome: What stopping leads to: ``failed``, ``stopped`` on request, ``ended`` by auto_shutdown.
         reason: The death that led to it, or None.
         kill_at: When whatever is left is killed, or None.
+        revive_at: When it starts its children again, while it is parked; None: not by itself.
         ending: auto_shutdown is due as soon as everything has started.
         final: No other life of this supervisor will come: children that are down while it stops are gone.
         times: Moments of the restarts within the window.
@@ -249,6 +250,7 @@ class MachineState:
     outcome: Outcome = "stopped"
     reason: ExitReason | None = None
     kill_at: Seconds | None = None
+    revive_at: Seconds | None = None
     ending: bool = False
     final: bool = False
     times: tuple[Seconds, ...] = ()

@@ -39,10 +39,12 @@ from actors.supervisor._events import (
     AddSupervisor,
     Effect,
     Event,
+    GaveUp,
     HandOver,
     IntensityExceeded,
     KillActor,
     PromoteActor,
+    RefusalKind,
     Refused,
     ReplaceActor,
     RestartActor,
@@ -192,6 +194,7 @@ class _Turn:
         self.nodes = dict(state.nodes)
         self.homes = dict(state.homes)
         self.next_id = state.next_id
+        self.gave_up = state.gave_up
         self.now = now
         self.jitter = jitter
         self.effects: list[Effect] = []
@@ -226,7 +229,7 @@ class _Turn:
             self.emit(SupervisorGone(path))
 
     def result(self) -> TreeState:
-        return TreeState(self.root, self.nodes, self.homes, self.next_id)
+        return TreeState(self.root, self.nodes, self.homes, self.next_id, self.gave_up)
 
 
 def _disown_below(turn: _Turn, node: Node) -> None:
@@ -284,7 +287,16 @@ def _receive_request(
         case _:
             assert_never(event)
     if why is not None:
-        turn.emit(Refused(event, why))
+        turn.emit(Refused(event, why, _kind_of_refusal(turn, event)))
+
+
+def _kind_of_refusal(turn: _Turn, event: Event) -> RefusalKind:
+    """Being full is looked at right after whether the supervisor runs at all, so that it is the reason whenever it holds."""
+    if isinstance(event, AddActor | AddSupervisor):
+        node = turn.nodes.get(event.parent_path)
+        if node is not None and _leaving(turn, node) is None and _machine.is_full(node.machine):
+            return "max_children"
+    return "refused"
 
 
 def _add_actor(turn: _Turn, event: AddActor) -> str | None:
@@ -397,10 +409,8 @@ def _route(turn: _Turn, node: Node, effect: MachineEffect) -> None:
             _on_ready(turn, node)
         case Finish():
             _on_finish(turn, node, effect)
-        case Exhausted(restarts, reason):
-            turn.emit(IntensityExceeded(node.path, restarts, node.machine.spec.period, reason))
-            if node.machine.spec.on_exhausted == "shutdown":
-                turn.tell(turn.root, StopRequested(failed=reason))
+        case Exhausted():
+            _on_exhausted(turn, node, effect)
         case _ if effect.id > ROOT_ID:
             _route_actor(turn, node, effect)
         case _:
@@ -491,9 +501,20 @@ def _on_ready(turn: _Turn, node: Node) -> None:
         turn.tell(node.parent, ChildStarted(node.id, node.incarnation))
 
 
+def _on_exhausted(turn: _Turn, node: Node, effect: Exhausted) -> None:
+    spec = node.machine.spec
+    turn.emit(IntensityExceeded(node.path, effect.restarts, spec.period, effect.reason))
+    ends_tree = spec.on_exhausted == "shutdown" or (node.parent is None and node.machine.mode != "parked")
+    if ends_tree and turn.gave_up is None:
+        turn.gave_up = GaveUp(node.path, spec.max_restarts, spec.period)
+    if spec.on_exhausted == "shutdown":
+        turn.tell(turn.root, StopRequested(failed=effect.reason))
+
+
 def _on_finish(turn: _Turn, node: Node, effect: Finish) -> None:
     if node.parent is None:
-        turn.end = TreeFinished("failed" if effect.outcome == "failed" else "stopped", effect.reason)
+        failed = effect.outcome == "failed"
+        turn.end = TreeFinished("failed" if failed else "stopped", effect.reason, turn.gave_up if failed else None)
     else:
         reason = _as_exit(node.path, effect)
         turn.tell(node.parent, ChildExited(node.id, node.incarnation, reason, turn.jitter))

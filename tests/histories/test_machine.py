@@ -38,7 +38,7 @@ from actors.supervisor._events import (
 )
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._policy import RESTART_TYPES, STRATEGIES, Backoff
-from actors.supervisor._spec import AUTO_SHUTDOWNS, ON_EXHAUSTED, Child, Supervisor
+from actors.supervisor._spec import AUTO_SHUTDOWNS, ON_EXHAUSTED, Child, Park, Supervisor
 from tests.supervised import BOOT_FAILURE, CRASH, KILLED, NORMAL, REQUESTED, World, worker
 
 EXITS = (NORMAL, CRASH, CRASH, BOOT_FAILURE, REQUESTED, KILLED)
@@ -72,7 +72,7 @@ def supervisors(name: str, depth: int) -> st.SearchStrategy[Supervisor]:
         period=st.sampled_from((1.0, 5.0)),
         max_children=st.sampled_from((None, 4)),
         auto_shutdown=st.sampled_from(AUTO_SHUTDOWNS),
-        on_exhausted=st.sampled_from(ON_EXHAUSTED),
+        on_exhausted=st.sampled_from((*ON_EXHAUSTED, Park(2.0))),
     )
 
 

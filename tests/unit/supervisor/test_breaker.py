@@ -139,9 +139,7 @@ def test_evidence_that_was_there_stays_first() -> None:
     bench.exit("a", ExitReason("crash", 1, evidence=("wrote a crash report",)))
 
     assert bench["a"].reason is not None
-    assert ("wrote a crash report", "1 death in a row with one fingerprint: crash exit 1") == bench[
-        "a"
-    ].reason.evidence
+    assert ("wrote a crash report", "1 death in a row with one fingerprint: crash exit 1") == bench["a"].reason.evidence
 
 
 @pytest.mark.parametrize(

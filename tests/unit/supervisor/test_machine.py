@@ -7,6 +7,7 @@ import pytest
 from actors.supervisor import _state as s
 from actors.supervisor._machine import KILL_AGAIN_AFTER, refusal
 from actors.supervisor._policy import Backoff, RestartType, Strategy
+from actors.supervisor._spec import Park
 from tests.supervised import BOOT_FAILURE, CRASH, KILLED, NORMAL, REQUESTED, Bench, number, rule
 
 MANY = 1000
@@ -838,6 +839,92 @@ def test_a_supervisor_that_gives_up_while_it_boots_fails_instead_of_parking() ->
 
     assert bench.exit("a") == ["exhausted 1 crash", "stop b1"]
     assert bench.exit("b", REQUESTED) == ["finish failed crash"]
+
+
+def parked(*rules: s.ChildRule, retry_after: float | None = 60.0, **supervisor: Any) -> Bench:
+    """A bench whose supervisor has given up over its first child and is parked; everything is down."""
+    bench = Bench(*(rules or (rule(), rule())), max_restarts=0, on_exhausted=Park(retry_after), **supervisor)
+    bench.boot()
+    bench.exit("a")
+    bench.exit_all()
+    assert ("parked", "") == (bench.state.mode, bench.alive)
+    return bench
+
+
+def test_a_parked_supervisor_tries_again_after_its_time() -> None:
+    bench = parked()
+
+    assert bench.due == 60.0
+    assert bench.wait(59.9) == []
+    assert bench.wait(0.1) == ["start a2", "start b2"]
+    assert ("serving", ()) == (bench.state.mode, bench.state.times)
+    assert bench.ready_all() == []
+    assert bench.due is None
+
+
+def test_one_that_gives_up_again_waits_as_long_again() -> None:
+    bench = parked(rule())
+    bench.wait(60.0)
+    bench.ready("a")
+
+    assert bench.exit("a") == ["exhausted 1 crash", "parked a crash"]
+    assert bench.due == 60.0
+    assert bench.wait(60.0) == ["start a3"]
+
+
+def test_a_park_without_a_time_is_for_ever() -> None:
+    bench = parked(retry_after=None)
+
+    assert bench.due is None
+    assert bench.wait(1e6) == []
+    assert bench.tell(s.StartRequested()) == ["start a2", "start b2"]
+
+
+def test_a_start_by_hand_comes_first() -> None:
+    bench = parked()
+    bench.tell(s.StartRequested())
+    bench.ready_all()
+
+    assert bench.due is None
+    assert bench.wait(60.0) == []
+
+
+def test_children_that_are_still_stopping_are_started_anew() -> None:
+    bench = Bench(rule(), rule(shutdown=None), max_restarts=0, on_exhausted=Park(1.0))
+    bench.boot()
+    bench.exit("a")
+
+    assert bench.wait(1.0) == ["start a2"]
+    assert bench.exit("b", REQUESTED) == ["start b2"]
+
+
+def test_a_child_that_a_breaker_had_parked_waits_for_a_hand() -> None:
+    bench = parked(rule(), rule(), rule(max_same_crashes=1))
+    bench.tell(s.StartRequested())
+    bench.ready_all()
+    bench.exit("c")
+    bench.exit("a")
+    bench.exit_all()
+
+    assert bench.wait(60.0) == ["start a3", "start b3"]
+    assert bench.restart("c") == ["start c3"]
+
+
+def test_a_parked_supervisor_that_is_stopped_does_not_try_again() -> None:
+    bench = parked()
+
+    assert bench.stop() == ["finish stopped -"]
+    assert bench.due is None
+    assert bench.wait(60.0) == []
+
+
+def test_another_life_forgets_that_it_was_to_try_again() -> None:
+    bench = parked()
+    bench.stop()
+    bench.tell(s.StartRequested())
+    bench.ready_all()
+
+    assert bench.wait(60.0) == []
 
 
 # ---------------------------------------------------------------- another life

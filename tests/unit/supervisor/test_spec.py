@@ -13,6 +13,7 @@ from actors.supervisor._spec import (
     OPTION_NAMES,
     Child,
     Options,
+    Park,
     Recycle,
     Supervisor,
     child,
@@ -69,6 +70,7 @@ def test_the_defaults_are_the_documented_ones() -> None:
         term_grace=2.0,
         handler_timeout=None,
         hang_grace=1.0,
+        cancel_grace=None,
         redeliver=0,
         max_open_asks=4096,
         mailbox_bytes=1024 * 1024,
@@ -202,6 +204,8 @@ def test_a_good_tree_passes() -> None:
         ({"start_timeout": 0}, "start_timeout=0 must be a finite number above 0"),
         ({"handler_timeout": 0.0}, "handler_timeout=0.0 must be a finite number above 0, or None"),
         ({"hang_grace": -0.1}, "hang_grace=-0.1"),
+        ({"cancel_grace": -0.1}, "cancel_grace=-0.1 must be a finite number of at least 0, or None"),
+        ({"cancel_grace": False}, "cancel_grace=False"),
         ({"max_start_failures": 0}, "max_start_failures=0 must be a whole number of at least 1, or None"),
         ({"max_start_failures": True}, "max_start_failures=True"),
         ({"max_same_crashes": 0}, "max_same_crashes=0 must be a whole number of at least 1, or None"),
@@ -230,10 +234,13 @@ def test_a_good_tree_passes() -> None:
         ({"backoff": Backoff(initial=2, maximum=1)}, "backoff.initial=2 is above backoff.maximum=1"),
         ({"backoff": Backoff(initial=0.8)}, "3 restarts never fit into the period of 5 s of app"),
         ({"recycle": 5}, "recycle=5 must be a Recycle(...)"),
+        ({"recycle": Recycle()}, "recycle has no limit; give messages, age or rss, or leave it out"),
         ({"recycle": Recycle(messages=0)}, "recycle.messages=0"),
+        ({"recycle": Recycle(messages=True)}, "recycle.messages=True"),
+        ({"recycle": Recycle(age=math.nan)}, "recycle.age=nan"),
         ({"recycle": Recycle(age=0)}, "recycle.age=0"),
         ({"recycle": Recycle(rss=1.5)}, "recycle.rss=1.5"),  # type: ignore[arg-type]
-        ({"recycle": Recycle(jitter=2)}, "recycle.jitter=2"),
+        ({"recycle": Recycle(age=1.0, jitter=2)}, "recycle.jitter=2"),
     ],
     ids=str,
 )
@@ -249,7 +256,13 @@ def test_a_broken_option_is_named_with_its_place_value_and_rule(options: dict[st
     [
         ({"strategy": "all"}, "strategy='all' must be one of 'one_for_one', 'one_for_all', 'rest_for_one'"),
         ({"auto_shutdown": "any"}, "auto_shutdown='any' must be one of 'never', 'any_significant', 'all_significant'"),
-        ({"on_exhausted": "retry"}, "must be one of 'escalate', 'shutdown', 'park' or a callable"),
+        ({"on_exhausted": "retry"}, "must be one of 'escalate', 'shutdown', 'park', a Park(...) or a callable"),
+        ({"on_exhausted": Park}, "on_exhausted=Park is a class; write Park(...)"),
+        ({"on_exhausted": Park(0)}, "on_exhausted.retry_after=0 must be a finite number above 0, or None"),
+        ({"on_exhausted": Park(-1.0)}, "on_exhausted.retry_after=-1.0"),
+        ({"on_exhausted": Park(math.nan)}, "on_exhausted.retry_after=nan"),
+        ({"on_exhausted": Park(True)}, "on_exhausted.retry_after=True"),
+        ({"on_exhausted": Park("60")}, "on_exhausted.retry_after='60'"),  # type: ignore[arg-type]
         ({"max_restarts": -1}, "max_restarts=-1"),
         ({"max_restarts": 1_000_000}, "max_restarts=1000000"),
         ({"max_restarts": 1.0}, "max_restarts=1.0 must be a whole number"),
@@ -320,6 +333,87 @@ def test_all_problems_come_at_once() -> None:
     )
 
     assert 5 == len(problems(tree))
+
+
+def test_every_contradiction_comes_at_once() -> None:
+    def one(name: str, **options: object) -> Child:
+        return child(Worker(), name=name, **options)
+
+    tree = Supervisor(
+        "app",
+        children=(
+            one("permanent", significant=True),
+            one("insignificant", significant=True, restart="transient"),
+            one("slow", backoff=Backoff(initial=0.8)),
+            one("egg", after=("hen",)),
+            one("hen", after=("egg",)),
+            one("lost", after=("nobody",)),
+            one("negative", shutdown=-1, term_grace=-1, send_timeout=-1),
+            one("nan", start_timeout=math.nan),
+            one("bool", redeliver=True),
+            one("twice"),
+            one("twice"),
+            one("memory", memory_soft=2, memory_hard=1),
+            one("endless", recycle=Recycle()),
+            one("impatient", handler_timeout=0),
+            one(""),
+            one("a/b"),
+            Supervisor("", period=-1),
+        ),
+    )
+    found = "\n".join(problems(tree))
+
+    for text in (
+        "/app/permanent: significant=True does not go with restart='permanent'",
+        "/app/insignificant: significant=True means nothing under auto_shutdown='never'",
+        "/app/slow: with this backoff 3 restarts never fit",
+        "/app: egg, hen wait for each other in a circle",
+        "/app/lost: after names 'nobody', which is no sibling",
+        "/app/negative: shutdown=-1",
+        "/app/negative: term_grace=-1",
+        "/app/negative: send_timeout=-1",
+        "/app/nan: start_timeout=nan",
+        "/app/bool: redeliver=True",
+        "/app: 2 children are named 'twice'",
+        "/app/memory: memory_soft=2 is above memory_hard=1",
+        "/app/endless: recycle has no limit",
+        "/app/impatient: handler_timeout=0 must be a finite number above 0",
+        "name='' must be 1 to 255",
+        "name='a/b' must be 1 to 255",
+        "period=-1",
+    ):
+        assert text in found
+
+
+def test_a_backoff_that_many_children_have_is_told_once_with_their_names() -> None:
+    slow, slower = Backoff(initial=0.8), Backoff(initial=0.9)
+    tree = Supervisor(
+        "app",
+        children=(
+            child(Worker(), name="a", backoff=slow),
+            child(Worker(), name="b", backoff=slow),
+            child(Worker(), name="c", backoff=slower),
+            child(Worker(), name="once", backoff=slow, restart="temporary"),
+        ),
+    )
+    first, second = problems(tree)
+
+    assert first.startswith("/app: with the backoff of a, b 3 restarts never fit into the period of 5 s of app")
+    assert second.startswith("/app/c: with this backoff 3 restarts never fit")
+
+
+def test_of_very_many_children_some_are_named() -> None:
+    children = tuple(child(Worker(), name=f"w{n}", backoff=Backoff(initial=0.8)) for n in range(20))
+    (problem,) = problems(Supervisor("app", children=children))
+
+    assert "the backoff of w0, w1, w2, w3, w4, w5, w6, w7 and 12 more 3 restarts" in problem
+
+
+@pytest.mark.parametrize(
+    "on_exhausted", ["escalate", "shutdown", "park", Park(), Park(60), Park(retry_after=0.5), print]
+)
+def test_what_giving_up_may_mean(on_exhausted: Any) -> None:
+    check(Supervisor("app", on_exhausted=on_exhausted))
 
 
 def test_a_child_added_at_run_time_keeps_the_same_rules() -> None:

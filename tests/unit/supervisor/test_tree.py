@@ -2,6 +2,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import attrs
 import pytest
 
 from actors.supervisor import _tree
@@ -14,10 +15,12 @@ from actors.supervisor._events import (
     AddSupervisor,
     Effect,
     Event,
+    GaveUp,
     HandOver,
     IntensityExceeded,
     KillActor,
     PromoteActor,
+    RefusalKind,
     Refused,
     ReplaceActor,
     RestartActor,
@@ -59,6 +62,11 @@ def running(tree: Supervisor) -> World:
 
 def kinds(effects: list[Effect]) -> list[str]:
     return [type(effect).__name__ for effect in effects]
+
+
+def ended(effects: list[Effect]) -> TreeFinished:
+    assert isinstance(effects[-1], TreeFinished)
+    return effects[-1]
 
 
 def phases(world: World) -> dict[str, str]:
@@ -242,8 +250,43 @@ def test_an_exhausted_supervisor_may_end_the_whole_tree() -> None:
     world.exit(2)
     said = world.leave_all()
 
-    assert TreeFinished("failed", CRASH) == said[-1]
+    assert TreeFinished("failed", CRASH, GaveUp("/app/sub", 0, 5.0)) == said[-1]
     assert world.gone == {1, 2, 3, 4}
+
+
+def test_who_gave_up_is_said_with_the_limits_of_its_own() -> None:
+    tree = nested(max_restarts=1, period=9.0, on_exhausted="shutdown")
+    world = running(attrs.evolve(tree, max_restarts=7))
+    world.exit(2)
+    world.ready_all()
+    world.exit(2)
+
+    assert TreeFinished("failed", CRASH, GaveUp("/app/sub", 1, 9.0)) == world.leave_all()[-1]
+
+
+def test_the_first_to_give_up_is_the_one_that_is_named() -> None:
+    world = running(nested(on_exhausted="shutdown"))
+    world.exit(2)
+    gave_up = world.state.gave_up
+    world.tell(Shutdown(world.now))
+
+    assert GaveUp("/app/sub", 0, 5.0) == gave_up
+    assert gave_up == ended(world.leave_all()).gave_up
+
+
+def test_nobody_gave_up_in_a_tree_that_was_stopping_already() -> None:
+    world = running(nested(on_exhausted="shutdown"))
+    world.tell(Shutdown())
+    world.exit(2)
+
+    assert TreeFinished("stopped", None) == world.leave_all()[-1]
+
+
+def test_nobody_gave_up_where_a_first_start_failed() -> None:
+    world = World(Supervisor("app", children=(worker("a"),)))
+    world.tell(Start())
+
+    assert TreeFinished("failed", BOOT_FAILURE, None) == world.exit(1, BOOT_FAILURE)[-1]
 
 
 def test_an_exhausted_root_ends_the_tree_whether_by_shutdown_or_escalation() -> None:
@@ -253,7 +296,7 @@ def test_an_exhausted_root_ends_the_tree_whether_by_shutdown_or_escalation() -> 
         assert [
             IntensityExceeded("/app", 1, 5.0, CRASH),
             ActorGone(1, CRASH),
-            TreeFinished("failed", CRASH),
+            TreeFinished("failed", CRASH, GaveUp("/app", 0, 5.0)),
         ] == world.exit(1)
 
 
@@ -550,7 +593,8 @@ def test_what_cannot_be_done_is_refused_with_a_reason_and_changes_nothing(reques
     world = running(Supervisor("app", children=(worker("a"), sub, full)))
     before = world.state
 
-    assert [Refused(request_, why)] == world.tell(request_)
+    kind: RefusalKind = "max_children" if "max_children" in why else "refused"
+    assert [Refused(request_, why, kind)] == world.tell(request_)
     assert before == world.state
 
 
