@@ -1,0 +1,125 @@
+"""What becomes of actors that keep failing, over real processes: who gave up is said, who is parked stays down, and the rest goes on."""
+
+from __future__ import annotations
+
+import os
+import signal
+from typing import Any
+
+import pytest
+
+from actors import (
+    ActorInfo,
+    ActorRef,
+    ActorSystem,
+    Backoff,
+    Park,
+    RestartIntensityError,
+    SpecError,
+    Supervisor,
+    TooManyChildrenError,
+    child,
+)
+from actors.supervisor import _view
+from tests.helpers import eventually
+from tests.troupe import Worker
+
+AT_ONCE = Backoff(initial=0.0, maximum=0.001, jitter=0.0)
+SECONDS = 10.0
+
+
+def info_of(system: ActorSystem, name: str) -> ActorInfo:
+    return next(info for info in system.actors() if info.path.endswith(f"/{name}"))
+
+
+def ref_of(system: ActorSystem, name: str) -> ActorRef[Any]:
+    ref = system.whereis(name)
+    assert ref is not None
+    return ref
+
+
+def kill(system: ActorSystem, name: str) -> None:
+    """End the process of that actor, and wait until another incarnation runs or there is no process."""
+    before = info_of(system, name)
+    assert before.pid is not None
+    os.kill(before.pid, signal.SIGKILL)
+    eventually(lambda: info_of(system, name).pid != before.pid, SECONDS, state=system.actors)
+
+
+def test_a_supervisor_below_that_ends_the_tree_is_named_with_its_own_limits(start_method: Any) -> None:
+    inner = Supervisor(
+        "inner",
+        children=[child(Worker(), name="x", backoff=AT_ONCE)],
+        max_restarts=0,
+        period=9.0,
+        on_exhausted="shutdown",
+    )
+    tree = Supervisor("app", children=[child(Worker(), name="other"), inner], max_restarts=7)
+    with (
+        pytest.raises(RestartIntensityError, match=r"/app/inner gave up.*\(0 in 9 s\).*SIGKILL") as caught,
+        ActorSystem(tree, start_method=start_method) as system,
+    ):
+        os.kill(info_of(system, "x").pid or 0, signal.SIGKILL)
+        eventually(lambda: not system.is_running(), SECONDS)
+
+    assert (0, 9.0) == (caught.value.restarts, caught.value.period)
+
+
+def test_too_many_children_have_an_error_of_their_own_and_room_comes_back(start_method: Any) -> None:
+    with ActorSystem(Supervisor("app", max_children=1), start_method=start_method) as system:
+        first = system.spawn(Worker(), name="first")
+        with pytest.raises(TooManyChildrenError, match="/app/second cannot be added: /app has 1 children") as caught:
+            system.spawn(Worker(), name="second")
+        with pytest.raises(SpecError) as taken:
+            system.spawn(Worker(), name="first")
+        first.stop()
+        eventually(lambda: not system.actors(), SECONDS, state=system.actors)
+        system.spawn(Worker(), name="second")
+
+    assert isinstance(caught.value, SpecError)
+    assert isinstance(taken.value, TooManyChildrenError)  # being full comes before the name
+
+
+def test_a_child_that_dies_in_the_same_way_again_and_again_is_parked_and_the_rest_goes_on(start_method: Any) -> None:
+    options: dict[str, Any] = {"max_same_crashes": 2, "backoff": AT_ONCE}
+    tree = Supervisor(
+        "app", children=[child(Worker(), name="x", **options), child(Worker(), name="other")], max_restarts=1
+    )
+    with ActorSystem(tree, start_method=start_method) as system:
+        x, other = ref_of(system, "x"), ref_of(system, "other")
+        for number in (1, 2):
+            x.tell(Worker.fail, f"message {number}")
+            eventually(
+                lambda n=number: info_of(system, "x").incarnation > n or info_of(system, "x").pid is None, SECONDS
+            )  # type: ignore[misc]
+        eventually(lambda: info_of(system, "x").pid is None, SECONDS, state=system.actors)
+        parked = _view.actor_info(system._running().runner.state, x.uid)
+        system.supervisor("/app").restart("x")
+        eventually(lambda: info_of(system, "x").pid is not None, SECONDS, state=system.actors)
+
+        assert other.ask(Worker.add, 1).result(timeout=SECONDS) == 1
+        assert x.ask(Worker.add, 1).result(timeout=SECONDS) == 1
+        assert info_of(system, "other").incarnation == 1
+
+    assert parked is not None
+    assert parked.reason is not None
+    evidence = parked.reason.evidence[-1]
+    assert evidence.startswith("2 deaths in a row with one fingerprint: crash ValueError")
+    assert "tests/troupe.py:fail" in evidence
+
+
+def test_a_parked_supervisor_tries_again_by_itself(start_method: Any) -> None:
+    inner = Supervisor(
+        "inner",
+        children=[child(Worker(), name="x", backoff=AT_ONCE), child(Worker(), name="y")],
+        max_restarts=0,
+        on_exhausted=Park(retry_after=0.3),
+    )
+    tree = Supervisor("app", children=[inner, child(Worker(), name="other")], max_restarts=0)
+    with ActorSystem(tree, start_method=start_method) as system:
+        x = ref_of(system, "x")
+        kill(system, "x")
+        eventually(lambda: info_of(system, "y").incarnation == 2, SECONDS, state=system.actors)
+
+        assert x.ask(Worker.add, 1).result(timeout=SECONDS) == 1
+        assert info_of(system, "other").incarnation == 1
