@@ -12,8 +12,9 @@ import os
 import select
 import signal
 import socket
+import sys
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Container
 from typing import Any
 
 from actors import _descriptors, _lifeline, _limits, _log
@@ -59,6 +60,43 @@ _STARTER_SECONDS = 2.0
 _OPEN_ASKS = 1 << 20
 
 
+class _HostsOwn(Node):
+    """
+    What the host itself sends and asks.
+
+    An actor that was parked can be back before the news that it is down has been read. Its routes are those of the cells, so that
+    they open again, and asks that were opened since it is back outlive that news.
+    """
+
+    def __init__(self, host: Host, *, uid: int, incarnation: int, max_bytes: int, max_open_asks: int) -> None:
+        super().__init__(host, uid=uid, incarnation=incarnation, max_bytes=max_bytes, max_open_asks=max_open_asks)
+        self._host = host
+        self._back: dict[int, int] = {}
+
+    def came_back(self, uid: int) -> None:
+        """That actor was parked, and is started again. In the pump's thread."""
+        self._back[uid] = next(self._ids)
+
+    def mark_gone(self, uid: int, reason: _exits.ExitReason) -> None:
+        """See :meth:`Node.mark_gone`; old news changes nothing."""
+        cell = self._host.runner.cells.get(uid)
+        if cell is not None and cell.gone is None:
+            return
+        self._back.pop(uid, None)
+        if cell is not None:
+            self.routes.setdefault(uid, cell.route)
+        super().mark_gone(uid, reason)
+
+    def fail_asks(
+        self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool, spared: Container[int] = ()
+    ) -> None:
+        """See :meth:`Node.fail_asks`; news that it is down is not about asks that were opened since it is back."""
+        since = None if may_have_run else self._back.get(uid)
+        if since is not None:
+            spared = range(since, sys.maxsize)
+        super().fail_asks(uid, reason, may_have_run=may_have_run, spared=spared)
+
+
 class Host:
     """
     The machinery of one system.
@@ -83,7 +121,7 @@ class Host:
         self.arenas = ArenaBook(max_bytes)
         self.mail = Mail(self)
         self.runner = Runner(self, state)
-        self.node = Node(self, uid=0, incarnation=0, max_bytes=max_bytes, max_open_asks=_OPEN_ASKS)
+        self.node = _HostsOwn(self, uid=0, incarnation=0, max_bytes=max_bytes, max_open_asks=_OPEN_ASKS)
         self.pump.deadlines.append(self.node.expire_due)
         self.pump.deadlines.append(self._tick)
         self._ended: OrderedDict[int, _exits.ExitReason] = OrderedDict()

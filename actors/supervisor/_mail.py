@@ -213,6 +213,7 @@ class Mail:
         if cell.gone is None:
             return
         self._pump.unwatch(cell.inbox_read)
+        self._host.node.came_back(cell.uid)
         cell.gone = cell.route.gone = None
         for other in self._host.runner.cells.values():
             if other.body is not None:
