@@ -6,7 +6,7 @@ A map of the package::
     you write            Actor, handler, message                _actor _handlers
     you hold             ActorRef, Reply                        _ref _reply
     you describe         Supervisor, child, Backoff, Park...    supervisor/_spec _policy _check
-    you run              ActorSystem                            _system
+    you run              ActorSystem, Tasks                     _system _tasks
     in the host          pump, decisions, processes             supervisor/_pump _tree _machine _runner
     in an actor          the loop, the control thread           _child _dispatch _attendant
     between them         frames, codec, lanes, shared memory    mailbox/
@@ -21,6 +21,7 @@ from actors._reply import Reply
 from actors._seams import ActorInfo, ActorStatistics
 from actors._supervisor_ref import SupervisorRef
 from actors._system import ActorSystem
+from actors._tasks import Tasks
 from actors.errors import (
     ActorDied,
     ActorNotRunningError,
@@ -80,6 +81,7 @@ __all__ = [
     "StartError",
     "Supervisor",
     "SupervisorRef",
+    "Tasks",
     "TooManyChildrenError",
     "child",
     "handler",

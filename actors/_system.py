@@ -31,6 +31,7 @@ from actors._ref import ActorRef
 from actors._seams import ActorInfo
 from actors._snapshot import read_snapshot
 from actors._supervisor_ref import SupervisorRef, is_actor, refuse
+from actors._tasks import Crew, Tasks, make_tasks
 from actors._zygote import zygote
 from actors.errors import (
     ActorNotRunningError,
@@ -119,6 +120,7 @@ class ActorSystem:
         self._stopped = threading.Event()
         self._stop_lock = threading.Lock()
         self._failure: ActorsError | None = None
+        self._crews: dict[str, Crew] = {}
 
     # --- life -------------------------------------------------------------------------------------------------------------
 
@@ -330,6 +332,19 @@ class ActorSystem:
                 return SupervisorRef(self, candidate)
         raise SpecError(f"there is no supervisor {path!r}; there is {', '.join(sorted(known))}")
 
+    def tasks(self, name: str = "tasks", *, max_children: int | None = None) -> Tasks:
+        """
+        Return what runs functions, each in a process of its own, below a supervisor of the root that is added where there is none.
+
+        Args:
+            name: The supervisor's name. The same name again gives the same one.
+            max_children: How many tasks there may be at a time; None: no limit, or that of a supervisor that is there already.
+
+        Raises:
+            SpecError: The name or the limit cannot be, or something else of that name is there.
+        """
+        return make_tasks(self, self._root, self._crews, name, max_children)
+
     def whereis(self, name: str) -> ActorRef[Any]:
         """
         Return the ref of an actor by its path or its name.
@@ -375,7 +390,7 @@ class ActorSystem:
                     uid=cell.uid,
                     pid=pid,
                     incarnation=info.incarnation if info else 0,
-                    state=_state(cell),
+                    state="parked" if info is not None and info.phase == "parked" else _state(cell),
                     restarts=info.restarts if info else 0,
                 )
             )

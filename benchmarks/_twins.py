@@ -19,7 +19,18 @@ from typing import Any
 
 import msgpack
 
-__all__ = ["Twin", "idle", "ping_pong", "start", "start_ready", "tells", "twin"]
+__all__ = [
+    "Twin",
+    "finish",
+    "idle",
+    "ping_pong",
+    "run_once",
+    "square",
+    "start",
+    "start_ready",
+    "tells",
+    "twin",
+]
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
@@ -63,6 +74,20 @@ def start_ready(body: Callable[..., None], *args: object) -> Twin:
     made = start(body, *args)
     made.pipe.recv_bytes()
     return made
+
+
+def finish(made: Twin) -> Any:
+    """Take the one result of a process that ends by itself, and wait for its end."""
+    result = msgpack.unpackb(made.pipe.recv_bytes())
+    made.process.join()
+    made.process.close()
+    made.pipe.close()
+    return result
+
+
+def run_once(body: Callable[..., None], *args: object) -> Any:
+    """Start a process for one result."""
+    return finish(start(body, *args))
 
 
 @contextlib.contextmanager
@@ -120,6 +145,11 @@ def idle(pipe: Connection) -> None:
     """Be ready, and wait for the end."""
     pipe.send_bytes(b"ready")
     pipe.recv_bytes()
+
+
+def square(pipe: Connection, number: int) -> None:
+    """Give one result, and end."""
+    pipe.send_bytes(msgpack.packb(number * number))
 
 
 def write_queue(pipe: Connection, messages: Queue[Any]) -> None:

@@ -26,7 +26,7 @@ REFERENCE = Path(__file__).parent / "reference"
 # Every export stands on exactly one page; one that is missing here fails the generation.
 TOPICS = {
     "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "Reply", "message")),
-    "system": ("The system", ("ActorSystem", "SupervisorRef", "ActorInfo", "ActorStatistics", "Down")),
+    "system": ("The system", ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down")),
     "supervision": ("Supervision", ("Supervisor", "child", "Child", "Backoff", "Park", "Recycle", "ExitReason")),
     "errors": ("Errors", tuple(errors.__all__)),
 }

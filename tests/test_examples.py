@@ -21,6 +21,15 @@ EXAMPLES = sorted(path for path in (ROOT / "examples").glob("*.py") if not path.
 OUTPUT = {
     "counter.py": ("total: 16", "after a kill: 11", "incarnation: 2"),
     "daemon_thread.py": ("'be' is in lines [1, 1]", "'question' is in lines [2]"),
+    "tasks.py": (
+        "a factor: 6857",
+        "in order: [5, 2147483647, 13]",
+        "1 is fine",
+        "2 is fine",
+        "died: SIGKILL",
+        "killed after 5.0 s",
+        "5 is fine",
+    ),
     "service_asyncio.py": (
         "2147483647 = 2147483647",
         "360 = 2 * 2 * 2 * 3 * 3 * 5",

@@ -44,6 +44,7 @@ EXPORTS = [
     "StartError",
     "Supervisor",
     "SupervisorRef",
+    "Tasks",
     "TooManyChildrenError",
     "child",
     "handler",

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import concurrent.futures
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from typing import Any, assert_type
 
-from actors import Actor, ActorRef, Down, Reply, handler
+from actors import Actor, ActorRef, ActorsError, ActorSystem, Down, Reply, Tasks, handler
 
 
 class Counter(Actor):
@@ -100,3 +100,29 @@ def futures(reply: Reply[int]) -> None:
     assert_type(future.result(), int)
     reply.add_done_callback(lambda done: print(done.result()))
     assert_type(reply.cancel(), bool)
+
+
+def area(width: int, height: int = 1, *, scale: float = 1.0) -> float:
+    return width * height * scale
+
+
+def plain(width: int) -> str:
+    return str(width)
+
+
+async def fetch(key: str) -> bytes:
+    return key.encode()
+
+
+async def tasks(system: ActorSystem) -> None:
+    assert_type(system.tasks("tasks", max_children=8), Tasks)
+    some = system.tasks().options(timeout=1.0, shutdown=None)
+    assert_type(some, Tasks)
+    assert_type(some.run(area, 2, 3, scale=0.5), Reply[float])
+    assert_type(some.run(fetch, "x"), Reply[bytes])
+    assert_type(await some.run(fetch, "x"), bytes)
+    assert_type(some.map(plain, [1, 2], max_concurrency=2), Generator[str, None, None])
+    assert_type(some.map(plain, [1, 2], on_error="skip"), Generator[str, None, None])
+    assert_type(some.map(fetch, ["x"]), Generator[bytes, None, None])
+    assert_type(some.map(plain, [1], on_error="return"), Generator[str | ActorsError, None, None])
+    some.map(plain, [1]).close()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors import Actor, ActorRef, Down, handler
+from actors import Actor, ActorRef, ActorSystem, Down, handler
 
 
 class Counter(Actor):
@@ -51,3 +51,17 @@ def sends(counter: ActorRef[Counter], base: ActorRef[Actor]) -> None:
     counter.options(timeout="1")  # refused
     narrowed: ActorRef[Counter] = base  # refused
     print(text, key, narrowed)
+
+
+def area(width: int, height: int = 1) -> int:
+    return width * height
+
+
+def tasks(system: ActorSystem) -> None:
+    some = system.tasks("tasks", max_children=2)
+    some.run(area, "x")  # refused
+    some.run(area)  # refused
+    some.run(area, 1, timeout=1.0)  # refused
+    some.options(timeout="1")  # refused
+    some.map(area, ["x"])  # refused
+    some.map(area, [1], on_error="ignore")  # refused
