@@ -271,7 +271,7 @@ def test_one_task_too_many_is_refused_with_limit_and_use(system: ActorSystem) ->
 def test_a_task_that_has_answered_takes_no_place_from_the_next(system: ActorSystem) -> None:
     tasks = system.tasks(max_children=1)
 
-    assert [n * n for n in range(20)] == [tasks.run(square, n).result(timeout=SECONDS) for n in range(20)]
+    assert [n * n for n in range(10)] == [tasks.run(square, n).result(timeout=SECONDS) for n in range(10)]
 
 
 def test_a_process_that_does_not_leave_after_its_result_is_taken_down_by_its_ladder(system: ActorSystem) -> None:
@@ -305,7 +305,7 @@ def test_the_same_name_gives_the_same_limit(start_method: Any) -> None:
 
 
 def test_a_supervisor_of_tasks_that_was_stopped_refuses_and_can_be_had_anew(system: ActorSystem) -> None:
-    tasks = system.tasks()
+    tasks = system.tasks().options(shutdown=0.1, term_grace=0.1)
     reply = tasks.run(wait_for_ever)
     pids(system, 1)
     system.supervisor("tasks").stop()
@@ -617,16 +617,16 @@ def test_a_map_that_loses_its_system_ends(start_method: Any) -> None:
 # --- nothing is left --------------------------------------------------------------------------------------------------------
 
 
-def run_many(start_method: Any, count: int) -> None:
+def run_many(start_method: Any, count: int, *, before_that: int) -> None:
     with ActorSystem(start_method=start_method) as system:
         tasks = system.tasks(max_children=4)
-        list(tasks.map(square, range(20)))
+        list(tasks.map(square, range(before_that)))
         before = books(system)
         assert list(range(count)) == list(tasks.map(abs, range(count)))
         none_left(system)
 
         eventually(lambda: books(system) == before, SECONDS, state=lambda: (before, books(system)))
-        assert count + 20 == len(system._host._ended)  # type: ignore[union-attr]
+        assert count + before_that == len(system._host._ended)  # type: ignore[union-attr]
 
 
 def books(system: ActorSystem) -> dict[str, int]:
@@ -651,13 +651,13 @@ def books(system: ActorSystem) -> dict[str, int]:
 
 @pytest.mark.conformance
 def test_tasks_leave_nothing_in_the_host(start_method: Any) -> None:
-    run_many(start_method, 20)
+    run_many(start_method, 8, before_that=4)
 
 
 @pytest.mark.soak
 @pytest.mark.timeout(900)
 def test_thousands_of_tasks_leave_nothing_in_the_host(start_method: Any) -> None:
-    run_many(start_method, 3000)
+    run_many(start_method, 3000, before_that=50)
 
 
 def test_a_result_is_freed_with_its_last_user(system: ActorSystem) -> None:
