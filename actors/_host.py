@@ -237,6 +237,10 @@ class Host:
         while len(self._ended) > _REMEMBERED:
             self._ended.popitem(last=False)
 
+    def forget(self, uid: int) -> None:
+        """Do not keep why an actor is gone: nobody sends to it any more, and there are many of its kind."""
+        self._ended.pop(uid, None)
+
     def reason_of(self, uid: int) -> _exits.ExitReason | None:
         """Return why an actor is gone, as long as that is remembered."""
         return self._ended.get(uid)

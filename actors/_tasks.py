@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import inspect
 import itertools
 import os
@@ -91,7 +92,7 @@ class _Run:
 
     Attributes:
         ref: Its actor.
-        gone: Done when its process is gone.
+        gone: Done when its process is gone; why it ended.
     """
 
     def __init__(self, host: Host, ref: ActorRef[Any]) -> None:
@@ -100,7 +101,7 @@ class _Run:
         self._reply: weakref.ref[Reply[Any]] | None = None
         self._given_up = False
         self.ref = ref
-        self.gone: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self.gone: concurrent.futures.Future[_exits.ExitReason] = concurrent.futures.Future()
 
     def has_ended(self) -> bool:
         """Return whether its ask has ended, so that its process is on its way out."""
@@ -131,10 +132,14 @@ class _Run:
         self._given_up = True
         self._host.pump.post(self._end)
 
-    def failed(self) -> Reply[Any]:
-        """Return the reply of a task whose process had ended before it could be asked."""
+    def failed(self) -> Reply[Any] | None:
+        """Return the reply of a task whose process had ended before it could be asked; None if that is not what happened."""
+        try:
+            # What refuses the ask is what tells the end, in the same turn of the pump.
+            reason = self.gone.result(_LOOK_SECONDS)
+        except TimeoutError:
+            return None
         reply: Reply[Any] = Reply(0, self.ref, self._host.node, None, None)
-        reason = self._host.reason_of(self.ref.uid) or _exits.ExitReason("unknown")
         reply.fail(died(reply, reason, may_have_run=False))
         return reply
 
@@ -181,7 +186,9 @@ class Crew:
                 return begun
             concurrent.futures.wait(begun, _LOOK_SECONDS, concurrent.futures.FIRST_COMPLETED)
 
-    def _begin(self, host: Host, child: Child, data: bytes, base: str) -> _Run | list[concurrent.futures.Future[None]]:
+    def _begin(
+        self, host: Host, child: Child, data: bytes, base: str
+    ) -> _Run | list[concurrent.futures.Future[_exits.ExitReason]]:
         """In the pump: begin one, or say for whose end to wait."""
         try:
             cell = host.add(self.path, child, data, f"{base}-{next(self.numbers)}")
@@ -191,13 +198,15 @@ class Crew:
                 raise
             return ending
         if cell.gone is not None:
+            host.forget(cell.uid)
             raise start_error(cell.path, cell.gone)
         run = self.runs[cell.uid] = _Run(host, ActorRef(system=host.name, uid=cell.uid, path=cell.path))
-        host.runner.on_gone[cell.uid] = self._gone
+        host.runner.on_gone[cell.uid] = functools.partial(self._gone, host)
         return run
 
-    def _gone(self, cell: Cell, _reason: _exits.ExitReason) -> None:
-        resolve(self.runs.pop(cell.uid).gone, None)
+    def _gone(self, host: Host, cell: Cell, reason: _exits.ExitReason) -> None:
+        resolve(self.runs.pop(cell.uid).gone, reason)
+        host.forget(cell.uid)
 
     def wait_gone(self, run: _Run) -> None:
         """Return when the process of *run* is gone."""
@@ -302,10 +311,13 @@ class Tasks:
 
     def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Run, Reply[Any]]:
         run = self._crew.start(fn, self._options)
+        reply: Reply[Any] | None
         try:
             reply = run.ref.options(timeout=self.timeout).ask("call", *args, **kwargs)
         except ActorNotRunningError:
             reply = run.failed()
+            if reply is None:
+                raise
         except BaseException:
             run.forsake()
             raise

@@ -7,6 +7,7 @@ the answers it had published, the news to whoever asked; then the tree decides w
 
 from __future__ import annotations
 
+import functools
 import random
 from typing import TYPE_CHECKING
 
@@ -64,7 +65,12 @@ class Burials:
             # A forkserver passes it on, which takes another moment than the end itself.
             body.status_wanted = True
             self._pump.watch(body.sentinel, lambda: self.look_for_status(cell, body))
-            self._pump.after(_STATUS_SECONDS, lambda: self.bury(cell, body, None, status_known=False))
+            self._pump.after(_STATUS_SECONDS, functools.partial(self._status_is_lost, cell.uid, body.incarnation))
+
+    def _status_is_lost(self, uid: int, incarnation: int) -> None:
+        cell = self._runner.cells.get(uid)
+        if cell is not None and cell.body is not None and cell.body.incarnation == incarnation:
+            self.bury(cell, cell.body, None, status_known=False)
 
     def bury(self, cell: Cell, body: Body, code: int | None, *, status_known: bool) -> None:
         if cell.body is not body:

@@ -10,6 +10,7 @@ How an incarnation begins is :mod:`actors.supervisor._births`'s affair, how it e
 from __future__ import annotations
 
 import contextlib
+import functools
 import select
 import signal
 import time
@@ -197,10 +198,13 @@ class Runner:
         if closed:
             self._pump.unwatch(body.lane.fileno())
             if not body.dead:
-                self._pump.after(_CLOSED_SECONDS, lambda: self._lives_on(cell, body))
+                # By number: what the host held for the thousands that end meanwhile is not kept until then.
+                self._pump.after(_CLOSED_SECONDS, functools.partial(self._lives_on, cell.uid, body.incarnation))
 
-    def _lives_on(self, cell: Cell, body: Body) -> None:
-        if cell.body is not body or body.dead or body.process is None:
+    def _lives_on(self, uid: int, incarnation: int) -> None:
+        cell = self.cells.get(uid)
+        body = None if cell is None else cell.body
+        if cell is None or body is None or body.incarnation != incarnation or body.dead or body.process is None:
             return
         if body.report is not None or body.stop_sent:
             # It has said why it leaves, and something of the user's holds it up: the reason stays what it said.
