@@ -31,7 +31,15 @@ from actors._ref import KEEP, ActorRef, _Keep
 from actors._reply import Reply
 from actors._snapshot import snapshot
 from actors._supervisor_ref import SupervisorRef, is_actor, refuse
-from actors.errors import ActorNotRunningError, ActorsError, AskTimeoutError, CodecError, EncodeError, SpecError
+from actors.errors import (
+    ActorNotRunningError,
+    ActorsError,
+    AskTimeoutError,
+    CodecError,
+    EncodeError,
+    SpecError,
+    TooManyChildrenError,
+)
 from actors.mailbox import _codec
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _view
@@ -192,7 +200,7 @@ class Crew:
         """In the pump: begin one, or say for whose end to wait."""
         try:
             cell = host.add(self.path, child, data, f"{base}-{next(self.numbers)}")
-        except SpecError:
+        except TooManyChildrenError:
             ending = [run.gone for run in self.runs.values() if run.has_ended()]
             if not ending:
                 raise
@@ -301,7 +309,8 @@ class Tasks:
             **kwargs: The same, by name.
 
         Raises:
-            SpecError: *fn* cannot be found by its name; or ``max_children`` tasks are running, or their supervisor is stopping.
+            TooManyChildrenError: ``max_children`` tasks are running.
+            SpecError: *fn* cannot be found by its name; or the supervisor of the tasks is stopping, or gone.
             EncodeError: An argument cannot travel; says which.
             StartError: The machine has no room for one more process.
             ActorNotRunningError: The system has stopped.
@@ -432,7 +441,7 @@ class Tasks:
             return self._run(fn, (item,), {})
         except CodecError as error:
             return error  # the item's own fault: told in its turn
-        except SpecError:
+        except TooManyChildrenError:
             if alone:
                 raise
             return None

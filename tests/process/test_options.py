@@ -19,6 +19,7 @@ from actors import (
     RestartIntensityError,
     SpecError,
     Supervisor,
+    TooManyChildrenError,
     child,
 )
 from tests.helpers import eventually
@@ -161,7 +162,7 @@ def test_dynamic_children_have_a_limit_and_names_of_their_own(start_method: Any)
         with pytest.raises(SpecError, match="'first'"):
             workers.spawn(Worker(), name="first")
         workers.spawn(Worker(2), name="second")
-        with pytest.raises(SpecError, match="/app/pool has 2 children, and max_children is 2"):
+        with pytest.raises(TooManyChildrenError, match="/app/pool has 2 children, and max_children is 2"):
             workers.spawn(Worker(3), name="third")
 
         first.stop()

@@ -33,6 +33,7 @@ from actors import (
     StartError,
     Supervisor,
     Tasks,
+    TooManyChildrenError,
     _limits,
 )
 from actors._tasks import Task
@@ -260,7 +261,7 @@ def test_one_task_too_many_is_refused_with_limit_and_use(system: ActorSystem) ->
     tasks = system.tasks(max_children=2)
     replies = [tasks.run(wait_for_ever) for _ in range(2)]
 
-    with pytest.raises(SpecError, match="/system/tasks has 2 children, and max_children is 2"):
+    with pytest.raises(TooManyChildrenError, match="/system/tasks has 2 children, and max_children is 2"):
         tasks.run(square, 1)
     replies[0].cancel()
     assert 1 == tasks.run(square, 1).result(timeout=SECONDS)
@@ -290,7 +291,7 @@ def test_the_same_name_gives_the_same_limit(start_method: Any) -> None:
         reply = first.run(wait_for_ever)
 
         assert 1 == system.tasks("tasks").max_children
-        with pytest.raises(SpecError, match="has 1 children, and max_children is 1"):
+        with pytest.raises(TooManyChildrenError, match="has 1 children, and max_children is 1"):
             system.tasks("tasks", max_children=1).run(square, 1)
         with pytest.raises(SpecError, match="/app/tasks is there already, with max_children=1, not 2"):
             system.tasks("tasks", max_children=2)
@@ -353,7 +354,7 @@ def test_options_give_the_same_tasks_with_other_defaults(system: ActorSystem) ->
         hasty.options(timeout=None).timeout,
     )
     reply = hasty.run(wait_for_ever)
-    with pytest.raises(SpecError, match="max_children is 1"):
+    with pytest.raises(TooManyChildrenError, match="max_children is 1"):
         tasks.run(square, 1)
     reply.cancel()
 
@@ -568,7 +569,7 @@ def test_a_map_goes_on_with_the_places_that_others_leave(system: ActorSystem) ->
 
     assert [0, 1, 4, 9] == list(tasks.map(square, range(4)))
     second = tasks.run(wait_for_ever)
-    with pytest.raises(SpecError, match="has 2 children, and max_children is 2"):
+    with pytest.raises(TooManyChildrenError, match="has 2 children, and max_children is 2"):
         list(tasks.map(square, range(4), on_error="skip"))
     other.cancel()
     second.cancel()
