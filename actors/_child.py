@@ -15,7 +15,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from actors import _descriptors, _lifeline, _seams
+from actors import _descriptors, _dumps, _lifeline, _seams
 from actors._actor import Actor
 from actors._actor_node import ActorNode
 from actors._answering import Answering
@@ -188,6 +188,7 @@ class ActorProcess:
         raises), it ends: two processes would answer the same messages out of one mailbox.
         """
         self._is_copy = True
+        _dumps.end()
         self.attendant.disown()
         if hasattr(self, "node"):
             self.node.flush_all = self.end_copy  # type: ignore[method-assign]

@@ -57,9 +57,10 @@ def forget(*descriptors: int) -> None:
 
 def close_inherited(keep: Iterable[int]) -> None:
     """In a forked actor: close every descriptor of the parent's systems but *keep*."""
-    close(*(_owned - set(keep)))
+    kept = set(keep)
+    close(*(_owned - kept))
     _owned.clear()
-    _blank(_mapped())
+    _blank(set(_mapped()) - kept)
 
 
 @contextlib.contextmanager

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors import _descriptors, _lifeline
+from actors import _descriptors, _dumps, _lifeline
 from actors._actor import Actor
 from actors._internals import process, reduction, resource_tracker, spawn, start_program, util
 from actors._snapshot import incarnate
@@ -39,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["START_METHODS", "Boot", "exit_code", "import_class", "launch"]
 
 _KIB_64 = 1 << 16
-_NOT_SENT = frozenset(("control", "lifeline", "lane", "error", "cancelled"))
+_NOT_SENT = frozenset(("control", "lifeline", "stack", "lane", "error", "cancelled"))
 
 
 def import_class(module: str, qualname: str) -> type[Actor]:
@@ -91,6 +91,7 @@ class Boot:
         name: Name of the process.
         control: The child's end of the control lane.
         lifeline: Read end of the life line.
+        stack: Its stack file.
         host_pid: The process that runs the system.
         soft_limit: The soft limit of descriptors to give back.
         max_bytes: The largest message, in bytes.
@@ -105,6 +106,7 @@ class Boot:
     name: str
     control: int
     lifeline: int
+    stack: int
     host_pid: int
     soft_limit: int
     max_bytes: int
@@ -118,8 +120,8 @@ class Boot:
     def reduce(self) -> tuple[Callable[..., Actor], tuple[Any, ...]]:
         """Return what pickle writes for an incarnation while ``multiprocessing`` starts it."""
         values = attrs.asdict(self, filter=lambda field, _value: field.name not in _NOT_SENT)
-        control, lifeline = reduction.DupFd(self.control), reduction.DupFd(self.lifeline)
-        return _rebuild, (values, control, lifeline, _identity())
+        passed = tuple(map(reduction.DupFd, (self.control, self.lifeline, self.stack)))
+        return _rebuild, (values, passed, _identity())
 
     def enter(self) -> ControlLane:
         """
@@ -130,14 +132,15 @@ class Boot:
         """
         if self.forked:
             # The life line's write end above all: a copy of it would keep every sibling alive after the host.
-            _descriptors.close_inherited({self.control, self.lifeline})
+            _descriptors.close_inherited({self.control, self.lifeline, self.stack})
             random.seed()
         reset_signals(survives_hangup=self.survives_hangup)
+        _dumps.begin(self.stack)
         with contextlib.suppress(OSError):
             # A process group of its own: what the actor starts can be killed together with it.
             os.setpgid(0, 0)
         self.lifeline = _lifeline.hold(self.lifeline)
-        _read_nothing({self.control, self.lifeline})
+        _read_nothing({self.control, self.lifeline, self.stack})
         _descriptors.restore_limit(self.soft_limit)
         _set_title(self.name)
         self.lane = ControlLane(self.control, limit=self.max_bytes + _KIB_64)
@@ -161,9 +164,10 @@ def _identity() -> tuple[str, int]:
     return process.current_process().name, os.getpid()
 
 
-def _rebuild(values: dict[str, Any], control: Any, lifeline: Any, parent: tuple[str, int]) -> Actor:
+def _rebuild(values: dict[str, Any], passed: tuple[Any, ...], parent: tuple[str, int]) -> Actor:
     """In a spawned child, while its start is unpickled: say hello, then import the main module and the actor's class."""
-    boot = Boot(control=control.detach(), lifeline=lifeline.detach(), **values)
+    control, lifeline, stack = (descriptor.detach() for descriptor in passed)
+    boot = Boot(control=control, lifeline=lifeline, stack=stack, **values)
     boot.enter()
     cls: type[Actor] = Actor
     try:

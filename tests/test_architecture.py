@@ -33,6 +33,7 @@ SHELL = (
     "actors.supervisor._mail",
     "actors.supervisor._requests",
     "actors.supervisor._runner",
+    "actors.supervisor._stacks",
     "actors.supervisor._starter",
 )
 PURE_ELSEWHERE = ("actors.errors", "actors._handlers", "actors.cli._parameters", "actors.cli._render")

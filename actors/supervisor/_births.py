@@ -21,6 +21,7 @@ from actors.mailbox._control import ControlLane
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 from actors.supervisor._cells import DESCRIPTORS_PER_START, Body, Cell
+from actors.supervisor._stacks import make_stack_file
 
 if TYPE_CHECKING:
     from actors._actor import Actor
@@ -66,6 +67,7 @@ class Births:
             name=cell.path.rsplit("/", 1)[-1],
             control=body.boot_control,
             lifeline=host.lifeline,
+            stack=body.stack_file,
             host_pid=os.getpid(),
             soft_limit=_descriptors.original_limit(),
             max_bytes=host.max_bytes,
@@ -76,9 +78,16 @@ class Births:
 
     def _make_body(self, incarnation: int) -> Body:
         with _descriptors.fork_lock:
-            ours, theirs = self._host.control_pair()
+            stack_file = make_stack_file()
+            _descriptors.own(stack_file)
+            try:
+                ours, theirs = self._host.control_pair()
+            except OSError:
+                _descriptors.close(stack_file)
+                raise
             _descriptors.own(ours, theirs)
-        return Body(incarnation, ControlLane(ours, limit=_CONTROL_LIMIT, passed=_PASSED_LIMIT), theirs)
+        lane = ControlLane(ours, limit=_CONTROL_LIMIT, passed=_PASSED_LIMIT)
+        return Body(incarnation, lane, theirs, stack_file=stack_file)
 
     def _outcome(self, cell: Cell, body: Body, process: Actor | None, error: BaseException | None) -> None:
         """In the starter: post how a start went."""

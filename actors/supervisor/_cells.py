@@ -11,13 +11,14 @@ import functools
 import os
 import select
 import signal
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
 
 import attrs
 
-from actors import _descriptors, _limits
+from actors import _descriptors, _limits, _probe
 from actors._actor import Actor
 from actors._launch import Boot
 from actors._routes import Route
@@ -36,8 +37,8 @@ __all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "De
 Deliver = Callable[[int, bytes], None]
 OnBroken = Callable[[int, BaseException], object]
 
-# Control lane 2, pidfd, sentinel, reply lane, and while it is being started two pipes, a socket and two copies.
-DESCRIPTORS_PER_START = 12
+# Control lane 2, pidfd, sentinel, reply lane, stack file, and while it is being started two pipes, a socket and three copies.
+DESCRIPTORS_PER_START = 14
 # Inbox 2, recorder, answer pipe 2 and its wake-up, besides.
 DESCRIPTORS_PER_ACTOR = DESCRIPTORS_PER_START + 6
 
@@ -67,6 +68,14 @@ class Body:
         backlog: Frames for its reply lane that found no room.
         spawned: The uids of actors that it started.
         status_wanted: Whether its exit status is being waited for.
+        stack_file: Where it writes its stacks; see :mod:`actors.supervisor._stacks`.
+        stack: The stacks that were taken last, or "".
+        stack_taken: When that was, in ``time.monotonic()`` seconds.
+        stack_takers: Who waits for stacks that were asked for.
+        notes: What is known of its end besides, one sentence each: evidence for its exit reason.
+        rss: Its resident memory in bytes when it was killed, or None.
+        born: When its start began, in ``time.monotonic()`` seconds.
+        died: When its end was seen; 0.0 before.
     """
 
     incarnation: int
@@ -89,8 +98,21 @@ class Body:
     backlog: deque[bytes] = attrs.Factory(deque)
     spawned: set[int] = attrs.Factory(set)
     status_wanted: bool = False
+    stack_file: int = -1
+    stack: str = ""
+    stack_taken: float = 0.0
+    stack_takers: list[Callable[[str], object]] = attrs.Factory(list)
+    notes: list[str] = attrs.Factory(list)
+    rss: int | None = None
+    born: float = attrs.Factory(time.monotonic)
+    died: float = 0.0
 
-    def signal(self, number: signal.Signals) -> bool:
+    def note(self, sentence: str) -> None:
+        """Keep a piece of evidence, once."""
+        if sentence not in self.notes:
+            self.notes.append(sentence)
+
+    def signal(self, number: int) -> bool:
         """Send a signal to this very process; False while its pidfd is not known."""
         if self.pidfd < 0:
             return False
@@ -106,11 +128,17 @@ class Body:
                 os.killpg(self.pid, signal.SIGKILL)
         return self.signal(signal.SIGKILL)
 
+    def measure(self) -> int | None:
+        """Return its resident memory in bytes; None when it has ended, or its process is not known."""
+        if self.dead or self.pidfd < 0 or self.pid is None:
+            return None
+        return _probe.resident_bytes(self.pid)
+
     def close(self) -> None:
         """Give back what belongs to this incarnation."""
         self.lane.close()
-        _descriptors.close(self.boot_control, self.pidfd, self.reply_lane)
-        self.boot_control = self.pidfd = self.reply_lane = -1
+        _descriptors.close(self.boot_control, self.pidfd, self.reply_lane, self.stack_file)
+        self.boot_control = self.pidfd = self.reply_lane = self.stack_file = -1
         popen: Any = getattr(self.process, "_popen", None)
         if popen is not None and popen.finalizer is not None:
             popen.finalizer()

@@ -25,12 +25,15 @@ from actors.supervisor._births import Births
 from actors.supervisor._burials import Burials
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._requests import Requests
+from actors.supervisor._stacks import Stacks
 
 if TYPE_CHECKING:
     from actors._host import Host
 
 __all__ = ["Runner"]
 
+# A kill for these is put off until the stack is taken: it is what explains them.
+_STACK_FIRST = frozenset(("boot_timeout", "hang", "memory_limit"))
 # How long a start that nobody wants any more may take before the forkserver is held to hang on it.
 _FREE_SECONDS = 2.0
 # A control lane that is closed is the first sign of an end; a process that lives on without it has broken the protocol.
@@ -59,6 +62,7 @@ class Runner:
         self._requests = Requests(host, self)
         self.births = Births(host, self)
         self.burials = Burials(host, self)
+        self.stacks = Stacks(host.pump)
         self.draining = False
         self.on_ready: dict[int, Callable[[Cell], object]] = {}
         self.on_gone: dict[int, Callable[[Cell, _exits.ExitReason], object]] = {}
@@ -241,16 +245,31 @@ class Runner:
         self.tell_body(body, "stop", self.draining or cell.drain)
 
     def _terminate(self, cell: Cell, body: Body) -> None:
-        self._log_rung(cell, body, "SIGTERM")
-        body.signal(signal.SIGTERM)
+        def terminate(stack: str) -> None:
+            self._log_rung(cell, body, "SIGTERM", stack)
+            if not body.dead:
+                body.signal(signal.SIGTERM)
+
+        self.stacks.take(cell, body, terminate)
 
     def kill(self, cell: Cell, body: Body, why: str) -> None:
-        """SIGKILL, now or as soon as it is known whom; a start that holds on to its helper is freed."""
+        """
+        SIGKILL, now or as soon as it is known whom; a start that holds on to its helper is freed.
+
+        Before a kill that only the stack can explain the stack is taken, which puts it off by 50 ms at most.
+        """
         if body.killed_for is None:
             body.killed_for = why
+            body.rss = body.measure()
             if why == "shutdown":
                 self._log_rung(cell, body, "SIGKILL")
-        if body.kill_group():
+        if why in _STACK_FIRST:
+            self.stacks.take(cell, body, lambda _stack: self._kill_now(cell, body, why))
+        else:
+            self._kill_now(cell, body, why)
+
+    def _kill_now(self, cell: Cell, body: Body, why: str) -> None:
+        if cell.body is not body or body.dead or body.kill_group():
             return
         boot = body.boot
         if body.process is not None or boot is None:
@@ -267,7 +286,7 @@ class Runner:
         if body.boot is not None and body.process is None and not body.start_failed:
             self._host.starter.cancel(body.boot)
 
-    def _log_rung(self, cell: Cell, body: Body, rung: str) -> None:
+    def _log_rung(self, cell: Cell, body: Body, rung: str, stack: str = "") -> None:
         self._host.log(
             "warning",
             "actors.stop_escalated",
@@ -276,6 +295,7 @@ class Runner:
             incarnation=body.incarnation,
             pid=body.pid,
             rung=rung,
+            stack=stack or None,
         )
 
     def _gone(self, uid: int, reason: _exits.ExitReason) -> None:

@@ -1,0 +1,85 @@
+"""
+What the kernel says of a process that lives, read from ``/proc``. Each answer is None once the process has ended.
+"""
+
+from __future__ import annotations
+
+import os
+import resource
+
+import attrs
+
+__all__ = ["SignalState", "cpu_seconds", "resident_bytes", "signal_state"]
+
+_PAGE_BYTES = resource.getpagesize()
+_TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
+# Fields of /proc/PID/stat behind the command, which may hold blanks: user and system time, of itself.
+_USER_TIME, _SYSTEM_TIME = 11, 12
+
+
+@attrs.frozen
+class SignalState:
+    """
+    Whether a process can run a signal handler now.
+
+    Attributes:
+        state: One letter: ``R`` runs, ``S`` sleeps, ``D`` waits in the kernel, ``T`` is stopped, ``t`` is traced, ``Z`` has ended.
+        caught: The signals it has handlers for, signal 1 in the lowest bit.
+    """
+
+    state: str
+    caught: int
+
+    @property
+    def is_stopped(self) -> bool:
+        """Whether it runs nothing at all before somebody lets it go on."""
+        return self.state in ("T", "t")
+
+    def catches(self, number: int) -> bool:
+        """Whether it has a handler for signal *number*."""
+        return bool(self.caught >> (number - 1) & 1)
+
+
+def resident_bytes(pid: int) -> int | None:
+    """
+    How much memory of the process is in RAM, in bytes; pages it shares with others count in full.
+
+    Args:
+        pid: The process. Whoever asks makes sure that the number is still its own.
+    """
+    data = _read(f"/proc/{pid}/statm").split()
+    return int(data[1]) * _PAGE_BYTES if len(data) > 1 else None
+
+
+def cpu_seconds(pid: int) -> float | None:
+    """
+    User and system time of the process so far, in seconds, with the resolution of the kernel's clock (10 ms).
+
+    Args:
+        pid: The process, as in :func:`resident_bytes`.
+    """
+    fields = _read(f"/proc/{pid}/stat").rpartition(b")")[2].split()
+    if len(fields) <= _SYSTEM_TIME:
+        return None
+    return (int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])) / _TICKS_PER_SECOND
+
+
+def signal_state(pid: int) -> SignalState | None:
+    """
+    Whether the process can run a signal handler now.
+
+    Args:
+        pid: The process, as in :func:`resident_bytes`.
+    """
+    fields = dict(line.split(b":", 1) for line in _read(f"/proc/{pid}/status").splitlines() if b":" in line)
+    if b"State" not in fields or b"SigCgt" not in fields:
+        return None
+    return SignalState(fields[b"State"].split()[0].decode(), int(fields[b"SigCgt"], 16))
+
+
+def _read(path: str) -> bytes:
+    try:
+        with open(path, "rb") as stream:
+            return stream.read()
+    except OSError:  # it has ended
+        return b""
