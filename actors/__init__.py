@@ -46,6 +46,7 @@ from actors.errors import (
 from actors.mailbox._codec import message
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._policy import Backoff
+from actors.supervisor._report import CrashReport
 from actors.supervisor._spec import Child, Park, Recycle, Supervisor, child
 
 __all__ = [
@@ -62,6 +63,7 @@ __all__ = [
     "Backoff",
     "Child",
     "CodecError",
+    "CrashReport",
     "DeadlockError",
     "Down",
     "EncodeError",

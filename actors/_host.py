@@ -20,6 +20,7 @@ from typing import Any
 from actors import _descriptors, _lifeline, _limits, _log
 from actors._asks import died
 from actors._callbacks import Callbacks
+from actors._crash_outlets import CrashOutlets
 from actors._node import Node
 from actors._ref import ActorRef
 from actors._routes import HOLD_SECONDS, Route, flush_held, wait_writable
@@ -44,8 +45,10 @@ from actors.supervisor._arenas import ArenaBook
 from actors.supervisor._cells import Body, Cell, read_flight_state
 from actors.supervisor._check import check_child
 from actors.supervisor._mail import Mail
+from actors.supervisor._oom_watch import OomWatch
 from actors.supervisor._pump import Pump
 from actors.supervisor._release import not_built
+from actors.supervisor._report import CrashReport
 from actors.supervisor._runner import Runner
 from actors.supervisor._spec import Child, Options
 from actors.supervisor._starter import Starter
@@ -107,16 +110,26 @@ class Host:
         method: The start method.
         max_bytes: The largest message, in bytes.
         failed: Called in the pump's thread if it failed.
+        outlets: Where crash reports go.
     """
 
     def __init__(
-        self, name: str, state: _tree.TreeState, method: str, max_bytes: int, failed: Callable[[BaseException], object]
+        self,
+        name: str,
+        state: _tree.TreeState,
+        method: str,
+        max_bytes: int,
+        failed: Callable[[BaseException], object],
+        outlets: CrashOutlets,
     ) -> None:
         self.name = name
+        self.method = method
+        self._outlets = outlets
         self.max_bytes = max_bytes
         self.callbacks = Callbacks(f"{name}-callbacks")
         self.pump = Pump(f"{name}-pump", failed)
         self.starter = Starter(method)
+        self.oom = OomWatch(self.pump)
         self.lifeline, self._lifeline_write = _lifeline.make()
         self.arenas = ArenaBook(max_bytes)
         self.mail = Mail(self)
@@ -141,6 +154,10 @@ class Host:
     def log(self, level: str, event: str, **keys: object) -> None:
         """Emit one log event in the callback thread. Any thread."""
         self.callbacks.run(functools.partial(_log.emit, level, event, **keys))
+
+    def crashed(self, report: CrashReport) -> None:
+        """Let a crash report out, in the callback thread. Any thread."""
+        self.callbacks.run(self._outlets.publish, report)
 
     # --- actors -----------------------------------------------------------------------------------------------------------
 

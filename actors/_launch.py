@@ -28,7 +28,7 @@ from actors._actor import Actor
 from actors._internals import process, reduction, resource_tracker, spawn, start_program, util
 from actors._snapshot import incarnate
 from actors._zygote import main_module, zygote
-from actors._zygote_main import REPLY, import_main
+from actors._zygote_main import ENDING, import_main
 from actors.errors import SpecError
 from actors.mailbox._control import ControlLane
 from actors.mailbox._failure import describe
@@ -36,7 +36,7 @@ from actors.mailbox._failure import describe
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-__all__ = ["START_METHODS", "Boot", "exit_code", "import_class", "launch"]
+__all__ = ["START_METHODS", "Boot", "Ending", "ending", "exit_code", "import_class", "launch"]
 
 _KIB_64 = 1 << 16
 _NOT_SENT = frozenset(("control", "lifeline", "stack", "lane", "error", "cancelled"))
@@ -332,6 +332,29 @@ def launch(cls: type[Actor], boot: Boot, method: str) -> Actor:
     return actor
 
 
+@attrs.frozen
+class Ending:
+    """
+    What the kernel says of a process that has ended.
+
+    Attributes:
+        status: The raw wait status, as ``waitpid`` gives it.
+        peak_rss: The most memory it had in RAM at a time, in bytes. Under ``spawn`` and ``fork`` the copy of the host that it was before
+            counts too.
+        cpu_seconds: User and system time, its own and that of the children it waited for.
+    """
+
+    status: int
+    peak_rss: int
+    cpu_seconds: float
+
+
+def ending(actor: Actor) -> Ending | None:
+    """Return what :func:`exit_code` has found out besides; None before, and where the status is lost."""
+    found: Ending | None = getattr(vars(actor)["_popen"], "ending", None)
+    return found
+
+
 def exit_code(actor: Actor) -> tuple[int | None, bool]:
     """
     Return the exit code of an ended incarnation and whether its status is known. ``(None, True)``: not to be had yet.
@@ -345,22 +368,26 @@ def exit_code(actor: Actor) -> tuple[int | None, bool]:
     if isinstance(popen, _ForkServerPopen):
         return _status_from_zygote(popen)
     try:
-        pid, status = os.waitpid(popen.pid, os.WNOHANG)
+        pid, status, used = os.wait4(popen.pid, os.WNOHANG)
     except ChildProcessError:
         return None, False
     if pid == 0:
         return None, True
-    popen.returncode = os.waitstatus_to_exitcode(status)
-    return popen.returncode, True
+    return _note_ending(popen, status, used.ru_maxrss, used.ru_utime + used.ru_stime)
 
 
 def _status_from_zygote(popen: Any) -> tuple[int | None, bool]:
     os.set_blocking(popen.sentinel, False)
     try:
-        data = os.read(popen.sentinel, 8)
+        data = os.read(popen.sentinel, ENDING.size)
     except BlockingIOError:
         return None, True
-    if len(data) < REPLY.size:
+    if len(data) < ENDING.size:
         return None, False
-    popen.returncode = REPLY.unpack(data)[0]
+    return _note_ending(popen, *ENDING.unpack(data))
+
+
+def _note_ending(popen: Any, status: int, peak_kib: int, cpu_seconds: float) -> tuple[int | None, bool]:
+    popen.ending = Ending(status, peak_kib * 1024, cpu_seconds)
+    popen.returncode = os.waitstatus_to_exitcode(status)
     return popen.returncode, True

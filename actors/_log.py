@@ -3,13 +3,16 @@ Every log event of the package: its name, its keys, its level. The only import o
 
 Events go to the logger ``"actors"``. Where the program has configured structlog, that decides; where it has not, warnings and worse
 go to stderr as one line each, so that a script's output stays its own. Keys are always ``path``, ``uid``, ``incarnation``, ``pid``
-and ``reason`` as far as they apply.
+and ``reason`` as far as they apply. What takes more than a line (a traceback, the stacks of a process) is under ``stack``, which structlog's
+own console renderer and ours print below the line.
 
 ========================================  =======  =====================================================================
 event                                     level    when
 ========================================  =======  =====================================================================
 ``actors.child_started``                  info     an actor is ready
-``actors.child_exited``                   by kind  a process ended: ``kind``, ``exit_code``, ``error``
+``actors.child_exited``                   by kind  a process ended: ``kind``, ``exit_code``
+``actors.crash_report``                   error    it ended by a failure: the fields of :class:`~actors.CrashReport`
+``actors.crash_file_failed``              warning  a crash report found no room in ``crash_directory``; once, until one does
 ``actors.restart_scheduled``              info     it will come back, in ``delay`` seconds
 ``actors.restart_intensity_exceeded``     error    a supervisor gives up
 ``actors.stop_escalated``                 warning  a stop took its next rung: ``rung`` is SIGTERM or SIGKILL
@@ -23,13 +26,26 @@ from __future__ import annotations
 
 import logging
 import sys
+import textwrap
 from typing import Any
 
 import structlog
 
-__all__ = ["actor_logger", "emit"]
+from actors.supervisor._report import CrashReport, one_line, render
+
+__all__ = ["actor_logger", "emit", "emit_report"]
 
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
+
+
+_as_line = structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], drop_missing=True)
+
+
+def _line_and_block(logger: Any, method: str, event: Any) -> str:
+    """Render an event as one line, with what is longer below it."""
+    block = event.pop("stack", None)
+    line = _as_line(logger, method, event)
+    return line if not block else f"{line}\n{textwrap.indent(block.rstrip(), '    ')}"
 
 
 def _default() -> Any:
@@ -38,7 +54,7 @@ def _default() -> Any:
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S"),
-            structlog.processors.LogfmtRenderer(key_order=["timestamp", "level", "event"], drop_missing=True),
+            _line_and_block,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
     )
@@ -51,6 +67,25 @@ def _logger() -> Any:
 def emit(level: str, event: str, **keys: object) -> None:
     """Log one event. Runs users' processors: call it in the callback thread."""
     getattr(_logger(), level)(event, **{key: value for key, value in keys.items() if value is not None})
+
+
+def emit_report(report: CrashReport) -> None:
+    """Log one crash report: its fields where the program has its own processors, else a text for people. As :func:`emit`."""
+    if not structlog.is_configured():
+        emit(
+            "error",
+            "actors.crash_report",
+            path=report.path,
+            incarnation=report.incarnation,
+            kind=report.kind,
+            reason=one_line(report.reason),
+            stack=render(report),
+        )
+        return
+    fields = report.to_dict()
+    traceback = (fields["error"] or {}).pop("traceback", "")
+    blocks = [block.strip("\n") for block in (traceback, fields.pop("stack")) if block.strip()]
+    emit("error", "actors.crash_report", **fields, stack="\n\n".join(blocks) or None)
 
 
 def actor_logger(path: str, incarnation: int) -> Any:

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 
+from actors._crash_outlets import outlet_problems
 from actors._launch import START_METHODS
 from actors._snapshot import snapshot
 from actors.errors import SpecError, StartError
@@ -36,7 +37,13 @@ def snapshots(plan: list[_tree.Planned]) -> list[bytes]:
 
 
 def check_arguments(
-    start_method: object, shutdown_deadline: object, max_message_bytes: object, subreaper: object
+    start_method: object,
+    shutdown_deadline: object,
+    max_message_bytes: object,
+    subreaper: object,
+    on_crash: object,
+    crash_directory: object,
+    crash_keep: object,
 ) -> None:
     """
     Check the options of an ActorSystem.
@@ -57,6 +64,7 @@ def check_arguments(
         problems.append(f"max_message_bytes={max_message_bytes!r}: must be an int from 4096 to 2 GiB")
     if subreaper:
         problems.append("subreaper=True: is not part of this release")
+    problems += outlet_problems(on_crash, crash_directory, crash_keep)
     if problems:
         raise SpecError(*problems)
 

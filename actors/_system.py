@@ -23,6 +23,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from actors import _descriptors, _seams
 from actors._actor import Actor
+from actors._crash_outlets import CrashOutlets
 from actors._futures import resolve, resolve_error
 from actors._host import Host, start_error
 from actors._host_node import HostNode
@@ -46,6 +47,7 @@ from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._cells import Cell, read_flight_state
 from actors.supervisor._check import check
 from actors.supervisor._release import not_built
+from actors.supervisor._report import CrashReport
 from actors.supervisor._spec import Supervisor
 
 __all__ = ["ActorSystem"]
@@ -83,6 +85,9 @@ class ActorSystem:
         signals: Whether :meth:`start` installs handlers that stop the system on SIGTERM and SIGINT (main thread only).
         max_message_bytes: The largest message, encoded; at least 4096.
         subreaper: Reserved; only False is possible now.
+        on_crash: Called with a :class:`~actors.CrashReport` for each abnormal death of an actor, in the callback thread.
+        crash_directory: Where each report becomes a JSON file, whose names sort by time; made when it is needed. None for nowhere.
+        crash_keep: How many of these files stay, the newest; at least 1.
 
     Raises:
         SpecError: All that is wrong with the tree or an option; nothing was started.
@@ -98,10 +103,14 @@ class ActorSystem:
         signals: bool = False,
         max_message_bytes: int = _MAX_MESSAGE_BYTES,
         subreaper: bool = False,
+        on_crash: Callable[[CrashReport], object] | None = None,
+        crash_directory: str | os.PathLike[str] | None = None,
+        crash_keep: int = 100,
     ) -> None:
         if getattr(process.current_process(), "_inheriting", False):
             raise ActorsError(_MISSING_GUARD)
-        check_arguments(start_method, shutdown_deadline, max_message_bytes, subreaper)
+        outlets = on_crash, crash_directory, crash_keep
+        check_arguments(start_method, shutdown_deadline, max_message_bytes, subreaper, *outlets)
         spec = Supervisor("system") if tree is None else tree
         check(spec, is_actor=is_actor)
         self._plan = _tree.plan(spec, 1)
@@ -113,6 +122,7 @@ class ActorSystem:
         self._shutdown_deadline = shutdown_deadline
         self._signals = signals
         self._max_bytes = max_message_bytes
+        self._outlets = CrashOutlets(*outlets)
         self.name = f"{spec.name}-{os.getpid()}-{next(_numbers)}"
         self._host: Host | None = None
         self._owner = os.getpid()
@@ -139,7 +149,7 @@ class ActorSystem:
         zygote.preload([module for module in modules if module != "__main__"])
         _descriptors.raise_limit()
         try:
-            host = Host(self.name, self._state, self._method, self._max_bytes, self._pump_failed)
+            host = Host(self.name, self._state, self._method, self._max_bytes, self._pump_failed, self._outlets)
         except OSError as error:
             raise StartError(f"system {self.name} cannot be started: {error}") from error
         self._host, self._owner = host, os.getpid()

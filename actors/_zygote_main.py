@@ -28,10 +28,12 @@ from typing import Any
 from actors import _lifeline
 from actors._internals import forkserver, process, resource_tracker, spawn, util
 
-__all__ = ["REPLY", "import_main", "main"]
+__all__ = ["ENDING", "REPLY", "import_main", "main"]
 
-# A pid, or minus an errno; later the exit code.
+# A pid, or minus an errno.
 REPLY = struct.Struct("<q")
+# Later, of the same process: its raw wait status, its largest resident memory in KiB, and its user and system time in seconds.
+ENDING = struct.Struct("<qqd")
 
 # Imported before the first fork: what every actor needs.
 _OURS = ("actors", "actors._child")
@@ -131,12 +133,12 @@ class _Server:
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, status = os.waitpid(-1, os.WNOHANG)
+                pid, status, used = os.wait4(-1, os.WNOHANG)
                 if pid == 0:
                     return
                 end = self._ends.pop(pid, -1)
                 if end >= 0:
-                    _tell(end, os.waitstatus_to_exitcode(status))
+                    _write(end, ENDING.pack(status, used.ru_maxrss, used.ru_utime + used.ru_stime))
                     os.close(end)
 
     def _accept(self) -> None:
@@ -198,9 +200,13 @@ class _Server:
 
 
 def _tell(end: int, number: int) -> None:
+    _write(end, REPLY.pack(number))
+
+
+def _write(end: int, data: bytes) -> None:
     # The host may be gone, or have given the start up.
     with contextlib.suppress(BrokenPipeError):
-        os.write(end, REPLY.pack(number))
+        os.write(end, data)
 
 
 def _close(descriptors: list[int]) -> None:

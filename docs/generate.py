@@ -27,7 +27,10 @@ REFERENCE = Path(__file__).parent / "reference"
 TOPICS = {
     "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "Reply", "message")),
     "system": ("The system", ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down")),
-    "supervision": ("Supervision", ("Supervisor", "child", "Child", "Backoff", "Park", "Recycle", "ExitReason")),
+    "supervision": (
+        "Supervision",
+        ("Supervisor", "child", "Child", "Backoff", "Park", "Recycle", "ExitReason", "CrashReport"),
+    ),
     "errors": ("Errors", tuple(errors.__all__)),
 }
 LINE = 100  # characters; a longer signature has one parameter per line

@@ -25,6 +25,7 @@ EXPORTS = [
     "Backoff",
     "Child",
     "CodecError",
+    "CrashReport",
     "DeadlockError",
     "Down",
     "EncodeError",

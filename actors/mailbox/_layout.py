@@ -38,6 +38,8 @@ __all__ = [
     "PAGE_BYTES",
     "PROGRESS",
     "READ_END",
+    "RECENT",
+    "RECENT_WORDS",
     "REPLIES",
     "RESETTING",
     "SINCE",
@@ -79,6 +81,10 @@ PROGRESS = 26
 """When the handler reported progress last: float, seconds of the monotonic clock."""
 INCARNATION = 27
 """1, 2, 3...: which process of the actor writes here."""
+RECENT = 32
+"""The first word of a ring: the handlers of the last messages, each the count of HANDLED (upper 48 bits) and its index plus 1."""
+RECENT_WORDS = 16
+"""Length of that ring; a power of two."""
 
 NAMES_OFFSET = 1024
 """The handlers' names: a length byte and that many bytes each, up to the end of the header page."""

@@ -29,7 +29,7 @@ from actors.mailbox._shapes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["AnswerReader", "MessageReader", "parse", "parse_answers", "read_answer", "read_message"]
+__all__ = ["AnswerReader", "MessageReader", "count_messages", "parse", "parse_answers", "read_answer", "read_message"]
 
 _SHOWN_BYTES = 16
 _SHOWN_CHARACTERS = 120
@@ -181,6 +181,26 @@ def read_answer(data: bytes | memoryview) -> list[Any] | Undecodable:
         ProtocolError: Not exactly one answer.
     """
     return _read_one(data, is_answer, undecodable_answer)
+
+
+def count_messages(body: bytes | memoryview) -> int:
+    """
+    How many messages a body holds. Their values are stepped over: nothing is made of them.
+
+    Raises:
+        ProtocolError: It does not end with one.
+    """
+    unpacker, count = new_unpacker(max(len(body), 1), opaque=True), 0
+    unpacker.feed(body)
+    try:
+        while unpacker.tell() < len(body):
+            unpacker.skip()
+            count += 1
+    except BAD_BYTES as error:
+        raise ProtocolError(
+            f"message {count} of a body of {len(body)} bytes is none: {type(error).__name__}"
+        ) from error
+    return count
 
 
 def parse(body: bytes | memoryview) -> list[InboxMessage]:

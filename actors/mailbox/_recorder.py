@@ -42,7 +42,8 @@ _pack_reply_header = REPLY_HEADER.pack_into
 
 # Module constants under short names: each is read once per message.
 _READ_END, _NEXT, _HANDLING, _HANDLED = at.READ_END, at.NEXT, at.HANDLING, at.HANDLED
-_REPLIES, _STATE, _HANDLER, _SINCE, _PROGRESS = at.REPLIES, at.STATE, at.HANDLER, at.SINCE, at.PROGRESS
+_REPLIES, _STATE, _HANDLER, _SINCE, _RECENT = at.REPLIES, at.STATE, at.HANDLER, at.SINCE, at.RECENT
+_RECENT_MASK = at.RECENT_WORDS - 1
 
 
 def create_recorder(*, mailbox_bytes: int, pipe_bytes: int, reply_bytes: int = 1024 * 1024) -> int:
@@ -309,14 +310,14 @@ class Recorder:
             index: Position in :meth:`name_handlers`, or -1 for none.
             now: Seconds of the monotonic clock.
         """
-        times = self._times
-        times[_SINCE] = now
-        times[_PROGRESS] = now
-        self._words[_HANDLER] = index + 1
+        words, handled = self._words, self._handled
+        self._times[_SINCE] = now  # progress too, as it is read
+        words[_HANDLER] = index = index + 1
+        words[_RECENT + (handled & _RECENT_MASK)] = handled << 16 | index
 
     def note_progress(self, now: float) -> None:
         """The handler is getting on, at *now* (seconds of the monotonic clock). Any thread."""
-        self._times[_PROGRESS] = now
+        self._times[at.PROGRESS] = now
 
     def note_state(self, state: FlightState) -> None:
         """What this process is doing from now on. Any thread."""

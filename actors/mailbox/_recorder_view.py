@@ -30,6 +30,7 @@ __all__ = ["Flight", "RecorderView", "Settled"]
 
 _unpack_length = Struct("!i").unpack_from
 
+_INDEX_MASK = 0xFFFF
 _MAX_COUNT = 1 << 62
 """No honest counter comes near: 10 GiB a second for ten years."""
 
@@ -324,6 +325,11 @@ class RecorderView:
             incarnation=self._count(at.INCARNATION),
         )
 
+    def recent(self) -> tuple[str, ...]:
+        """The handlers of the last messages, the last one at the end; nonsense gives other names, and never an error."""
+        words = sorted(word for word in self._words[at.RECENT : at.RECENT + at.RECENT_WORDS] if word & _INDEX_MASK)
+        return tuple(self._name((word & _INDEX_MASK) - 1) for word in words)
+
     def set_incarnation(self, incarnation: int) -> None:
         """A new process begins: number *incarnation*, starting, in no handler. Call it before that process has the file."""
         words = self._words
@@ -354,8 +360,9 @@ class RecorderView:
 
     def _handler(self) -> str | None:
         index = self._words[at.HANDLER] - 1
-        if index < 0:
-            return None
+        return None if index < 0 else self._name(index)
+
+    def _name(self, index: int) -> str:
         table = bytes(self._names)
         start = 0
         for _ in range(min(index, len(table))):

@@ -155,6 +155,7 @@ class Births:
             status_known=True,
         )
         self._runner.burials.log_exit(cell, incarnation, None, reason)
+        self._runner.burials.autopsies.report_unborn(cell, incarnation, reason)
         cell.last = reason
         self._runner.handle(ev.ActorExited(cell.uid, incarnation, reason, random.random()))
 
@@ -166,6 +167,8 @@ class Births:
         with _descriptors.fork_lock:
             _descriptors.own(pidfd)
         body.pidfd = pidfd
+        if body.pid is not None:
+            body.oom_group = self._host.oom.enter(body.pid)
         self._pump.unwatch(body.sentinel)
         self._pump.watch(pidfd, lambda: self._runner.burials.ended(cell, body))
         if body.killed_for is not None:

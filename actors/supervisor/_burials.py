@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import functools
 import random
+import time
 from typing import TYPE_CHECKING
 
 from actors._launch import exit_code
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
+from actors.supervisor._autopsies import Autopsies
 from actors.supervisor._cells import Body, Cell
+from actors.supervisor._report import one_line
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -39,11 +42,13 @@ class Burials:
         self._host = host
         self._pump = host.pump
         self._runner = runner
+        self.autopsies = Autopsies(host)
 
     def ended(self, cell: Cell, body: Body) -> None:
         """Its process has ended: read what it said last, then look for its status."""
         if body.dead:
             return
+        body.died = time.monotonic()
         self._runner.take_notices(cell, body)
         body.dead = True
         self._pump.unwatch(body.pidfd)
@@ -75,17 +80,8 @@ class Burials:
     def bury(self, cell: Cell, body: Body, code: int | None, *, status_known: bool) -> None:
         if cell.body is not body:
             return
-        killed_for = None if body.killed_for == "protocol" else body.killed_for
-        reason = _exits.classify(
-            code,
-            ready=body.ready,
-            stop_requested=body.stop_sent,
-            killed_for=killed_for,  # type: ignore[arg-type]
-            crash_report=body.report,
-            protocol_error=body.broken,
-            oom_kills=0,
-            status_known=status_known,
-        )
+        reason = self.autopsies.reason(body, code, status_known=status_known)
+        words = self.autopsies.last_words(cell)
         self.log_exit(cell, body.incarnation, body.pid, reason)
         self._pump.unwatch(body.lane.fileno())
         self._pump.unwatch(body.pidfd)
@@ -93,6 +89,7 @@ class Burials:
         cell.last = reason
         cell.body = None
         self._host.mail.settle(cell, body, reason)
+        self.autopsies.report(cell, body, reason, words)
         body.close()
         for other in self._runner.cells.values():
             held = cell.uid in other.holders
@@ -108,7 +105,6 @@ class Burials:
         expected = reason.kind in {"normal", "requested"}
         if not expected:
             self._host.last_failed = cell.path
-        error = reason.error or {}
         self._host.log(
             "info" if expected else "error",
             "actors.child_exited",
@@ -118,6 +114,5 @@ class Burials:
             pid=pid,
             kind=reason.kind,
             exit_code=reason.exit_code,
-            reason=_exits.describe(reason),
-            traceback=error.get("traceback") or None,
+            reason=one_line(_exits.describe(reason)),
         )

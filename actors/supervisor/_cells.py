@@ -76,6 +76,7 @@ class Body:
         rss: Its resident memory in bytes when it was killed, or None.
         born: When its start began, in ``time.monotonic()`` seconds.
         died: When its end was seen; 0.0 before.
+        oom_group: Name of the counter of out-of-memory kills that it falls under, or None.
     """
 
     incarnation: int
@@ -106,6 +107,7 @@ class Body:
     rss: int | None = None
     born: float = attrs.Factory(time.monotonic)
     died: float = 0.0
+    oom_group: str | None = None
 
     def note(self, sentence: str) -> None:
         """Keep a piece of evidence, once."""

@@ -17,7 +17,7 @@ Must not know: processes, pids, who restarts what.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Final, Literal, TypeAlias, cast, get_args
 
 import attrs
@@ -100,6 +100,8 @@ SUPERVISOR_LOST_EXIT_CODE: Final = 113
 # What can reasonably stand there; a wait status is 8 bits, a signal number 7.
 _MAX_EXIT_CODE: Final = 2**32
 _MAX_EVIDENCE: Final = 64
+_MAX_STATUS: Final = 2**16
+_MAX_BYTES: Final = 2**62
 
 
 @attrs.frozen
@@ -113,7 +115,10 @@ class ExitReason:
             None where it is not known.
         signal: Name of the signal that ended it, such as ``"SIGSEGV"``, or None.
         error: The crash report (an exception as plain data), or None.
-        evidence: What else was known, one sentence each.
+        evidence: What else was known, one sentence each; the first names the rule that decided.
+        status: The raw wait status, as :func:`os.waitpid` gives it; None where it is lost or there was no process.
+        rss: The last that is known of its resident memory, in bytes: read before a kill of the supervisor's, else the peak that the
+            kernel reports (evidence says which). None where neither is known.
     """
 
     kind: ExitKind
@@ -121,6 +126,8 @@ class ExitReason:
     signal: str | None = None
     error: Mapping[str, object] | None = attrs.field(default=None, hash=False)
     evidence: tuple[str, ...] = ()
+    status: int | None = None
+    rss: int | None = None
 
     def __str__(self) -> str:
         return describe(self)
@@ -181,6 +188,9 @@ def classify(
     protocol_error: str | None = None,
     oom_kills: int = 0,
     status_known: bool = True,
+    status: int | None = None,
+    rss: int | None = None,
+    notes: Iterable[str] = (),
 ) -> ExitReason:
     """
     The one reason of a death.
@@ -194,6 +204,9 @@ def classify(
         protocol_error: What was wrong with its bytes, or None.
         oom_kills: By how much the kernel's ``oom_kill`` counter of its cgroup rose; 0 or above.
         status_known: False when the exit code is worthless (the forkserver died: 255 is then no exit code).
+        status: The raw wait status, or None.
+        rss: Its resident memory in bytes, or None.
+        notes: Further evidence, one sentence each.
 
     Returns:
         Kind by the first fitting row of the table in this module; evidence names that row and what else was known.
@@ -211,7 +224,10 @@ def classify(
     row, _, kind = next(row for row in _TABLE if row[1](death))
     signal = signal_name(-code) if code is not None and code < 0 else None
 
-    return ExitReason(kind, code, signal, crash_report, (row, *_further_evidence(death, status_known=status_known)))
+    evidence = (row, *_further_evidence(death, status_known=status_known), *notes)
+    return ExitReason(
+        kind, code, signal, crash_report, evidence[:_MAX_EVIDENCE], status=status if status_known else None, rss=rss
+    )
 
 
 def _further_evidence(death: _Death, *, status_known: bool) -> list[str]:
@@ -223,7 +239,7 @@ def _further_evidence(death: _Death, *, status_known: bool) -> list[str]:
     if death.stop_requested:
         found.append("it was asked to stop")
     if death.oom_kills > 0:
-        found.append(f"{death.oom_kills} out-of-memory kills in its group")
+        found.append(f"{death.oom_kills} out-of-memory kill{'s' * (death.oom_kills > 1)} in its group")
     if not status_known:
         found.append("its exit status is lost")
     return found
@@ -293,7 +309,7 @@ def _error_line(error: Mapping[str, object] | None) -> str:
 
 def to_data(reason: ExitReason) -> dict[str, object]:
     """
-    The reason as a plain map with keys ``kind exit_code signal error evidence``; :func:`from_data` gives it back.
+    The reason as a plain map with keys ``kind exit_code signal error evidence status rss``; :func:`from_data` gives it back.
 
     Args:
         reason: Any reason.
@@ -304,6 +320,8 @@ def to_data(reason: ExitReason) -> dict[str, object]:
         "signal": reason.signal,
         "error": None if reason.error is None else dict(reason.error),
         "evidence": list(reason.evidence),
+        "status": reason.status,
+        "rss": reason.rss,
     }
 
 
@@ -321,14 +339,17 @@ def from_data(data: object) -> ExitReason:
         raise ProtocolError(f"an exit reason is a map, not {type(data).__name__}")
     kind, code, signal = data.get("kind"), data.get("exit_code"), data.get("signal")
     error, evidence = data.get("error"), data.get("evidence", ())
+    status, rss = data.get("status"), data.get("rss")
     _require(isinstance(kind, str) and kind in EXIT_KINDS, "kind", kind)
     _require(code is None or (type(code) is int and abs(code) < _MAX_EXIT_CODE), "exit_code", code)
     _require(signal is None or isinstance(signal, str), "signal", signal)
     _require(error is None or isinstance(error, dict), "error", error)
     _require(isinstance(evidence, list | tuple) and len(evidence) <= _MAX_EVIDENCE, "evidence", evidence)
     _require(all(isinstance(item, str) for item in evidence), "evidence", evidence)
+    _require(status is None or (type(status) is int and 0 <= status < _MAX_STATUS), "status", status)
+    _require(rss is None or (type(rss) is int and 0 <= rss < _MAX_BYTES), "rss", rss)
 
-    return ExitReason(cast(ExitKind, kind), code, signal, error, tuple(evidence))
+    return ExitReason(cast(ExitKind, kind), code, signal, error, tuple(evidence), status, rss)
 
 
 def _require(holds: bool, field: str, value: object) -> None:

@@ -11,7 +11,6 @@ Runs in the pump's thread, which never waits: who takes a stack is called back.
 from __future__ import annotations
 
 import os
-import signal
 import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
