@@ -26,12 +26,13 @@ def begin(descriptor: int) -> None:
         descriptor: The stack file; open as long as the process lives, and not for the programs it starts.
     """
     os.set_inheritable(descriptor, False)
+    end()  # what the process was forked from may have it on: then only the file would be changed, and not the handlers
     faulthandler.enable(file=descriptor, all_threads=True)
     faulthandler.register(STACK_SIGNAL, file=descriptor, all_threads=True, chain=False)
 
 
 def end() -> None:
-    """In a copy of an actor's process: its faults are not the actor's."""
+    """Write nothing more: in a copy of an actor's process, whose faults are not the actor's."""
     with contextlib.suppress(OSError, RuntimeError):
         faulthandler.unregister(STACK_SIGNAL)
     faulthandler.disable()

@@ -82,7 +82,7 @@ PROGRESS = 26
 INCARNATION = 27
 """1, 2, 3...: which process of the actor writes here."""
 RECENT = 32
-"""The first word of a ring: the handlers of the last messages, each the count of HANDLED (upper 48 bits) and its index plus 1."""
+"""The first word of a ring: the handlers of the last messages as in HANDLER, each at the place that HANDLED had when it began."""
 RECENT_WORDS = 16
 """Length of that ring; a power of two."""
 

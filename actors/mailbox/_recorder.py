@@ -310,10 +310,9 @@ class Recorder:
             index: Position in :meth:`name_handlers`, or -1 for none.
             now: Seconds of the monotonic clock.
         """
-        words, handled = self._words, self._handled
-        self._times[_SINCE] = now  # progress too, as it is read
-        words[_HANDLER] = index = index + 1
-        words[_RECENT + (handled & _RECENT_MASK)] = handled << 16 | index
+        self._times[_SINCE] = now  # progress is never before it, so it need not be written
+        words = self._words
+        words[_HANDLER] = words[_RECENT + (self._handled & _RECENT_MASK)] = index + 1
 
     def note_progress(self, now: float) -> None:
         """The handler is getting on, at *now* (seconds of the monotonic clock). Any thread."""

@@ -30,7 +30,6 @@ __all__ = ["Flight", "RecorderView", "Settled"]
 
 _unpack_length = Struct("!i").unpack_from
 
-_INDEX_MASK = 0xFFFF
 _MAX_COUNT = 1 << 62
 """No honest counter comes near: 10 GiB a second for ten years."""
 
@@ -327,8 +326,11 @@ class RecorderView:
 
     def recent(self) -> tuple[str, ...]:
         """The handlers of the last messages, the last one at the end; nonsense gives other names, and never an error."""
-        words = sorted(word for word in self._words[at.RECENT : at.RECENT + at.RECENT_WORDS] if word & _INDEX_MASK)
-        return tuple(self._name((word & _INDEX_MASK) - 1) for word in words)
+        words = self._words
+        in_flight = words[at.HANDLING] > words[at.NEXT] & OFFSET_MASK
+        oldest = words[at.HANDLED] + in_flight
+        ring = [words[at.RECENT + (oldest + age) % at.RECENT_WORDS] for age in range(at.RECENT_WORDS)]
+        return tuple(self._name(word - 1) for word in ring if word)
 
     def set_incarnation(self, incarnation: int) -> None:
         """A new process begins: number *incarnation*, starting, in no handler. Call it before that process has the file."""

@@ -176,7 +176,10 @@ def render(report: CrashReport) -> str:
 
 
 def _facts(report: CrashReport) -> Iterator[tuple[str, str]]:
-    yield "handler", _join(_handler(report), report.recent and f"its last messages: {', '.join(report.recent)}")
+    yield (
+        "handler",
+        _join(_handler(report), f"its last messages: {', '.join(report.recent)}" if report.recent else None),
+    )
     yield "mailbox", _join(_queue(report), _number(report.handled, "handled"))
     yield (
         "process",
@@ -212,5 +215,5 @@ def _number(count: int | None, of_what: str) -> str | None:
     return None if count is None else f"{count} {of_what}"
 
 
-def _join(*parts: str | tuple[()] | None) -> str:
+def _join(*parts: str | None) -> str:
     return "; ".join(part for part in parts if part)
