@@ -25,9 +25,11 @@ class Counter(Protocol):
     @property
     def name(self) -> str:
         """Which one; two with the same name count the same."""
+        ...
 
     def read(self) -> int | None:
         """How many there were so far; None where that cannot be known now."""
+        ...
 
 
 @attrs.frozen

@@ -35,6 +35,11 @@ class SignalState:
         """Whether it runs nothing at all before somebody lets it go on."""
         return self.state in ("T", "t")
 
+    @property
+    def has_ended(self) -> bool:
+        """Whether it has ended and is not reaped."""
+        return self.state in ("Z", "X")
+
     def catches(self, number: int) -> bool:
         """Whether it has a handler for signal *number*."""
         return bool(self.caught >> (number - 1) & 1)

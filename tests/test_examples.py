@@ -54,8 +54,11 @@ def run(*command: str, timeout: float = 50.0) -> subprocess.CompletedProcess[str
 
 def besides_kills(errors: str) -> list[str]:
     """The lines of standard error without the log of the kills that an example is about."""
+    events = ("event=actors.child_exited", "event=actors.crash_report")
     return [
-        line for line in errors.splitlines() if "event=actors.child_exited" not in line or "kind=signal" not in line
+        line
+        for line in errors.splitlines()
+        if not line.startswith("    ") and not ("kind=signal" in line and any(event in line for event in events))
     ]
 
 

@@ -246,8 +246,8 @@ class Runner:
 
     def _terminate(self, cell: Cell, body: Body) -> None:
         def terminate(stack: str) -> None:
-            self._log_rung(cell, body, "SIGTERM", stack)
-            if not body.dead:
+            if not body.dead and body.killed_for is None:
+                self._log_rung(cell, body, "SIGTERM", stack)
                 body.signal(signal.SIGTERM)
 
         self.stacks.take(cell, body, terminate)

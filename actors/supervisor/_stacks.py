@@ -74,7 +74,7 @@ class Stacks:
         if body.dead or body.pidfd < 0 or body.pid is None or body.stack_file < 0:
             return False
         state = _probe.signal_state(body.pid)
-        if state is None:
+        if state is None or state.has_ended:
             return False
         if state.is_stopped:
             body.note("no stack: the process is stopped")

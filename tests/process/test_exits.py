@@ -101,8 +101,9 @@ def started(actor: Callable[[], Actor], **options: Any) -> Callable[[Scene], Exi
     def provoke(scene: Scene) -> ExitReason:
         with pytest.raises(StartError) as failed:
             scene.spawn(actor(), **options)
-        assert failed.value.reason is not None
-        return failed.value.reason
+        reason: ExitReason | None = failed.value.reason
+        assert reason is not None
+        return reason
 
     return provoke
 

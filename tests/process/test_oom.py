@@ -76,7 +76,6 @@ from pathlib import Path
 from actors import ActorSystem
 from tests import scripts
 from tests.casualties import Casualty, reason_of
-from tests.process_reasons import reason_of
 
 def show(reason):
     print(f"{reason.kind} {reason.exit_code} {reason.signal}; {'; '.join(reason.evidence)}")

@@ -46,9 +46,12 @@ def take(system: ActorSystem, ref: ActorRef[Any]) -> tuple[str, float, list[str]
     def begin(host: Any) -> Any:
         cell = host.runner.cells[ref.uid]
         began = time.monotonic()
-        host.runner.stacks.take(
-            cell, cell.body, lambda text: (taken.append((text, time.monotonic() - began)), came.set())
-        )
+
+        def note(text: str) -> None:
+            taken.append((text, time.monotonic() - began))
+            came.set()
+
+        host.runner.stacks.take(cell, cell.body, note)
         return cell.body
 
     body = system._call(begin)
@@ -201,7 +204,9 @@ def test_a_copy_of_an_actor_writes_nothing_into_its_stack_file(system: ActorSyst
     ref = spawn(system)
     assert -signal.SIGSEGV == ref.ask(Casualty.fork_and_fault).result(timeout=SECONDS)
 
-    assert "" == system._call(lambda host: read_stack(host.runner.cells[ref.uid].body.stack_file))
+    body = system._running().runner.cells[ref.uid].body
+    assert body is not None
+    assert "" == read_stack(body.stack_file)
 
 
 def test_a_stop_that_has_to_be_escalated_says_where_it_is_stuck(system: ActorSystem) -> None:

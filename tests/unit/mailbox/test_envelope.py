@@ -43,6 +43,7 @@ from actors.mailbox._envelope import (
     read_message,
 )
 from actors.mailbox._frames import MAX_BODY_BYTES
+from actors.mailbox._reader import count_messages
 
 ID = (3 << 40) | 7
 
@@ -258,6 +259,16 @@ def test_an_array_of_another_shape_is_no_answer(raw: object) -> None:
         parse_answers(msgpack.packb(raw))
     with pytest.raises(ProtocolError, match="unknown shape"):
         read_answer(msgpack.packb(raw))
+
+
+def test_messages_are_counted_without_making_anything_of_them() -> None:
+    unknown = encode_tell("add", (Order(1),)).replace(b"Order", b"Ordex")
+    body = encode_tell("add", (1,)) + unknown + encode_ask("add", (), None, 0, ID, None)
+
+    assert [0, 1, 3] == [count_messages(part) for part in (b"", unknown, body)]
+    for junk in (body[:-1], b"\xc1", body + b"\xc1"):
+        with pytest.raises(ProtocolError):
+            count_messages(junk)
 
 
 def test_a_body_that_ends_inside_a_message_is_a_protocol_error() -> None:

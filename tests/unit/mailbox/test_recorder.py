@@ -651,6 +651,32 @@ def test_handlers_without_room_for_their_names_have_numbers(mailbox: Mailbox) ->
     assert ["handler-000", "handler-254", "#255", "#256", "#499"] == named
 
 
+def test_the_last_messages_are_named_over_incarnations(mailbox: Mailbox) -> None:
+    recorder = mailbox.recorder
+    recorder.name_handlers([f"h{number}" for number in range(40)])
+    assert () == mailbox.view.recent()
+
+    for number in range(20):
+        mailbox.send(1)
+        mailbox.serve(lambda _number, index=number: recorder.note_handler(index, 1.0))  # type: ignore[misc]
+        assert tuple(f"h{index}" for index in range(max(0, number - 15), number + 1)) == mailbox.view.recent()
+    mailbox.send(2)
+    recorder.fill(mailbox.read_fd)
+    offset, _body = recorder.next_frame() or (0, b"")
+    recorder.begin(offset)
+    recorder.note_handler(30, 1.0)
+    in_flight = mailbox.view.recent()
+    assert 1 == len(mailbox.next_process())
+
+    assert (*(f"h{index}" for index in range(5, 20)), "h30") == in_flight == mailbox.view.recent()
+    mailbox.recorder.fill(mailbox.read_fd)
+    offset, _body = mailbox.recorder.next_frame() or (0, b"")
+    mailbox.recorder.begin(offset)
+    mailbox.recorder.note_handler(31, 1.0)
+    assert ("h30", "h31") == mailbox.view.recent()[-2:]
+    assert 16 == len(mailbox.view.recent())
+
+
 def test_counters_go_on_over_resets_and_incarnations(mailbox: Mailbox) -> None:
     for _ in range(5):
         mailbox.send(100)
@@ -676,6 +702,7 @@ def ask_everything(view: RecorderView) -> None:
 
     calls: tuple[Callable[[], object], ...] = (
         view.flight,
+        view.recent,
         view.queued_frames,
         view.unsent_replies,
         skip,
@@ -727,7 +754,7 @@ def test_plausible_lies_in_the_header_raise_nothing_but_protocol_errors(mailbox:
     for _ in range(3000):
         mailbox.recorder._inbox[:26] = frame(message(0)) + frame(message(1) + message(2))
         for _ in range(dice.randrange(1, 5)):
-            words[dice.randrange(16, 28)] = dice.choice(values)
+            words[dice.randrange(16, 48)] = dice.choice(values)
         if dice.random() < 0.3:
             mailbox.recorder._inbox[dice.randrange(30)] = dice.randrange(256)
         ask_everything(mailbox.view)
@@ -736,7 +763,7 @@ def test_plausible_lies_in_the_header_raise_nothing_but_protocol_errors(mailbox:
 
 def _restore(mailbox: Mailbox) -> None:
     """A child's scribbles are repaired only as far as they would hide the next ones."""
-    for index in range(16, 28):
+    for index in range(16, 48):
         mailbox.recorder._words[index] = 0
     mailbox.view._layout.write(mailbox.recorder._words)
 

@@ -114,6 +114,26 @@ def test_everything_known_stands_in_the_evidence() -> None:
     ) == reason.evidence
 
 
+def test_one_kill_is_no_kills() -> None:
+    assert "1 out-of-memory kill in its group" in classify(-9, ready=True, oom_kills=1).evidence
+
+
+def test_status_memory_and_notes_are_kept_beside_the_verdict() -> None:
+    reason = classify(-9, ready=True, status=9, rss=4096, notes=("seen", "heard"))
+
+    assert (9, 4096, ("ended by a signal", "seen", "heard")) == (reason.status, reason.rss, reason.evidence)
+
+
+def test_a_status_of_a_process_whose_status_is_lost_is_none() -> None:
+    assert classify(255, ready=True, status=0xFF00, status_known=False).status is None
+
+
+def test_evidence_without_end_is_cut() -> None:
+    reason = classify(1, ready=True, notes=map(str, range(1000)))
+
+    assert reason == from_data(to_data(reason))
+
+
 @pytest.mark.parametrize("number", [s.value for s in signal.Signals if 1 <= s.value <= 31])
 def test_signals_have_the_names_of_the_platform(number: int) -> None:
     ours = signal_name(number)
@@ -187,6 +207,14 @@ def test_reasons_can_be_hashed() -> None:
         {"kind": "normal", "exit_code": "0"},
         {"kind": "normal", "signal": 9},
         {"kind": "normal", "error": "x"},
+        {"kind": "normal", "status": "256"},
+        {"kind": "normal", "status": True},
+        {"kind": "normal", "status": -1},
+        {"kind": "normal", "status": 1 << 16},
+        {"kind": "normal", "rss": 1.5},
+        {"kind": "normal", "rss": True},
+        {"kind": "normal", "rss": -1},
+        {"kind": "normal", "rss": 1 << 62},
         {"kind": "normal", "evidence": None},
         {"kind": "normal", "evidence": "text"},
         {"kind": "normal", "evidence": [1]},
