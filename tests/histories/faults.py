@@ -26,7 +26,8 @@ from typing import Any, Literal, TypeAlias, cast
 import attrs
 
 ROOT = Path(__file__).parent.parent.parent
-TABLES = ("test_machine.py", "test_tree.py", "test_policy.py")
+SUPERVISOR = ROOT / "actors" / "supervisor"
+TABLES = ROOT / "tests" / "unit" / "supervisor"
 
 JudgeName: TypeAlias = Literal["otp", "histories", "tables"]
 Verdict: TypeAlias = Literal["survived", "found", "not planted"]
@@ -44,25 +45,19 @@ class Fault:
     Attributes:
         name: What is wrong.
         judge: The one that must find it.
-        module: Under ``actors.supervisor``.
-        snippet: Stands there exactly once.
+        snippet: Stands exactly once in the modules of ``actors.supervisor``, whichever it is.
         instead: What a mistake would have made of it.
     """
 
     name: str
     judge: JudgeName
-    module: str
     snippet: str
     instead: str
 
-    def planted(self, source: str) -> str | None:
-        """*source* with the fault in it; None if the snippet does not stand there exactly once."""
-        return source.replace(self.snippet, self.instead) if source.count(self.snippet) == 1 else None
-
-    @property
-    def path(self) -> Path:
-        """The file it is planted in."""
-        return ROOT / "actors" / "supervisor" / f"{self.module}.py"
+    def where(self) -> Path | None:
+        """The module it is planted in; None if the snippet does not stand in exactly one, once."""
+        counts = {path: path.read_text().count(self.snippet) for path in sorted(SUPERVISOR.glob("*.py"))}
+        return next(path for path, count in counts.items() if count) if sum(counts.values()) == 1 else None
 
 
 FAULTS = (
@@ -70,49 +65,42 @@ FAULTS = (
     Fault(
         "children stop in the order of their start",
         "otp",
-        "_machine",
         "for child in reversed(tuple(turn.children.values())):",
         "for child in tuple(turn.children.values()):",
     ),
     Fault(
         "a group stops all at once",
         "histories",
-        "_machine",
         "if in_order or child.wanted == ",
         "if child.wanted == ",
     ),
     Fault(
         "a group starts before it has stopped",
         "otp",
-        "_machine",
         "if in_order and any(_must_go_down(turn, child)",
         "if not in_order and any(_must_go_down(turn, child)",
     ),
     Fault(
         "the younger start before the elder are ready",
         "histories",
-        "_machine",
         "if in_order and not isinstance(child.phase, Running):",
         "if in_order and isinstance(child.phase, Down):",
     ),
     Fault(
         "nobody waits for those it starts after",
         "tables",
-        "_machine",
-        " and _elders_run(turn, child):",
-        ":",
+        "return all(e is None or e.wanted == ",
+        "return True or all(e is None or e.wanted == ",
     ),
     Fault(
         "rest_for_one takes the elder",
         "otp",
-        "_policy",
         'range(0 if strategy == "one_for_all" else failed_index, count)',
         'range(0, count if strategy == "one_for_all" else failed_index + 1)',
     ),
     Fault(
         "one_for_all takes the younger only",
         "otp",
-        "_policy",
         'range(0 if strategy == "one_for_all" else failed_index, count)',
         "range(failed_index, count)",
     ),
@@ -120,49 +108,42 @@ FAULTS = (
     Fault(
         "a temporary child comes back with its group",
         "otp",
-        "_machine",
         'elif sibling.rule.restart == "temporary":',
         'elif sibling.rule.restart == "transient" and sibling.wanted == "gone":',
     ),
     Fault(
         "a child that has ended stays down when its group comes back",
         "otp",
-        "_machine",
         '    if child.wanted != "parked":\n        return\n',
         "    return\n",
     ),
     Fault(
         "a child that is being removed comes back with its group",
         "tables",
-        "_machine",
         'elif sibling.wanted != "gone":',
         "else:",
     ),
     Fault(
         "expected exit codes are not looked at",
         "otp",
-        "_policy",
         "and reason.exit_code in expected_exits)",
         "and reason.exit_code == 0)",
     ),
     Fault(
         "a hang with an expected code is no failure",
         "tables",
-        "_policy",
         "reason.kind in _KINDS_WITH_A_MEANT_CODE and ",
         "",
     ),
     Fault(
         "a restart that fails with code 0 is a normal end",
         "otp",
-        "_machine",
         "    if not ran:",
         '    if child.rule.restart == "permanent":',
     ),
     Fault(
         "a sibling that crashes while it is stopped counts",
         "otp",
-        "_machine",
         'elif child.wanted == "restart":',
         'elif child.wanted == "restart" and event.reason.kind != "crash":',
     ),
@@ -170,71 +151,61 @@ FAULTS = (
     Fault(
         "one restart more than the limit",
         "otp",
-        "_machine",
         "if len(times) > spec.max_restarts:",
         "if len(times) > spec.max_restarts + 1:",
     ),
     Fault(
         "one restart less than the limit",
         "otp",
-        "_machine",
         "if len(times) > spec.max_restarts:",
         "if len(times) >= max(1, spec.max_restarts):",
     ),
     Fault(
         "edge of the window",
         "otp",
-        "_policy",
         "if t >= now - period",
         "if t > now - period",
     ),
     Fault(
         "a restart is forgotten when the next comes",
         "otp",
-        "_machine",
         "restarts_within((*turn.state.times, now), now, spec.period)",
         "restarts_within((*turn.state.times[-1:], now), now, spec.period)",
     ),
     Fault(
         "restarts of the last life count in the next",
         "otp",
-        "_machine",
         "ending=False, times=())",
         "ending=False)",
     ),
     Fault(
         "the backoff is not reset after a stable run",
         "tables",
-        "_machine",
         "attempt = 1 if stable else child.attempt + 1",
         "attempt = child.attempt + 1",
     ),
     Fault(
         "a herd comes back at once",
         "tables",
-        "_machine",
-        "backoff_delay(backoff, attempt, event.jitter)",
-        "backoff_delay(backoff, attempt, 0.0)",
+        "backoff_delay(child.rule.backoff, child.attempt, event.jitter)",
+        "backoff_delay(child.rule.backoff, child.attempt, 0.0)",
     ),
     # old news
     Fault(
         "the death of an old incarnation counts",
         "otp",
-        "_machine",
-        "if child is None or child.incarnation != event.incarnation or not child.is_alive:",
-        "if child is None or not child.is_alive:",
+        "elif child.incarnation == event.incarnation and child.has_process:",
+        "elif child.has_process:",
     ),
     Fault(
         "a death that is told twice counts twice",
         "tables",
-        "_machine",
-        "if child is None or child.incarnation != event.incarnation or not child.is_alive:",
-        "if child is None or child.incarnation != event.incarnation:",
+        "elif child.incarnation == event.incarnation and child.has_process:",
+        "elif child.incarnation == event.incarnation:",
     ),
     Fault(
         "an old incarnation can say that it is ready",
         "tables",
-        "_machine",
         "child.incarnation == event.incarnation and isinstance(child.phase, Starting)",
         "isinstance(child.phase, Starting)",
     ),
@@ -242,42 +213,36 @@ FAULTS = (
     Fault(
         "a kill is said once",
         "histories",
-        "_machine",
-        'Stopping("kill", turn.now + KILL_AGAIN_AFTER, why)',
-        'Stopping("kill", None, why)',
+        'return Stopping("kill", turn.now + KILL_AGAIN_AFTER, why)',
+        'return Stopping("kill", None, why)',
     ),
     Fault(
         "from the request to the kill without SIGTERM",
         "tables",
-        "_machine",
-        "_terminate(turn, child)\n            case",
-        '_kill(turn, child, "shutdown")\n            case',
+        'turn.change(child, phase=Stopping("terminate", turn.now + child.rule.term_grace))',
+        'turn.change(child, phase=killing(turn, child, child.incarnation, "shutdown"))',
     ),
     Fault(
         "a shutdown of 0 asks politely",
         "tables",
-        "_machine",
-        "if shutdown == 0:",
-        "if shutdown is None:",
+        "    if shutdown == 0:\n        return turn.change",
+        "    if shutdown is None:\n        return turn.change",
     ),
     Fault(
         "the last of several deadlines holds",
         "tables",
-        "_machine",
         "turn.set(kill_at=min(deadlines, default=None))",
         "turn.set(kill_at=event.deadline)",
     ),
     Fault(
         "at the deadline of the stop nobody is killed",
         "histories",
-        "_machine",
-        "if _is_due(turn.state.kill_at, turn.now):",
-        'if turn.state.mode == "serving" and _is_due(turn.state.kill_at, turn.now):',
+        "if is_due(turn.state.kill_at, turn.now):",
+        'if turn.state.mode == "serving" and is_due(turn.state.kill_at, turn.now):',
     ),
     Fault(
         "nobody wakes up for the next rung",
         "histories",
-        "_machine",
         "case Starting(at) | Stopping(_, at) if at is not None:",
         "case Starting(at) if at is not None:",
     ),
@@ -285,79 +250,99 @@ FAULTS = (
     Fault(
         "any_significant means all, and all means none",
         "otp",
-        "_machine",
         'if turn.state.spec.auto_shutdown == "all_significant":',
         'if turn.state.spec.auto_shutdown == "any_significant":',
     ),
     Fault(
         "all_significant means all but the last",
         "otp",
-        "_machine",
-        "return not any(c.rule.significant and",
-        "return any(c.rule.significant and",
+        "return not any(child.rule.significant and",
+        "return any(child.rule.significant and",
     ),
     Fault(
         "a failed boot leaves those that were started",
         "otp",
-        "_machine",
         'turn.set(mode="stopping", outcome="failed", reason=event.reason)',
         'turn.set(mode="finished", outcome="failed", reason=event.reason)',
     ),
     Fault(
         "an added child that fails to start is tried again",
         "otp",
-        "_machine",
         "if not child.booted and child.dynamic:",
         "if child.booted and child.dynamic:",
     ),
     Fault(
         "an added child lives on in the next life",
         "otp",
-        "_machine",
-        "(turn.state.final or child.dynamic)",
-        "turn.state.final",
+        "not child.is_alive and (turn.state.final or child.dynamic)",
+        "not child.is_alive and turn.state.final",
     ),
     Fault(
         "gone is said twice",
         "histories",
-        "_machine",
         "self.emit(ChildGone(child.id, child.reason or _NEVER_RAN))",
         "self.effects += [ChildGone(child.id, child.reason or _NEVER_RAN)] * 2",
     ),
     Fault(
         "those that are down when the last life ends are forgotten",
         "histories",
-        "_machine",
-        "(turn.state.final or child.dynamic)",
-        "child.dynamic",
+        "not child.is_alive and (turn.state.final or child.dynamic)",
+        "not child.is_alive and child.dynamic",
     ),
     Fault(
         "one that is disowned begins another life",
         "tables",
-        "_machine",
         '(mode == "finished" and not turn.state.final)',
         'mode == "finished"',
     ),
     Fault(
         "one child more than there may be",
         "tables",
-        "_machine",
         "len(state.children) >= limit",
         "len(state.children) > limit",
     ),
     Fault(
         "a supervisor that gave up is not restarted",
         "tables",
-        "_tree",
         'kind = "crash" if reason.kind in ("normal", "requested") else reason.kind',
         'kind = "requested"',
     ),
     Fault(
         "supervisors below one that leaves are not told",
         "tables",
-        "_tree",
         "turn.tell(below.path, Disown())",
         "below.machine",
+    ),
+    # replacement
+    Fault(
+        "two children of a supervisor are replaced at a time",
+        "tables",
+        "            case _:\n                return\n",
+        "            case _:\n                pass\n",
+    ),
+    Fault(
+        "a child is gone while another process stands by for it",
+        "histories",
+        '    if child.is_alive:\n        return\n    if child.wanted == "gone":',
+        '    if child.has_process:\n        return\n    if child.wanted == "gone":',
+    ),
+    Fault(
+        "an incarnation is used twice",
+        "histories",
+        "turn.change(child, issued=incarnation, replacement=",
+        "turn.change(child, replacement=",
+    ),
+    Fault(
+        "whoever is to take over from a child that goes down is left alone",
+        "tables",
+        "if new is None or _is_wanted(turn, child):",
+        "if new is None or child.has_process:",
+    ),
+    Fault(
+        "nobody tells the one that stands by to serve",
+        "tables",
+        "    turn.emit(PromoteChild(child.id, new.incarnation))\n",
+        "",
     ),
 )
 
@@ -393,13 +378,14 @@ class _Finder:
 
 def plant(fault: Fault) -> bool:
     """From now on the module is imported with *fault*; False if it cannot be planted any more."""
-    name = f"actors.supervisor.{fault.module}"
+    path = fault.where()
+    if path is None:
+        return False
+    name = f"actors.supervisor.{path.stem}"
     if name in sys.modules:
         raise RuntimeError(f"{name} is imported already: plant the fault in a new process")
-    source = fault.planted(fault.path.read_text())
-    if source is None:
-        return False
-    sys.meta_path.insert(0, _Finder(name, str(fault.path), source))
+    source = path.read_text().replace(fault.snippet, fault.instead)
+    sys.meta_path.insert(0, _Finder(name, str(path), source))
     return True
 
 
@@ -417,7 +403,7 @@ def _by_otp(thoroughness: int) -> str | None:
 
 
 def _by_histories(thoroughness: int) -> str | None:
-    from hypothesis import Phase, given, settings
+    from hypothesis import Phase, given, seed, settings
     from hypothesis import strategies as st
 
     from tests.histories import test_machine
@@ -428,13 +414,12 @@ def _by_histories(thoroughness: int) -> str | None:
             quick = settings(
                 max_examples=100 * thoroughness,
                 deadline=None,
-                derandomize=True,
                 database=None,
                 phases=[Phase.generate],
                 print_blob=False,
             )
             try:
-                quick(inner)()
+                seed(0)(quick(inner))()  # a seed, so that no edit of a test changes what the others see
             except Exception as error:  # whatever a broken machine raises, a judge has found it
                 return f"{name}: {type(error).__name__} {error}".partition("\n")[0]
     return None
@@ -453,8 +438,7 @@ def _by_tables(_thoroughness: int) -> str | None:
                 self.failed = report.nodeid
 
     first = First()
-    where = [str(ROOT / "tests" / "unit" / "supervisor" / name) for name in TABLES]
-    code = pytest.main(["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", *where], plugins=[first])
+    code = pytest.main(["-x", "-q", "--no-header", "--tb=no", "-p", "no:cacheprovider", str(TABLES)], plugins=[first])
     if code not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
         raise RuntimeError(f"the tables could not be run: {code!r}")
     return first.failed

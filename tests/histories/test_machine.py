@@ -156,6 +156,8 @@ class Story:
         assert before == world.state
         due = _tree.next_deadline(world.state)
         assert due is None or due > world.now
+        for uid in world.stands_by - set(world.alive):
+            assert (uid, world.standby[uid]) in world.leaving, "ready to serve, nobody else does, and it is not told"
         homes = [world.state.homes[uid] for uid in world.standby]
         assert len(homes) == len(set(homes)), "two children of one supervisor are replaced at a time"
 
@@ -186,6 +188,8 @@ def test_any_history_of_a_tree_ends_with_nothing_lost(data: st.DataObject) -> No
     story = Story(data)
     world = story.world
     world.tell(Start())
+    if data.draw(st.booleans()):
+        world.ready_all()
     for _ in range(data.draw(st.integers(0, 25))):
         story.go_on()
     story.end()

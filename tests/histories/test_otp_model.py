@@ -28,7 +28,8 @@ another life of a supervisor               all children of its specification    
 a child does not stop when asked           is killed after ``shutdown``              SIGTERM first, for code that never sees messages
 =========================================  ========================================  ==============================================
 
-What is ours alone (``after``, ``max_children``, a deadline for a whole stop) does nothing unless it is asked for.
+What is ours alone (``after``, ``max_children``, a deadline for a whole stop, replacing a child that runs) does nothing unless it is
+asked for.
 """
 
 from __future__ import annotations

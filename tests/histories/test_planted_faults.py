@@ -34,7 +34,7 @@ def see_that_it_is_found(fault: Fault, judge: JudgeName, word: Word) -> None:
     if verdict == "not planted":
         pytest.fail(
             f"the fault {fault.name!r} cannot be planted any more: write it anew. "
-            f"{fault.path.name} does not say exactly once: {fault.snippet!r}"
+            f"in {faults.SUPERVISOR} this does not stand exactly once: {fault.snippet!r}"
         )
     assert verdict == "found", f"{fault.name!r} survives: {judge} finds nothing wrong with {fault.instead!r}"
 
@@ -67,13 +67,14 @@ def test_without_a_fault_nothing_is_found_however_long_one_looks(judge: JudgeNam
 
 def test_no_two_faults_are_the_same() -> None:
     assert len({fault.name for fault in FAULTS}) == len(FAULTS) >= 20
-    assert len({(fault.module, fault.snippet, fault.instead) for fault in FAULTS}) == len(FAULTS)
+    assert len({(fault.snippet, fault.instead) for fault in FAULTS}) == len(FAULTS)
 
 
 def test_a_fault_that_cannot_be_planted_says_so() -> None:
     old = attrs.evolve(FAULTS[0], snippet="is_not_there()")
 
-    assert old.planted(old.path.read_text()) is None
+    assert old.where() is None
+    assert not faults.plant(old)
     with pytest.raises(pytest.fail.Exception, match=r"cannot be planted any more: write it anew.*'is_not_there\(\)'"):
         see_that_it_is_found(old, "otp", ("not planted", ""))
 
