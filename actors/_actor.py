@@ -263,7 +263,12 @@ class Actor(multiprocessing.Process):
         self._inside("stop").stop()
 
     def progress(self) -> None:
-        """Say that a long handler is alive: ``handler_timeout`` begins to count anew."""
+        """
+        Say that the handler that runs is getting on: ``handler_timeout`` counts from here again.
+
+        It counts where the handler itself says it. From another thread it says nothing: a thread that beats lives on when the
+        handler is dead-locked.
+        """
         self._inside("progress").progress()
 
     def _inside(self, name: str) -> ActorContext:

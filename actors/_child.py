@@ -9,6 +9,7 @@ How one message is handled is :mod:`actors._dispatch`'s affair; what goes on mea
 from __future__ import annotations
 
 import contextlib
+import functools
 import os
 import select
 import time
@@ -159,6 +160,9 @@ class ActorProcess:
         self.node.inherited_deadline = lambda: self.deadline if self.busy else None
         self.attendant.next_deadline = self.node.expire_due
         self.dispatcher = Dispatcher(self)
+        if setup["says_cancelling"]:
+            self.flow.place = lambda: self.recorder.handled
+            self.flow.report = functools.partial(self.attendant.notify, "cancelling")
 
     def _become_ready(self) -> None:
         self.recorder.note_state(FlightState.STARTING)
@@ -207,6 +211,7 @@ class ActorProcess:
         """Run ``on_stop``, and let everything out that others will take."""
         if self._is_copy:
             os._exit(reason.exit_code or 0)
+        self.recorder.note_progress(time.monotonic())
         self.recorder.note_state(FlightState.STOPPING)
         self.busy = True
         try:
@@ -303,6 +308,19 @@ class ActorProcess:
         if self.coroutines is None:
             self.coroutines = Coroutines()
         return self.coroutines.run(coroutine)
+
+    @contextlib.contextmanager
+    def standing_by(self, state: FlightState) -> Iterator[None]:
+        """While the main thread waits for others, which is no hang: say so; what it handles counts from the end of it."""
+        recorder = self.recorder
+        before = recorder.state
+        recorder.note_state(state)
+        try:
+            yield
+        finally:
+            # In this order: whoever looks between the two sees no old time in a handler that works.
+            recorder.note_progress(time.monotonic())
+            recorder.note_state(before)
 
     def can_read_ahead(self) -> bool:
         """Return whether the inbox can be read while a handler waits for room elsewhere."""

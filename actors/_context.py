@@ -4,6 +4,7 @@ What an actor can do and know in its own process: behind ``self.ref``, ``self.sp
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -71,7 +72,8 @@ class Context:
     ) -> Timer:
         process = self._process
         function = type(process.actor)._handlers[handler].function
-        timer = process.timers.add(lambda: function(process.actor, *args, **kwargs), delay, every, time.monotonic())
+        action = lambda: function(process.actor, *args, **kwargs)  # noqa: E731 - of one line, and named in the next
+        timer = process.timers.add(action, delay, every, time.monotonic(), handler)
         process.interrupt()
         return timer
 
@@ -80,5 +82,6 @@ class Context:
         self._process.ending = True
 
     def progress(self) -> None:
-        """Note that the handler is getting on."""
-        self._process.recorder.note_progress(time.monotonic())
+        """Note that the handler is getting on. Only in the handler's own thread: another one may live on when that hangs."""
+        if threading.current_thread() is threading.main_thread():
+            self._process.recorder.note_progress(time.monotonic())

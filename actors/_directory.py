@@ -18,10 +18,12 @@ from actors._callbacks import Callbacks
 from actors._ref import ActorRef
 from actors._routes import HOLD_SECONDS, Route, flush_held, poll_milliseconds, wait_writable
 from actors.errors import ProtocolError
-from actors.mailbox._answers import AnswerLane
+from actors.mailbox._answers import AnswerLane, Awaited
 from actors.mailbox._arena import ArenaReader
 from actors.mailbox._inbox import pipe_capacity, reopen_reader, reopen_writer
+from actors.mailbox._layout import FlightState
 from actors.mailbox._outbox import Outbox
+from actors.mailbox._recorder import Recorder
 from actors.supervisor import _exits
 
 if TYPE_CHECKING:
@@ -30,6 +32,28 @@ if TYPE_CHECKING:
 __all__ = ["ActorDirectory"]
 
 _LETTER_SECONDS = 0.01
+
+
+class _ReplyLane(AnswerLane):
+    """The lane of an actor: whoever looks at its flight recorder sees that its handler waits for a reply."""
+
+    def __init__(self, recorder: Recorder, descriptor: int, deliver: Callable[[bytes], None], **options: Any) -> None:
+        super().__init__(descriptor, deliver, **options)
+        self._recorder = recorder
+        self._main = threading.main_thread().ident
+
+    def wait(self, reply: Awaited, until: float | None) -> None:
+        """See :meth:`AnswerLane.wait`."""
+        if threading.get_ident() != self._main:
+            super().wait(reply, until)
+            return
+        recorder = self._recorder
+        before = recorder.state
+        recorder.note_state(FlightState.WAITING)
+        try:
+            super().wait(reply, until)
+        finally:
+            recorder.note_state(before)
 
 
 class ActorDirectory:
@@ -76,7 +100,8 @@ class ActorDirectory:
         descriptor = reopen_reader(descriptors[0])
         _descriptors.close(*descriptors)
         attendant = self._attendant
-        lane = AnswerLane(
+        lane = _ReplyLane(
+            self._process.recorder,
             descriptor,
             self._deliver,
             capacity=pipe_capacity(descriptor),
@@ -126,8 +151,15 @@ class ActorDirectory:
 
     def wait_for_room(self, route: Route, seconds: float) -> None:
         """See :class:`~actors._routes.Directory`. The main thread reads its own inbox meanwhile."""
+        if threading.current_thread() is not threading.main_thread():
+            wait_writable(route.outbox.descriptor, seconds)
+            return
+        with self._process.standing_by(FlightState.BLOCKED):
+            self._wait_here(route, seconds)
+
+    def _wait_here(self, route: Route, seconds: float) -> None:
         process = self._process
-        if threading.current_thread() is not threading.main_thread() or not process.can_read_ahead():
+        if not process.can_read_ahead():
             wait_writable(route.outbox.descriptor, seconds)
             return
         descriptor = route.outbox.descriptor
@@ -141,11 +173,13 @@ class ActorDirectory:
     def pause(self, seconds: float) -> None:
         """See :class:`~actors._routes.Directory`. The main thread reads its own inbox meanwhile."""
         process = self._process
-        descriptors = []
-        if threading.current_thread() is threading.main_thread() and process.can_read_ahead():
-            descriptors.append(process.inbox)
-        if select.select(descriptors, [], [], seconds)[0]:
-            process.read_ahead()
+        if threading.current_thread() is not threading.main_thread():
+            select.select([], [], [], seconds)
+            return
+        with process.standing_by(FlightState.BLOCKED):
+            descriptors = [process.inbox] if process.can_read_ahead() else []
+            if select.select(descriptors, [], [], seconds)[0]:
+                process.read_ahead()
 
     def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
         """See :class:`~actors._routes.Directory`."""

@@ -112,7 +112,7 @@ class Dispatcher:
     def _exhaust(self, generator: Iterator[Any]) -> None:
         self._process.busy = True
         for _item in generator:
-            pass
+            self._recorder.note_progress(time.monotonic())
         self._process.busy = False
         self._node.flush_all()
 
@@ -166,7 +166,8 @@ class Dispatcher:
     def answer(self, caller: int, ask_id: int, answer: bytes) -> None:
         """Publish one answer; waits only while a megabyte of answers is taken by nobody."""
         while not self._answering.put(caller, ask_id, answer):
-            self._answering.wait_idle(0.1)
+            with self._process.standing_by(FlightState.CREDIT):
+                self._answering.wait_idle(0.1)
 
     def _stream(self, generator: Iterator[Any], caller: int, ask_id: int) -> bool:
         """Send the items of a generator as far as its caller has room; False if it was cut short, by its reader or by a stop."""
@@ -177,7 +178,7 @@ class Dispatcher:
             for number, value in enumerate(generator):
                 item = self._fitting(_envelope.encode_item(ask_id, [number, value]))
                 self._answering.leave(more=process.flow.has_credit)
-                if not process.flow.take(process.deadline):
+                if not self._take_credit():
                     whole = False
                     break
                 self.answer(caller, ask_id, item)
@@ -185,6 +186,15 @@ class Dispatcher:
         process.busy = False
         self._node.flush_all()
         return whole
+
+    def _take_credit(self) -> bool:
+        """An item is made, which is progress; wait until its reader has room for it. False if nobody waits for it any more."""
+        process = self._process
+        if process.flow.has_credit:
+            self._recorder.note_progress(time.monotonic())
+            return process.flow.take(process.deadline)
+        with process.standing_by(FlightState.CREDIT):
+            return process.flow.take(process.deadline)
 
     def _fitting(self, answer: bytes) -> bytes:
         return answer if len(answer) <= MAX_BODY_BYTES else self._enlarge(answer)
@@ -233,6 +243,8 @@ class Dispatcher:
         Raises:
             Crash: It failed.
         """
+        self._recorder.note_handler(self._indices.get(timer.name, -1), time.monotonic())
+        self._recorder.note_state(FlightState.HANDLING)
         self._process.busy = True
         try:
             result = timer.action()

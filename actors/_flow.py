@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections.abc import Callable
 from typing import Any
 
 from actors.mailbox._envelope import INCARNATION_SHIFT
@@ -24,6 +25,8 @@ class Flow:
 
     Attributes:
         cancelled: Whether its caller has cancelled it.
+        place: Says how many messages were handled before it.
+        report: Told that number, in the attendant, when the ask being handled is cancelled.
     """
 
     def __init__(self) -> None:
@@ -32,6 +35,8 @@ class Flow:
         self._credit = 0
         self._skipped: dict[tuple[int, int], None] = {}
         self.cancelled = False
+        self.place: Callable[[], int] = lambda: 0
+        self.report: Callable[[int], object] = lambda _place: None
 
     def begin(self, caller: int, ask_id: int, credit: int) -> bool:
         """The ask is about to be handled; False if it was cancelled before."""
@@ -74,8 +79,7 @@ class Flow:
         """The caller does not wait for it any more."""
         with self._changed:
             if self._current == (caller, ask_id):
-                self.cancelled = True
-                self._changed.notify_all()
+                self._cancel_current()
                 return
             self._skipped[caller, ask_id] = None
             while len(self._skipped) > _MOST_SKIPPED:
@@ -95,8 +99,14 @@ class Flow:
         with self._changed:
             current = self._current
             if current is not None and current[0] == caller and current[1] >> INCARNATION_SHIFT <= incarnation:
-                self.cancelled = True
-                self._changed.notify_all()
+                self._cancel_current()
+
+    def _cancel_current(self) -> None:
+        """With the lock held, so that the ask cannot end meanwhile: nobody waits for it any more."""
+        told, self.cancelled = self.cancelled, True
+        self._changed.notify_all()
+        if not told:
+            self.report(self.place())
 
     def interrupt(self) -> None:
         """The actor is to stop: a stream that waits for credit does not hold it up."""

@@ -12,7 +12,7 @@ from pathlib import Path
 from actors import _descriptors
 from actors.errors import StartError
 
-__all__ = ["check_descriptors", "check_processes", "explain"]
+__all__ = ["check_descriptors", "check_processes", "explain", "is_shortage"]
 
 # An actor is its process and its control thread; both count.
 _TASKS_PER_ACTOR = 2
@@ -52,6 +52,13 @@ def check_processes(path: str) -> None:
     used = _tasks_of_user()
     if used + _TASKS_PER_ACTOR > limit:
         raise _no_processes(path, limit, used)
+
+
+def is_shortage(error: BaseException, need: int) -> bool:
+    """Return whether a start failed with *error* because there were not *need* descriptors: for the moment, maybe."""
+    if isinstance(error, OSError):
+        return error.errno in {errno.EMFILE, errno.ENFILE}
+    return _descriptors.in_use() + need > _descriptors.limit()
 
 
 def explain(path: str, error: BaseException) -> BaseException:

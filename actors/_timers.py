@@ -23,12 +23,14 @@ class Timer:
         action: What is called.
         every: Seconds between two calls, or None for a single one.
         at: When it is due, in ``time.monotonic()`` seconds.
+        name: Of the handler that is called; ``""`` for none.
         active: Whether it is still to come.
     """
 
     action: Callable[[], object]
     every: float | None
     at: float
+    name: str = ""
     active: bool = True
 
     def cancel(self) -> bool:
@@ -50,9 +52,9 @@ class Timers:
         self._order = itertools.count()
         self.first = math.inf
 
-    def add(self, action: Callable[[], object], delay: float, every: float | None, now: float) -> Timer:
-        """Call *action* in *delay* seconds, and then every *every* seconds where given."""
-        timer = Timer(action, every, now + delay)
+    def add(self, action: Callable[[], object], delay: float, every: float | None, now: float, name: str = "") -> Timer:
+        """Call *action*, which is the handler *name*, in *delay* seconds, and then every *every* seconds where given."""
+        timer = Timer(action, every, now + delay, name)
         self._push(timer)
         return timer
 

@@ -33,10 +33,12 @@ SHELL = (
     "actors.supervisor._mail",
     "actors.supervisor._oom_watch",
     "actors.supervisor._pump",
+    "actors.supervisor._meters",
     "actors.supervisor._requests",
     "actors.supervisor._runner",
     "actors.supervisor._stacks",
     "actors.supervisor._starter",
+    "actors.supervisor._watchers",
 )
 PURE_ELSEWHERE = ("actors.errors", "actors._handlers", "actors.cli._parameters", "actors.cli._render")
 IMPURE = frozenset(

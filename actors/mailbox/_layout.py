@@ -110,11 +110,13 @@ class FlightState(enum.IntEnum):
     HANDLING = 2
     """Inside a handler."""
     WAITING = 3
-    """Inside a handler, waiting for a reply or for credit."""
+    """Inside a handler, waiting for a reply."""
     BLOCKED = 4
     """Inside a handler, waiting for room in another actor's inbox."""
     STOPPING = 5
     """In ``on_stop``, or beyond."""
+    CREDIT = 6
+    """Inside a handler, waiting until whoever reads its answers has taken some."""
 
 
 @attrs.frozen

@@ -26,7 +26,7 @@ from struct import Struct
 from actors.errors import InternalError, ProtocolError
 from actors.mailbox import _layout as at
 from actors.mailbox._frames import HEADER_BYTES, MAX_BODY_BYTES, walk, walk_sound
-from actors.mailbox._layout import OFFSET_BITS, OFFSET_MASK, PAGE_BYTES, FlightState, Layout
+from actors.mailbox._layout import OFFSET_BITS, OFFSET_MASK, PAGE_BYTES, Layout
 
 __all__ = ["REPLY_HEADER", "Recorder", "create_recorder"]
 
@@ -318,9 +318,19 @@ class Recorder:
         """The handler is getting on, at *now* (seconds of the monotonic clock). Any thread."""
         self._times[at.PROGRESS] = now
 
-    def note_state(self, state: FlightState) -> None:
-        """What this process is doing from now on. Any thread."""
+    def note_state(self, state: int) -> None:
+        """What this process is doing from now on, as a :class:`FlightState`. Any thread."""
         self._words[_STATE] = state
+
+    @property
+    def state(self) -> int:
+        """What :meth:`note_state` noted last; a number of :class:`FlightState`."""
+        return int(self._words[_STATE])
+
+    @property
+    def handled(self) -> int:
+        """Messages handled, over all incarnations. Any thread."""
+        return self._handled
 
     @property
     def incarnation(self) -> int:

@@ -11,7 +11,10 @@ import functools
 import os
 import random
 import signal
+import time
 from typing import TYPE_CHECKING, Any
+
+import attrs
 
 from actors import _descriptors, _limits
 from actors._launch import Boot, exit_code
@@ -33,6 +36,30 @@ __all__ = ["Births"]
 _CONTROL_LIMIT = 128 << 20
 # A child hands over one pidfd, once.
 _PASSED_LIMIT = 8
+# Between two tries of a restart that found no descriptors.
+_FIRST_PAUSE_SECONDS = 0.05
+_MOST_PAUSE_SECONDS = 1.0
+
+
+@attrs.define(eq=False)
+class _Shortage:
+    """
+    A restart that waits for descriptors of the host.
+
+    They are the host's affair and not the actor's: while they are short for a moment, no restart is counted against it. It is tried
+    again for as long as a start may take; then the start has failed.
+
+    Attributes:
+        incarnation: Which one is to be started.
+        give_up: When it has failed.
+        error: What the last try met.
+        pause: Seconds before the next try.
+    """
+
+    incarnation: int
+    give_up: float
+    error: BaseException
+    pause: float = _FIRST_PAUSE_SECONDS
 
 
 class Births:
@@ -48,8 +75,10 @@ class Births:
         self._host = host
         self._pump = host.pump
         self._runner = runner
+        self._shortages: dict[int, _Shortage] = {}
 
     def start(self, cell: Cell, incarnation: int) -> None:
+        """Start an incarnation; a restart for which there are no descriptors is tried again, see :class:`_Shortage`."""
         host = self._host
         host.mail.unpark(cell)
         try:
@@ -57,8 +86,10 @@ class Births:
             _limits.check_processes(cell.path)
             body = self._make_body(incarnation)
         except (OSError, ActorsError) as error:
-            self._never_started(cell, incarnation, _refused(cell.path, error))
+            if not (_is_shortage(error) and self._postpone(cell, incarnation, error)):
+                self._never_started(cell, incarnation, _refused(cell.path, error))
             return
+        self._shortages.pop(cell.uid, None)
         cell.body = body
         cell.view.set_incarnation(incarnation)
         boot = Boot(
@@ -109,7 +140,53 @@ class Births:
         if body.killed_for is not None:
             body.signal(signal.SIGKILL)
 
+    def _postpone(self, cell: Cell, incarnation: int, error: BaseException) -> bool:
+        """Try a restart again in a while; False where it was tried for long enough, or is the first start, whose user is told."""
+        now = time.monotonic()
+        shortage = self._shortages.get(cell.uid)
+        if shortage is None or shortage.incarnation != incarnation:
+            if incarnation == 1:
+                return False
+            shortage = self._shortages[cell.uid] = _Shortage(incarnation, now + cell.options.start_timeout, error)
+            self._host.log(
+                "warning",
+                "actors.start_postponed",
+                path=cell.path,
+                uid=cell.uid,
+                incarnation=incarnation,
+                seconds=cell.options.start_timeout,
+                reason=str(_limits.explain(cell.path, error)),
+            )
+        elif now >= shortage.give_up:
+            del self._shortages[cell.uid]
+            return False
+        shortage.error = error
+        pause, shortage.pause = shortage.pause, min(_MOST_PAUSE_SECONDS, 2 * shortage.pause)
+        self._pump.after(
+            max(0.0, min(pause, shortage.give_up - now)), functools.partial(self._try_again, cell, shortage)
+        )
+        return True
+
+    def _try_again(self, cell: Cell, shortage: _Shortage) -> None:
+        if self._shortages.get(cell.uid) is shortage:
+            self.start(cell, shortage.incarnation)
+
+    def give_up(self, cell: Cell, incarnation: int, *, requested: bool) -> bool:
+        """Try a restart no more that waits for descriptors; False if there is none."""
+        shortage = self._shortages.get(cell.uid)
+        if shortage is None or shortage.incarnation != incarnation:
+            return False
+        del self._shortages[cell.uid]
+        self._never_started(cell, incarnation, _refused(cell.path, shortage.error), requested=requested)
+        return True
+
     def _not_launched(self, cell: Cell, body: Body, error: BaseException | None) -> None:
+        if error is not None and _is_shortage(error) and body.pidfd < 0 and body.killed_for is None:
+            self._pump.unwatch(body.lane.fileno())
+            if not body.stop_sent and self._postpone(cell, body.incarnation, error):
+                cell.body = None
+                body.close()
+                return
         if error is not None and body.report is None and body.killed_for is None:
             body.report = _refused(cell.path, error)
         body.start_failed = True
@@ -143,13 +220,13 @@ class Births:
             return
         self.introduced(cell, body, pidfd)
 
-    def _never_started(self, cell: Cell, incarnation: int, report: dict[str, Any]) -> None:
+    def _never_started(self, cell: Cell, incarnation: int, report: dict[str, Any], *, requested: bool = False) -> None:
         reason = _exits.classify(
             None,
             ready=False,
-            stop_requested=False,
+            stop_requested=requested,
             killed_for=None,
-            crash_report=report,
+            crash_report=None if requested else report,
             protocol_error=None,
             oom_kills=0,
             status_known=True,
@@ -171,12 +248,14 @@ class Births:
             body.oom_group = self._host.oom.enter(body.pid)
         self._pump.unwatch(body.sentinel)
         self._pump.watch(pidfd, lambda: self._runner.burials.ended(cell, body))
+        self._runner.meters.introduced(cell, body)
         if body.killed_for is not None:
             body.signal(signal.SIGKILL)
 
     def ready(self, cell: Cell, body: Body) -> None:
         """``on_start`` is over."""
         body.ready = True
+        self._runner.watchers.serving(cell, body)
         self._host.log(
             "info", "actors.child_started", path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid
         )
@@ -185,6 +264,10 @@ class Births:
         if ready is not None:
             self._runner.on_gone.pop(cell.uid, None)
             ready(cell)
+
+
+def _is_shortage(error: BaseException) -> bool:
+    return _limits.is_shortage(error, DESCRIPTORS_PER_START)
 
 
 def _refused(path: str, error: BaseException) -> dict[str, Any]:

@@ -77,6 +77,7 @@ class Body:
         born: When its start began, in ``time.monotonic()`` seconds.
         died: When its end was seen; 0.0 before.
         oom_group: Name of the counter of out-of-memory kills that it falls under, or None.
+        spent: Whether the message in flight is wanted by nobody any more, so that no other incarnation is to have it.
     """
 
     incarnation: int
@@ -108,6 +109,7 @@ class Body:
     born: float = attrs.Factory(time.monotonic)
     died: float = 0.0
     oom_group: str | None = None
+    spent: bool = False
 
     def note(self, sentence: str) -> None:
         """Keep a piece of evidence, once."""

@@ -276,6 +276,10 @@ _PHRASES: Final[Mapping[ExitKind, str]] = {
 }
 
 
+# Kinds of death that the supervisor itself has brought about, and can say why.
+_EXPLAINED: Final = frozenset(("protocol", "hang", "memory_limit"))
+
+
 def describe(reason: ExitReason) -> str:
     """
     One line for people: ``"killed by SIGSEGV (exit -11)"``, ``"crashed: ValueError: x (exit 1)"``.
@@ -291,7 +295,7 @@ def describe(reason: ExitReason) -> str:
         text = f"{text} {reason.signal or 'a signal'}"
     if error := _error_line(reason.error):
         text = f"{text}: {error}"
-    elif reason.kind == "protocol" and len(reason.evidence) > 1:
+    elif reason.kind in _EXPLAINED and len(reason.evidence) > 1:
         text = f"{text}: {reason.evidence[1]}"  # behind the rule, what was wrong
     elif reason.kind == "boot_failure" and reason.signal:
         text = f"{text}: killed by {reason.signal}"

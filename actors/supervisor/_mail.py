@@ -75,16 +75,16 @@ class Mail:
                 self._answer(cell, caller, answer)
             cell.view.forget_replies()
             if settled.in_flight is not None:
-                self._end_in_flight(cell, settled.in_flight, reason)
+                self._end_in_flight(cell, settled.in_flight, reason, wanted=not body.spent)
             if body.inbox_broken or settled.broken is not None:
                 self._replace_inbox(cell, settled.broken or body.broken or "")
         except ProtocolError as error:
             self._replace_recorder(cell, error)
         self._host.orphan_arenas(cell.uid, body.incarnation)
 
-    def _end_in_flight(self, cell: Cell, rest: bytes, reason: _exits.ExitReason) -> None:
-        """It is handed to the next incarnation as often as the actor's options say; then it ends here."""
-        if cell.deaths.note(cell.view.flight().handled) <= cell.options.redeliver:
+    def _end_in_flight(self, cell: Cell, rest: bytes, reason: _exits.ExitReason, *, wanted: bool) -> None:
+        """It is handed to the next incarnation as often as the actor's options say, if anybody wants it; then it ends here."""
+        if wanted and cell.deaths.note(cell.view.flight().handled) <= cell.options.redeliver:
             cell.view.redeliver_in_flight()
             return
         reader = _envelope.MessageReader()

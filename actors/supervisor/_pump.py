@@ -10,6 +10,7 @@ import contextlib
 import functools
 import heapq
 import itertools
+import math
 import os
 import select
 import threading
@@ -19,7 +20,7 @@ from collections.abc import Callable
 
 from actors import _descriptors
 
-__all__ = ["Pump"]
+__all__ = ["Alarm", "Pump"]
 
 # What epoll takes has a bound; a deadline that is further away is looked at in between.
 _LONGEST_WAIT = 86_400.0
@@ -167,3 +168,43 @@ class Pump:
         self._epoll.close()
         _descriptors.close(self._wake_fd)
         _descriptors.forget(descriptor)
+
+
+class Alarm:
+    """
+    One action at one time, which may be moved as often as one likes. In the pump's thread.
+
+    However often it is moved, few timers stand behind it: one that was set for a later time costs nothing until then.
+
+    Args:
+        pump: Whose time it is.
+        action: What is called when it goes off.
+    """
+
+    def __init__(self, pump: Pump, action: Callable[[], object]) -> None:
+        self._pump = pump
+        self._action = action
+        self._at = math.inf
+        self._timer = math.inf
+
+    def set(self, at: float) -> None:
+        """Go off at *at*, a ``time.monotonic()`` value, and not when it was set for before."""
+        self._at = at
+        if at < self._timer:
+            self._timer = at
+            self._pump.after(at - time.monotonic(), functools.partial(self._fire, at))
+
+    def clear(self) -> None:
+        """Do not go off."""
+        self._at = math.inf
+
+    def _fire(self, timer: float) -> None:
+        if timer != self._timer:
+            return  # overtaken by an earlier one, which has looked after everything
+        self._timer = math.inf
+        if self._at > time.monotonic():
+            if self._at < math.inf:
+                self.set(self._at)
+            return
+        self._at = math.inf
+        self._action()

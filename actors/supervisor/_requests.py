@@ -21,6 +21,7 @@ notice             fields                          answer
 ``spawn``          number, snapshot, name, options ``answer`` ok, uid, path; when it is ready
 ``stop_actor``     uid, drain
 ``steer``          uid, what, ask_id, count        passed on to that actor, with the caller: ``credit`` or ``cancel``
+``cancelling``     messages handled before         the ask it handles was cancelled, and its handler told
 ``info``           number, uid                     ``answer`` ok, alive, incarnation, statistics
 =================  ==============================  =====================================================================
 """
@@ -80,6 +81,7 @@ class Requests:
             "spawn": self._spawn,
             "stop_actor": self._stop_actor,
             "steer": self._steer,
+            "cancelling": self._cancelling,
             "info": self._info,
         }
 
@@ -141,6 +143,7 @@ class Requests:
             "system": self._host.name,
             "parent": cell.parent,
             "snapshot": cell.snapshot,
+            "says_cancelling": cell.options.cancel_grace is not None,
             "max_open_asks": cell.options.max_open_asks,
         }
         with _lent(reopen_reader, cell.inbox_read) as inbox, _lent(reopen_writer, cell.answers_write) as answers:
@@ -251,6 +254,11 @@ class Requests:
         if what not in {"credit", "cancel"} or not (isinstance(ask_id, int) and isinstance(count, int)):
             raise ProtocolError(f"it steers an ask by {what!r}, {ask_id!r}, {count!r}")
         self._runner.steer(uid, what, cell.uid, ask_id, count)
+
+    def _cancelling(self, cell: Cell, body: Body, place: Any) -> None:
+        if not (type(place) is int and 0 <= place < 1 << 62):
+            raise ProtocolError(f"it handles the message after {place!r} others")
+        self._runner.watchers.cancelling(cell, body, place)
 
     def _info(self, _cell: Cell, body: Body, number: int, uid: int) -> None:
         statistics = self._host.statistics(uid)

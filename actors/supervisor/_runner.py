@@ -24,8 +24,10 @@ from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._births import Births
 from actors.supervisor._burials import Burials
 from actors.supervisor._cells import Body, Cell
+from actors.supervisor._meters import Meters
 from actors.supervisor._requests import Requests
 from actors.supervisor._stacks import Stacks
+from actors.supervisor._watchers import Watchers
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -63,6 +65,8 @@ class Runner:
         self.births = Births(host, self)
         self.burials = Burials(host, self)
         self.stacks = Stacks(host.pump)
+        self.watchers = Watchers(host, self, self.stacks.take)
+        self.meters = Meters(host, self)
         self.draining = False
         self.on_ready: dict[int, Callable[[Cell], object]] = {}
         self.on_gone: dict[int, Callable[[Cell, _exits.ExitReason], object]] = {}
@@ -115,10 +119,12 @@ class Runner:
             case ev.PromoteActor(uid, incarnation):
                 pass
             case ev.StopActorProcess(uid, incarnation):
-                self._with_body(uid, incarnation, self._ask_to_stop)
+                if not self._give_up(uid, incarnation, requested=True):
+                    self._with_body(uid, incarnation, self._ask_to_stop)
             case ev.TerminateActor(uid, incarnation):
                 self._with_body(uid, incarnation, self._terminate)
             case ev.KillActor(uid, incarnation, why):
+                self._give_up(uid, incarnation, requested=why == "shutdown")
                 self._with_body(uid, incarnation, lambda cell, body: self.kill(cell, body, why))
             case ev.ActorGone(uid, reason):
                 self._gone(uid, reason)
@@ -153,6 +159,11 @@ class Runner:
         hook = None if info is None else info.spec.on_exhausted
         if callable(hook):
             self._host.callbacks.run(hook, path, reason)
+
+    def _give_up(self, uid: int, incarnation: int, *, requested: bool) -> bool:
+        """Give up a restart that waits for descriptors; False if there is none."""
+        cell = self.cells.get(uid)
+        return cell is not None and self.births.give_up(cell, incarnation, requested=requested)
 
     def _with_body(self, uid: int, incarnation: int, action: Callable[[Cell, Body], object]) -> None:
         cell = self.cells.get(uid)
@@ -242,6 +253,7 @@ class Runner:
 
     def _ask_to_stop(self, cell: Cell, body: Body) -> None:
         body.stop_sent = True
+        self._log_rung(cell, body, "request")
         self.tell_body(body, "stop", self.draining or cell.drain)
 
     def _terminate(self, cell: Cell, body: Body) -> None:
@@ -287,9 +299,10 @@ class Runner:
             self._host.starter.cancel(body.boot)
 
     def _log_rung(self, cell: Cell, body: Body, rung: str, stack: str = "") -> None:
+        polite = rung == "request"
         self._host.log(
-            "warning",
-            "actors.stop_escalated",
+            "debug" if polite else "warning",
+            "actors.stopping" if polite else "actors.stop_escalated",
             path=cell.path,
             uid=cell.uid,
             incarnation=body.incarnation,
@@ -301,6 +314,7 @@ class Runner:
     def _gone(self, uid: int, reason: _exits.ExitReason) -> None:
         cell = self.cells.pop(uid)
         cell.gone = reason
+        self.watchers.forget(uid)
         self.on_ready.pop(uid, None)
         told = self.on_gone.pop(uid, None)
         above = None if cell.parent is None else self.cells.get(cell.parent.uid)

@@ -1,0 +1,122 @@
+"""
+Looks at actors that may grow too large, too old or too busy, and has them replaced or killed.
+
+Runs in the pump's thread and only by its times; looks at no actor that has no limit. What a look means, and when the next one is due,
+is :mod:`actors.supervisor._wear`'s decision.
+
+``memory_hard`` is a backstop of ours, not the kernel's: it is looked at from outside, a few times a second. Who needs a limit that
+cannot be passed at all sets one that the kernel keeps (``resource.setrlimit`` in ``on_start``, a control group).
+"""
+
+from __future__ import annotations
+
+import functools
+import os
+import random
+import signal
+import time
+from typing import TYPE_CHECKING
+
+import attrs
+
+from actors.errors import ProtocolError
+from actors.supervisor import _events as ev
+from actors.supervisor import _wear
+from actors.supervisor._cells import Body, Cell
+
+if TYPE_CHECKING:
+    from actors._host import Host
+    from actors.supervisor._runner import Runner
+
+__all__ = ["Meters"]
+
+_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
+
+
+@attrs.define(eq=False)
+class _Meter:
+    """
+    What looks at one incarnation.
+
+    Attributes:
+        body: The incarnation.
+        gauge: What is known of it.
+        before: Messages that were handled before it served.
+    """
+
+    body: Body
+    gauge: _wear.Gauge
+    before: int
+
+
+class Meters:
+    """
+    The meters of a system.
+
+    Args:
+        host: Everything the system shares.
+        runner: Who kills and decides.
+    """
+
+    def __init__(self, host: Host, runner: Runner) -> None:
+        self._host = host
+        self._runner = runner
+
+    def introduced(self, cell: Cell, body: Body) -> None:
+        """The process of this incarnation is known: look at it from now on, as long as it lives."""
+        limits = _wear.Limits.of(cell.options, random.random())
+        if limits is None or body.pid is None:
+            return
+        self._look(cell, _Meter(body, _wear.begin(limits, time.monotonic()), _handled(cell)))
+
+    def _look(self, cell: Cell, meter: _Meter) -> None:
+        body = meter.body
+        rss = None if body.dead or body.killed_for is not None else _resident_bytes(body)
+        if rss is None:
+            return
+        first = meter.gauge.asked is None
+        serves = body.ready and not body.stop_sent and cell.body is body
+        if not serves:
+            meter.before = _handled(cell)
+        now = time.monotonic()
+        meter.gauge, verdict = _wear.look(meter.gauge, rss, max(0, _handled(cell) - meter.before), now, serves=serves)
+        if verdict == "kill":
+            body.note(meter.gauge.why)
+            self._runner.kill(cell, body, "memory_limit")
+            return
+        self._host.pump.after(meter.gauge.due - now, functools.partial(self._look, cell, meter))
+        if verdict == "replace":
+            if first:
+                self._log(cell, body, rss, meter.gauge.why)
+            self._runner.handle(ev.ReplaceActor(cell.uid, body.incarnation))
+
+    def _log(self, cell: Cell, body: Body, rss: int, why: str) -> None:
+        self._host.log(
+            "info",
+            "actors.memory_soft" if "resident" in why else "actors.worn",
+            path=cell.path,
+            uid=cell.uid,
+            incarnation=body.incarnation,
+            pid=body.pid,
+            rss=rss,
+            reason=why,
+        )
+
+
+def _handled(cell: Cell) -> int:
+    try:
+        return cell.view.flight().handled
+    except ProtocolError:
+        return 0  # found out and dealt with by whoever settles its mail
+
+
+def _resident_bytes(body: Body) -> int | None:
+    """Return what the kernel counts for this very process; None where it has ended."""
+    try:
+        with open(f"/proc/{body.pid}/statm", "rb") as statm:
+            pages = int(statm.read().split()[1])
+        # While it lives its number is its own: what was just read was its, and not a later process's.
+        signal.pidfd_send_signal(body.pidfd, 0)
+    except (OSError, IndexError, ValueError):
+        return None
+    return pages * _PAGE_BYTES
