@@ -73,6 +73,7 @@ class ActorProcess:
         deadline: Of the message being handled, in ``time.monotonic()`` seconds, or None.
         busy: Whether a handler or a hook runs.
         ending: Whether no further message may start.
+        is_copy: Whether this process is a fork that a handler has made.
         stop_reason: ``"requested"`` once the supervisor asked to stop, else ``"normal"``.
     """
 
@@ -89,7 +90,7 @@ class ActorProcess:
         self.stop_reason: Literal["normal", "requested"] = "normal"
         self._draining = False
         self._interrupted = False
-        self._is_copy = False
+        self.is_copy = False
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     # --- life -------------------------------------------------------------------------------------------------------------
@@ -191,7 +192,7 @@ class ActorProcess:
         It may do what the handler does with it, and dies with the host. Where it would go on as the actor (the handler returns or
         raises), it ends: two processes would answer the same messages out of one mailbox.
         """
-        self._is_copy = True
+        self.is_copy = True
         _dumps.end()
         self.attendant.disown()
         if hasattr(self, "node"):
@@ -204,12 +205,12 @@ class ActorProcess:
 
     def end_copy(self) -> None:
         """End this process if it is a copy of the actor's: see :meth:`become_a_copy`."""
-        if self._is_copy:
+        if self.is_copy:
             os._exit(0)
 
     def _leave(self, reason: ExitReason) -> None:
         """Run ``on_stop``, and let everything out that others will take."""
-        if self._is_copy:
+        if self.is_copy:
             os._exit(reason.exit_code or 0)
         self.recorder.note_progress(time.monotonic())
         self.recorder.note_state(FlightState.STOPPING)

@@ -82,6 +82,6 @@ class Context:
         self._process.ending = True
 
     def progress(self) -> None:
-        """Note that the handler is getting on. Only in the handler's own thread: another one may live on when that hangs."""
-        if threading.current_thread() is threading.main_thread():
+        """Note that the handler is getting on. Only in its own thread and process: others may live on when it hangs."""
+        if threading.current_thread() is threading.main_thread() and not self._process.is_copy:
             self._process.recorder.note_progress(time.monotonic())

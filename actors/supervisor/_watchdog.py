@@ -119,10 +119,10 @@ def look(watch: Watch, sample: Sample, now: float) -> tuple[Watch, Action]:
         The watch with the time of the next look, and what to do: nothing, take its stack and warn (``suspect``), say that it goes
         on after all (``recovered``), or ``kill``. After a kill there is no next look.
     """
-    late = max(0.0, now - watch.due)
-    if late >= LATE_SECONDS:
-        watch = _forgive(watch, late)
-    since = standing_since(watch, sample, now, late=late >= LATE_SECONDS)
+    late = now >= watch.due + LATE_SECONDS
+    if late:
+        watch = _forgive(watch, now)
+    since = standing_since(watch, sample, now, late=late)
     went_on = since is None or sample.mark != watch.mark
     seen = attrs.evolve(
         watch, looked=now, mark=sample.mark, since=since, suspected=None if went_on else watch.suspected
@@ -137,12 +137,12 @@ def look(watch: Watch, sample: Sample, now: float) -> tuple[Watch, Action]:
     return attrs.evolve(seen, due=_next(seen, now)), "none"
 
 
-def _forgive(watch: Watch, late: float) -> Watch:
-    """Whoever looks stood still for *late* seconds: they do not count."""
+def _forgive(watch: Watch, now: float) -> Watch:
+    """Whoever looks stood still: what has passed does not count, and a suspect gets its grace anew."""
     return attrs.evolve(
         watch,
-        since=None if watch.since is None else watch.since + late,
-        suspected=None if watch.suspected is None else watch.suspected + late,
+        since=None if watch.since is None else now,
+        suspected=None if watch.suspected is None else now,
     )
 
 

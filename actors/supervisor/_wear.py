@@ -164,7 +164,7 @@ def _pause(gauge: Gauge, rss: int, handled: int, now: float) -> float:
         waits.append((limits.messages - handled) * passed / (handled - gauge.handled))
     if limits.age is not None:
         waits.append(gauge.began + limits.age - now)
-    return max(SOONEST_SECONDS, min((LATEST_SECONDS, *(wait for wait in waits if wait > 0.0))))
+    return max(SOONEST_SECONDS, min((LATEST_SECONDS, *(wait for wait in waits if wait >= 0.0))))
 
 
 def size(number: float) -> str:
