@@ -31,7 +31,7 @@ from tests.troupe import Worker
 AT_ONCE = Backoff(initial=0.0, maximum=0.001, jitter=0.0)
 TREE = Supervisor("app", max_restarts=50, period=1.0)
 SECONDS = 10.0
-WATCHED = {"handler_timeout": 0.3, "hang_grace": 0.1, "backoff": AT_ONCE}
+WATCHED: dict[str, Any] = {"handler_timeout": 0.3, "hang_grace": 0.1, "backoff": AT_ONCE}
 
 
 class Patient(Worker):

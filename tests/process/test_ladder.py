@@ -66,6 +66,14 @@ def is_gone(pid: int) -> bool:
         return True
 
 
+def wait_for_handler(ref: ActorRef[Any], name: str) -> None:
+    eventually(lambda: ref.statistics().handler == name, SECONDS)
+
+
+def wait_for_end(pid: int) -> None:
+    eventually(lambda: is_gone(pid), SECONDS)
+
+
 def rungs(logs: list[Any], path: str) -> list[str]:
     steps = ("actors.stopping", "actors.stop_escalated", "actors.child_exited")
     return [log.get("rung", "exit") for log in logs if log["event"] in steps and log["path"] == path]
@@ -90,28 +98,26 @@ def test_a_cooperative_actor_gets_no_signal_also_when_a_long_handler_holds_it_up
 
 @pytest.mark.conformance
 def test_each_rung_has_a_time_of_its_own(start_method: Any) -> None:
-    found: dict[str, tuple[list[str], float]] = {}
+    took: dict[str, float] = {}
     with capture_logs() as logs, ActorSystem(start_method=start_method) as system:
         for name, kind, ignore in (("yields", Stubborn, False), ("refuses", Stubborn, True), ("deaf", Deaf, True)):
             ref = system.spawn(kind(), name=name, shutdown=0.4, term_grace=0.3)
             pid = pid_of(ref)
             if kind is Stubborn:
                 ref.tell("hang", ignore)
-                eventually(lambda ref=ref: ref.statistics().handler == "hang", SECONDS)
+                wait_for_handler(ref, "hang")
             began = time.monotonic()
             ref.stop()
-            eventually(lambda pid=pid: is_gone(pid), SECONDS)
-            found[name] = ([], time.monotonic() - began)
+            wait_for_end(pid)
+            took[name] = time.monotonic() - began
         eventually(lambda: not system.actors(), SECONDS)
 
-    for name, (steps, _seconds) in found.items():
-        steps.extend(rungs(logs, f"/system/{name}"))
-    assert ["request", "SIGTERM", "exit"] == found["yields"][0]
-    assert ["request", "SIGTERM", "SIGKILL", "exit"] == found["refuses"][0]
-    assert ["request", "SIGTERM", "SIGKILL", "exit"] == found["deaf"][0]
-    assert 0.4 <= found["yields"][1] < 4.0
-    assert 0.7 <= found["refuses"][1] < 7.0
-    assert 0.7 <= found["deaf"][1] < 7.0
+    assert ["request", "SIGTERM", "exit"] == rungs(logs, "/system/yields")
+    assert ["request", "SIGTERM", "SIGKILL", "exit"] == rungs(logs, "/system/refuses")
+    assert ["request", "SIGTERM", "SIGKILL", "exit"] == rungs(logs, "/system/deaf")
+    assert 0.4 <= took["yields"] < 4.0
+    assert 0.7 <= took["refuses"] < 7.0
+    assert 0.7 <= took["deaf"] < 7.0
     assert {"requested"} == {log["kind"] for log in logs if log["event"] == "actors.child_exited"}
 
 

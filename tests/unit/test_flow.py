@@ -38,6 +38,20 @@ def test_the_ask_being_handled_is_marked_when_it_is_cancelled() -> None:
     assert not flow.cancelled
 
 
+def test_the_supervisor_is_told_once_which_message_was_cancelled_while_it_is_handled() -> None:
+    flow = Flow()
+    told: list[int] = []
+    flow.place, flow.report = lambda: 41, told.append
+    flow.steer(("cancel", CALLER, ASK + 1, 1), ())
+    flow.begin(CALLER, ASK, 1)
+    assert [] == told
+
+    flow.steer(("cancel", CALLER, ASK, 1), ())
+    flow.steer(("cancel", CALLER, ASK, 1), ())
+
+    assert [41] == told
+
+
 def test_an_ask_that_was_cancelled_before_it_starts_does_not_begin_and_is_forgotten() -> None:
     flow = Flow()
     flow.steer(("cancel", CALLER, ASK, 1), ())

@@ -103,6 +103,20 @@ def test_a_kill_that_came_too_late_is_evidence() -> None:
     assert "a kill for hang came too late" in classify(0, ready=True, killed_for="hang").evidence
 
 
+@pytest.mark.parametrize(
+    ("why", "text"),
+    [
+        ("hang", "killed because it hung: add made no progress for 2 s (exit -9)"),
+        ("memory_limit", "killed at its memory limit: add made no progress for 2 s (exit -9)"),
+    ],
+)
+def test_what_the_supervisor_saw_explains_its_kill(why: Any, text: str) -> None:
+    reason = classify(-9, ready=True, killed_for=why, noticed=["add made no progress for 2 s"])
+
+    assert "add made no progress for 2 s" == reason.evidence[1]
+    assert text == describe(reason)
+
+
 def test_everything_known_stands_in_the_evidence() -> None:
     reason = classify(-9, ready=True, stop_requested=True, protocol_error="frame of 9 bytes", oom_kills=2)
 
