@@ -97,6 +97,7 @@ class Autopsies:
             status_known=status_known,
             status=None if usage is None else usage.status,
             rss=rss,
+            offence=body.offence,
             notes=body.notes,
         )
 

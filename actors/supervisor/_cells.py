@@ -72,6 +72,7 @@ class Body:
         stack: The stacks that were taken last, or "".
         stack_taken: When that was, in ``time.monotonic()`` seconds.
         stack_takers: Who waits for stacks that were asked for.
+        offence: What it did that the supervisor kills it for, in a sentence, or None.
         notes: What is known of its end besides, one sentence each: evidence for its exit reason.
         rss: Its resident memory in bytes when it was killed, or None.
         born: When its start began, in ``time.monotonic()`` seconds.
@@ -104,6 +105,7 @@ class Body:
     stack: str = ""
     stack_taken: float = 0.0
     stack_takers: list[Callable[[str], object]] = attrs.Factory(list)
+    offence: str | None = None
     notes: list[str] = attrs.Factory(list)
     rss: int | None = None
     born: float = attrs.Factory(time.monotonic)

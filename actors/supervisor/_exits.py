@@ -190,6 +190,7 @@ def classify(
     status_known: bool = True,
     status: int | None = None,
     rss: int | None = None,
+    offence: str | None = None,
     notes: Iterable[str] = (),
 ) -> ExitReason:
     """
@@ -206,6 +207,7 @@ def classify(
         status_known: False when the exit code is worthless (the forkserver died: 255 is then no exit code).
         status: The raw wait status, or None.
         rss: Its resident memory in bytes, or None.
+        offence: What the supervisor killed it for, in a sentence, or None.
         notes: Further evidence, one sentence each.
 
     Returns:
@@ -224,16 +226,14 @@ def classify(
     row, _, kind = next(row for row in _TABLE if row[1](death))
     signal = signal_name(-code) if code is not None and code < 0 else None
 
-    evidence = (row, *_further_evidence(death, status_known=status_known), *notes)
+    evidence = (row, *_further_evidence(death, offence, status_known=status_known), *notes)
     return ExitReason(
         kind, code, signal, crash_report, evidence[:_MAX_EVIDENCE], status=status if status_known else None, rss=rss
     )
 
 
-def _further_evidence(death: _Death, *, status_known: bool) -> list[str]:
-    found = []
-    if death.protocol_error is not None:
-        found.append(death.protocol_error)
+def _further_evidence(death: _Death, offence: str | None, *, status_known: bool) -> list[str]:
+    found = [text for text in (death.protocol_error, offence) if text is not None]
     if death.killed_for is not None and not death.kill_hit:
         found.append(f"a kill for {death.killed_for} came too late")
     if death.stop_requested:

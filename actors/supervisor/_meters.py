@@ -81,7 +81,7 @@ class Meters:
         now = time.monotonic()
         meter.gauge, verdict = _wear.look(meter.gauge, rss, max(0, _handled(cell) - meter.before), now, serves=serves)
         if verdict == "kill":
-            body.note(meter.gauge.why)
+            body.offence = meter.gauge.why
             self._runner.kill(cell, body, "memory_limit")
             return
         self._host.pump.after(meter.gauge.due - now, functools.partial(self._look, cell, meter))

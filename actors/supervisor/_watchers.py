@@ -278,7 +278,7 @@ class Watchers:
             return
         why = still()
         if why:
-            body.note(why)
+            body.offence = why
             self._runner.kill(cell, body, "hang")
         elif body.killed_for is None:
             body.signal(signal.SIGCONT)

@@ -111,7 +111,7 @@ def test_a_kill_that_came_too_late_is_evidence() -> None:
     ],
 )
 def test_what_the_supervisor_saw_explains_its_kill(why: Any, text: str) -> None:
-    reason = classify(-9, ready=True, killed_for=why, noticed=["add made no progress for 2 s"])
+    reason = classify(-9, ready=True, killed_for=why, offence="add made no progress for 2 s")
 
     assert "add made no progress for 2 s" == reason.evidence[1]
     assert text == describe(reason)
