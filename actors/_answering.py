@@ -3,6 +3,7 @@ How an actor answers: never by waiting.
 
 Each answer is first published in the recorder's reply region, where the supervisor finds it if this process dies, then leaves in
 frames that answers to the same caller share. What a caller's lane has no room for stays here while the actor goes on serving.
+A caller is one incarnation of an actor: while it is being replaced two of them ask, each with a lane of its own.
 Both threads of the actor write: the main thread between messages, the attendant for what had to wait.
 """
 
@@ -18,7 +19,7 @@ from collections import deque
 
 from actors import _descriptors
 from actors._attendant import Attendant
-from actors.mailbox._envelope import INCARNATION_SHIFT
+from actors.mailbox._envelope import INCARNATION_SHIFT, lane_number, lane_owner
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._inbox import reopen_writer
 from actors.mailbox._recorder import Recorder
@@ -39,7 +40,7 @@ class _Caller:
         self.asked = False
         self.blocked = False
         self.size = 0
-        self.waiting: deque[tuple[int, bytes, int]] = deque()
+        self.waiting: deque[tuple[int, bytes]] = deque()
 
 
 class Answering:
@@ -60,20 +61,20 @@ class Answering:
         self._callers[0].descriptor = host_lane
         self._dirty: set[int] = set()
         self._held_since = 0.0
-        attendant.handlers["lane"] = self._lane_arrived
 
     def put(self, caller: int, ask_id: int, answer: bytes) -> bool:
         """Publish one answer; False while the reply region is full of answers that callers do not take."""
+        lane = lane_number(caller, ask_id >> INCARNATION_SHIFT)
         with self._lock:
-            position = self._recorder.append_reply(caller, answer)
+            position = self._recorder.append_reply(lane, answer)
             if position is None:
                 return False
-            entry = self._callers.get(caller)
+            entry = self._callers.get(lane)
             if entry is None:
-                entry = self._callers[caller] = _Caller()
-            entry.waiting.append((position, answer, ask_id >> INCARNATION_SHIFT))
+                entry = self._callers[lane] = _Caller()
+            entry.waiting.append((position, answer))
             entry.size += len(answer)
-            self._dirty.add(caller)
+            self._dirty.add(lane)
         return True
 
     def leave(self, *, more: bool) -> None:
@@ -97,15 +98,15 @@ class Answering:
 
     def _all_small(self) -> bool:
         # Copies: the attendant may take callers out meanwhile.
-        waiting = [self._callers.get(caller) for caller in tuple(self._dirty)]
+        waiting = [self._callers.get(lane) for lane in tuple(self._dirty)]
         return all(entry is None or entry.size < MAX_BODY_BYTES // 2 for entry in waiting)
 
     def flush(self) -> None:
         """Write what there is room for."""
         with self._lock:
             self._held_since = 0.0
-            for caller in tuple(self._dirty):
-                self._flush_one(caller)
+            for lane in tuple(self._dirty):
+                self._flush_one(lane)
 
     def wait_idle(self, seconds: float) -> None:
         """Try to get everything out, at most *seconds*; the rest is the supervisor's to deliver."""
@@ -123,53 +124,53 @@ class Answering:
             poller.poll(left * 1000)
             self.flush()
 
-    def _flush_one(self, caller: int) -> None:
-        entry = self._callers[caller]
+    def _flush_one(self, lane: int) -> None:
+        entry = self._callers[lane]
         if entry.descriptor < 0:
             if not entry.asked:
                 entry.asked = True
-                self._attendant.notify("lane_wanted", caller)
+                self._attendant.notify("lane_wanted", *lane_owner(lane))
             return
         while entry.waiting:
             count, frame = _one_frame(entry.waiting)
             try:
                 os.write(entry.descriptor, frame)
             except BlockingIOError:
-                self._wait_for_room(caller, entry)
+                self._wait_for_room(lane, entry)
                 return
             except OSError:
-                # The caller's incarnation is gone; the next one may have asks in here too.
+                # Nobody reads it any more; the supervisor knows whether somebody will.
                 self._close(entry)
-                self._flush_one(caller)
+                self._flush_one(lane)
                 return
             self._sent(entry, count)
-        self._dirty.discard(caller)
+        self._dirty.discard(lane)
 
     def _sent(self, entry: _Caller, count: int) -> None:
         for _ in range(count):
-            position, answer, _incarnation = entry.waiting.popleft()
+            position, answer = entry.waiting.popleft()
             entry.size -= len(answer)
             self._recorder.mark_sent(position)
 
-    def _wait_for_room(self, caller: int, entry: _Caller) -> None:
+    def _wait_for_room(self, lane: int, entry: _Caller) -> None:
         if not entry.blocked:
             entry.blocked = True
             descriptor = entry.descriptor
             with contextlib.suppress(FileExistsError):
-                self._attendant.watch(descriptor, lambda: self._has_room(caller, entry, descriptor), select.EPOLLOUT)
+                self._attendant.watch(descriptor, lambda: self._has_room(lane, entry, descriptor), select.EPOLLOUT)
 
-    def _has_room(self, caller: int, entry: _Caller, descriptor: int) -> None:
+    def _has_room(self, lane: int, entry: _Caller, descriptor: int) -> None:
         self._attendant.unwatch(descriptor)
         with self._lock:
             entry.blocked = False
             if entry.descriptor == descriptor:
-                self._flush_one(caller)
+                self._flush_one(lane)
 
-    def _lane_arrived(self, fields: tuple[object, ...], descriptors: tuple[int, ...]) -> None:
-        """The supervisor's word on a caller: its incarnation and its lane, or no lane because there is none now."""
-        caller, incarnation = fields
-        entry = self._callers.get(caller) if isinstance(caller, int) else None
-        if entry is None or not isinstance(caller, int) or not isinstance(incarnation, int):
+    def lane_arrived(self, fields: tuple[object, ...], descriptors: tuple[int, ...]) -> None:
+        """In the attendant: the supervisor's word on a caller: its lane, or none because that incarnation is not there any more."""
+        lane = _lane_in(fields)
+        entry = self._callers.get(lane)
+        if entry is None:
             _descriptors.close(*descriptors)
             return
         with self._lock:
@@ -180,34 +181,24 @@ class Answering:
                     entry.descriptor = reopen_writer(descriptors[0])
                 _descriptors.close(*descriptors)
             if entry.descriptor < 0:
-                self._drop(entry, incarnation)
-            if entry.waiting:
-                self._flush_one(caller)
+                self._forget(lane, entry)
             else:
-                self._dirty.discard(caller)
-                if entry.descriptor < 0:
-                    del self._callers[caller]
+                self._flush_one(lane)
 
     def caller_gone(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
         """In the attendant: an incarnation of a caller has ended. Its lane is closed; actors may call and go by the thousand."""
-        caller, incarnation = fields
-        entry = self._callers.get(caller) if isinstance(caller, int) else None
-        if entry is None or not isinstance(caller, int) or not isinstance(incarnation, int):
-            return
-        with self._lock:
-            self._close(entry)
-            self._drop(entry, incarnation)
-            if entry.waiting:
-                self._flush_one(caller)
-                return
-            self._dirty.discard(caller)
-            if not entry.asked:
-                del self._callers[caller]
+        lane = _lane_in(fields)
+        entry = self._callers.get(lane)
+        if entry is not None and lane:
+            with self._lock:
+                self._close(entry)
+                self._forget(lane, entry)
 
-    def _drop(self, entry: _Caller, incarnation: int) -> None:
-        """Nobody reads the answers to *incarnation* any more; those to a later one wait for its lane."""
-        while entry.waiting and entry.waiting[0][2] <= incarnation:
-            self._sent(entry, 1)
+    def _forget(self, lane: int, entry: _Caller) -> None:
+        """Nobody will ever read these answers."""
+        self._sent(entry, len(entry.waiting))
+        self._dirty.discard(lane)
+        self._callers.pop(lane, None)
 
     def _close(self, entry: _Caller) -> None:
         if entry.descriptor >= 0:
@@ -218,10 +209,16 @@ class Answering:
             entry.descriptor = -1
 
 
-def _one_frame(waiting: deque[tuple[int, bytes, int]]) -> tuple[int, bytes]:
+def _lane_in(fields: tuple[object, ...]) -> int:
+    """Return the lane that the supervisor speaks of; the host's for none."""
+    caller, incarnation = fields
+    return lane_number(caller, incarnation) if isinstance(caller, int) and isinstance(incarnation, int) else 0
+
+
+def _one_frame(waiting: deque[tuple[int, bytes]]) -> tuple[int, bytes]:
     """Return how many of the waiting answers fit one frame, and the frame."""
     size, parts = 0, []
-    for _position, answer, _incarnation in waiting:
+    for _position, answer in waiting:
         if size + len(answer) > MAX_BODY_BYTES:
             break
         size += len(answer)

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import select
 import time
@@ -75,6 +76,7 @@ class ActorProcess:
         ending: Whether no further message may start.
         is_copy: Whether this process is a fork that a handler has made.
         stop_reason: ``"requested"`` once the supervisor asked to stop, else ``"normal"``.
+        has_mailbox: Whether recorder, inbox, answering and dispatcher are there. Not in one that stands by to take over.
     """
 
     def __init__(self, actor: Actor, attendant: Attendant, max_bytes: int) -> None:
@@ -88,6 +90,9 @@ class ActorProcess:
         self.ending = False
         self.flow = Flow()
         self.stop_reason: Literal["normal", "requested"] = "normal"
+        self.has_mailbox = False
+        self._lent: tuple[int, ...] | None = None
+        self._worn_at = math.inf
         self._draining = False
         self._interrupted = False
         self.is_copy = False
@@ -103,13 +108,15 @@ class ActorProcess:
             SystemExit: See :func:`serve`.
         """
         self.attendant.handlers["stop"] = self._stop_requested
+        self.attendant.handlers["serve"] = self._may_serve
         self.attendant.handlers["steer"] = self.flow.steer
         self.attendant.handlers["caller_gone"] = self.flow.caller_gone
         self._take_setup()
         _seams.register_node(self.ref.system, ActorNode(self))
         try:
             self._become_ready()
-            self._serve()
+            if self._stand_by():
+                self._serve()
         except Crash as crash:
             self.attendant.notify("crash", crash.report, crash.handler)
             self._leave(ExitReason("crash", exit_code=1, error=crash.report))
@@ -138,17 +145,10 @@ class ActorProcess:
         os.close(reader)
         self._build(*arrived[0])
 
-    def _build(self, setup: dict[str, Any], descriptors: tuple[int, ...]) -> None:
-        inbox, recorder, answers = descriptors
+    def _build(self, setup: dict[str, Any], mailbox: tuple[int, ...]) -> None:
         self.setup = setup
         self.ref: ActorRef[Any] = ActorRef(system=setup["system"], uid=setup["uid"], path=setup["path"])
-        self.inbox = reopen_reader(inbox)
-        self.recorder = Recorder(recorder)
-        _descriptors.close(inbox, recorder)
-        self.answering = Answering(self.recorder, self.attendant, answers)
-        self.attendant.handlers["caller_gone"] = self._caller_gone
         self._poller = select.poll()
-        self._poller.register(self.inbox, select.POLLIN)
         self._poller.register(self._wake_fd, select.POLLIN)
         self.directory = ActorDirectory(self)
         self.node = Node(
@@ -160,13 +160,45 @@ class ActorProcess:
         )
         self.node.inherited_deadline = lambda: self.deadline if self.busy else None
         self.attendant.next_deadline = self.node.expire_due
+        if not setup["standby"]:
+            self._take_mailbox(*mailbox)
+            self.recorder.note_state(FlightState.STARTING)
+
+    def _take_mailbox(self, inbox: int, recorder: int, answers: int) -> None:
+        """From now on the messages are this incarnation's to handle: nobody else is left who would."""
+        self.inbox = reopen_reader(inbox)
+        self.recorder = Recorder(recorder)
+        _descriptors.close(inbox, recorder)
+        self.answering = Answering(self.recorder, self.attendant, answers)
+        self.attendant.handlers["caller_gone"] = self._caller_gone
+        self.attendant.handlers["lane"] = self._lane_arrived
+        self._poller.register(self.inbox, select.POLLIN)
         self.dispatcher = Dispatcher(self)
-        if setup["says_cancelling"]:
+        if self.setup["says_cancelling"]:
             self.flow.place = lambda: self.recorder.handled
             self.flow.report = functools.partial(self.attendant.notify, "cancelling")
+        if self.setup["worn_after"] is not None:
+            self._worn_at = self.recorder.handled + self.setup["worn_after"]
+        self.has_mailbox = True
+
+    def _stand_by(self) -> bool:
+        """Wait until the incarnation before this one has left its mailbox; False if this one is to leave without."""
+        while not self.has_mailbox:
+            if self._lent is not None:
+                self._take_mailbox(*self._lent)
+            elif self.ending or self._draining:
+                return False
+            else:
+                self._poller.poll()
+                self._read_wake()
+        return True
+
+    def _may_serve(self, _fields: tuple[object, ...], mailbox: tuple[int, ...]) -> None:
+        """In the attendant: the incarnation before this one has left."""
+        self._lent = mailbox
+        self.interrupt()
 
     def _become_ready(self) -> None:
-        self.recorder.note_state(FlightState.STARTING)
         try:
             apply_snapshot(self.actor, self.setup["snapshot"])
             self.actor._context = Context(self)
@@ -184,6 +216,12 @@ class ActorProcess:
         """In the attendant: an incarnation of a caller has ended."""
         self.flow.caller_gone(fields, passed)
         self.answering.caller_gone(fields, passed)
+
+    def _lane_arrived(self, fields: tuple[object, ...], passed: tuple[int, ...]) -> None:
+        """In the attendant: the lane of a caller, or that it was gone before it could be answered."""
+        if not passed:
+            self.flow.caller_gone(fields, passed)
+        self.answering.lane_arrived(fields, passed)
 
     def become_a_copy(self, boot: Boot) -> None:
         """
@@ -212,8 +250,9 @@ class ActorProcess:
         """Run ``on_stop``, and let everything out that others will take."""
         if self.is_copy:
             os._exit(reason.exit_code or 0)
-        self.recorder.note_progress(time.monotonic())
-        self.recorder.note_state(FlightState.STOPPING)
+        if self.has_mailbox:
+            self.recorder.note_progress(time.monotonic())
+            self.recorder.note_state(FlightState.STOPPING)
         self.busy = True
         try:
             self.actor.on_stop(reason)
@@ -222,17 +261,19 @@ class ActorProcess:
             self.node.flush_all()
         except BaseException as error:  # noqa: BLE001 - the actor ends whatever its hook raises; the supervisor is told
             self.attendant.notify("hook_failed", "on_stop", _failure.describe(error))
-        self.answering.wait_idle(_FAREWELL_SECONDS)
+        if self.has_mailbox:
+            self.answering.wait_idle(_FAREWELL_SECONDS)
         self.directory.report_dead_letters()
         self.attendant.drain_out(_FAREWELL_SECONDS)
 
     def _stop_requested(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
-        """In the attendant: the supervisor asks to stop, after what is queued if the field says so."""
+        """In the attendant: the supervisor asks to stop now, after what is queued (``drain``), or to let another one ``hand over``."""
         self.stop_reason = "requested"
-        if fields[0]:
+        if fields[0] == "drain":
             self._draining = True
         else:
             self.ending = True
+        if fields[0] == "now":
             self.flow.interrupt()
         self.interrupt()
 
@@ -255,6 +296,8 @@ class ActorProcess:
             frame = recorder.next_frame()
             if frame is not None:
                 self._handle_frame(*frame)
+                if recorder.handled >= self._worn_at:
+                    self._say_worn()
                 continue
             recorder.reset_if_empty()
             if not recorder.fill(inbox):
@@ -263,6 +306,11 @@ class ActorProcess:
                 if self._draining:
                     return
                 self._idle()
+
+    def _say_worn(self) -> None:
+        """It has handled as many messages as it may; it goes on until another one is ready to take over."""
+        self._worn_at = math.inf
+        self.attendant.notify("worn")
 
     def _handle_frame(self, base: int, body: bytes) -> None:
         """Handle the messages of one frame, up to an interruption; the rest is found again by ``next_frame``."""
@@ -301,6 +349,9 @@ class ActorProcess:
             self.coroutines.wait((self.inbox, self._wake_fd), seconds)
         else:
             self._poller.poll(None if seconds is None else min(seconds, _LONGEST_WAIT) * 1000 + 1)
+        self._read_wake()
+
+    def _read_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_read(self._wake_fd)
 
@@ -313,6 +364,9 @@ class ActorProcess:
     @contextlib.contextmanager
     def standing_by(self, state: FlightState) -> Iterator[None]:
         """While the main thread waits for others, which is no hang: say so; what it handles counts from the end of it."""
+        if not self.has_mailbox:  # it stands by, and handles nothing
+            yield
+            return
         recorder = self.recorder
         before = recorder.state
         recorder.note_state(state)
@@ -325,7 +379,7 @@ class ActorProcess:
 
     def can_read_ahead(self) -> bool:
         """Return whether the inbox can be read while a handler waits for room elsewhere."""
-        return self.recorder.has_room
+        return self.has_mailbox and self.recorder.has_room
 
     def read_ahead(self) -> None:
         """Take what stands in the inbox while a handler waits, so that two actors that fill each other's inbox go on."""

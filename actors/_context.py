@@ -83,5 +83,6 @@ class Context:
 
     def progress(self) -> None:
         """Note that the handler is getting on. Only in its own thread and process: others may live on when it hangs."""
-        if threading.current_thread() is threading.main_thread() and not self._process.is_copy:
-            self._process.recorder.note_progress(time.monotonic())
+        process = self._process
+        if threading.current_thread() is threading.main_thread() and process.has_mailbox and not process.is_copy:
+            process.recorder.note_progress(time.monotonic())

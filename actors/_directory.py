@@ -23,7 +23,6 @@ from actors.mailbox._arena import ArenaReader
 from actors.mailbox._inbox import pipe_capacity, reopen_reader, reopen_writer
 from actors.mailbox._layout import FlightState
 from actors.mailbox._outbox import Outbox
-from actors.mailbox._recorder import Recorder
 from actors.supervisor import _exits
 
 if TYPE_CHECKING:
@@ -37,17 +36,19 @@ _LETTER_SECONDS = 0.01
 class _ReplyLane(AnswerLane):
     """The lane of an actor: whoever looks at its flight recorder sees that its handler waits for a reply."""
 
-    def __init__(self, recorder: Recorder, descriptor: int, deliver: Callable[[bytes], None], **options: Any) -> None:
+    def __init__(
+        self, process: ActorProcess, descriptor: int, deliver: Callable[[bytes], None], **options: Any
+    ) -> None:
         super().__init__(descriptor, deliver, **options)
-        self._recorder = recorder
+        self._process = process
         self._main = threading.main_thread().ident
 
     def wait(self, reply: Awaited, until: float | None) -> None:
         """See :meth:`AnswerLane.wait`."""
-        if threading.get_ident() != self._main:
+        if threading.get_ident() != self._main or not self._process.has_mailbox:
             super().wait(reply, until)
             return
-        recorder = self._recorder
+        recorder = self._process.recorder
         before = recorder.state
         recorder.note_state(FlightState.WAITING)
         try:
@@ -101,7 +102,7 @@ class ActorDirectory:
         _descriptors.close(*descriptors)
         attendant = self._attendant
         lane = _ReplyLane(
-            self._process.recorder,
+            self._process,
             descriptor,
             self._deliver,
             capacity=pipe_capacity(descriptor),

@@ -98,7 +98,7 @@ class Flow:
         caller, incarnation = fields
         with self._changed:
             current = self._current
-            if current is not None and current[0] == caller and current[1] >> INCARNATION_SHIFT <= incarnation:
+            if current is not None and current[0] == caller and current[1] >> INCARNATION_SHIFT == incarnation:
                 self._cancel_current()
 
     def _cancel_current(self) -> None:

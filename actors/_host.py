@@ -348,14 +348,14 @@ class Host:
     def _no_answer_waits(self) -> bool:
         """Return whether every lane of answers is empty."""
         lanes = [cell.answers_write for cell in self.runner.cells.values()]
-        lanes += [cell.body.reply_lane for cell in self.runner.cells.values() if cell.body is not None]
+        lanes += [body.reply_lane for cell in self.runner.cells.values() for body in cell.bodies]
         return not any(queued_bytes(lane) for lane in lanes if lane >= 0)
 
     def _arena_gone(self, arena_id: int, holders: set[int]) -> None:
         for uid in holders:
             cell = self.runner.cells.get(uid)
-            if cell is not None and cell.body is not None:
-                self.runner.tell_body(cell.body, "arena_gone", arena_id)
+            for body in () if cell is None else cell.bodies:
+                self.runner.tell_body(body, "arena_gone", arena_id)
 
     # --- the host's directory: see actors._routes.Directory -----------------------------------------------------------------
 
@@ -439,8 +439,8 @@ class Host:
         failed = _exits.ExitReason("supervisor_lost", evidence=("the system itself has failed",))
         for cell in list(self.runner.cells.values()):
             cell.route.gone = failed  # who asks from now on is told at once
-            if cell.body is not None:
-                cell.body.signal(signal.SIGKILL)
+            for body in cell.bodies:
+                body.signal(signal.SIGKILL)
         self.node.fail_all(
             lambda reply: InternalError(f"the system has failed; the ask to {reply.target.path} is lost")
         )

@@ -78,10 +78,30 @@ class SupervisorRef:
         self._system._call(lambda host: self._restart(host, name))
 
     def _restart(self, host: Host, name: str) -> None:
+        self._handle(host, ev.RestartActor(self._find(host, name)))
+
+    def replace(self, name: str) -> None:
+        """
+        Have the next incarnation of one child ready, then let it take over; see :class:`~actors.Recycle`. No message is lost.
+
+        Returns when that has begun, or waits for its turn behind another child of this supervisor that is being replaced.
+
+        Raises:
+            SpecError: There is no such child, or it does not run now.
+        """
+        self._system._call(lambda host: self._replace(host, name))
+
+    def _replace(self, host: Host, name: str) -> None:
+        cell = host.runner.cells.get(self._find(host, name))
+        if cell is None or cell.body is None or not cell.body.ready or cell.body.stop_sent:
+            raise SpecError(f"{self.path}/{name} does not run now, so there is nobody to be replaced")
+        host.runner.replacing.ask(cell, cell.body, "asked")
+
+    def _find(self, host: Host, name: str) -> int:
         uid = _view.find(host.runner.state, f"{self.path}/{name}")
         if uid is None:
             raise SpecError(f"{self.path} has no child {name!r}")
-        self._handle(host, ev.RestartActor(uid))
+        return uid
 
     def _request(self, event: ev.Event) -> None:
         self._system._call(lambda host: self._handle(host, event))

@@ -34,6 +34,7 @@ SHELL = (
     "actors.supervisor._oom_watch",
     "actors.supervisor._pump",
     "actors.supervisor._meters",
+    "actors.supervisor._replacing",
     "actors.supervisor._requests",
     "actors.supervisor._runner",
     "actors.supervisor._stacks",

@@ -60,6 +60,9 @@ if TYPE_CHECKING:
 
 INCARNATION_SHIFT: Final = 40
 """An ask id carries its caller's incarnation above this bit."""
+_INCARNATION_BITS: Final = 23
+_INCARNATION_MASK: Final = (1 << _INCARNATION_BITS) - 1
+_UID_MASK: Final = (1 << 64 - _INCARNATION_BITS) - 1
 
 __all__ = [
     "ASK",
@@ -96,6 +99,8 @@ __all__ = [
     "encode_lost",
     "encode_result",
     "encode_tell",
+    "lane_number",
+    "lane_owner",
     "parse",
     "parse_answers",
     "read_answer",
@@ -204,6 +209,24 @@ def encode_down(uid: int, reason: Mapping[str, Any]) -> bytes:
 def encode_lost(uid: int, reason: Mapping[str, Any], spared: Sequence[int], part: int, parts: int) -> bytes:
     """The bytes of one part of a Lost; *reason* is plain data, *spared* ask ids."""
     return pack_wrapped([LOST, uid, wrap(dict(reason), "reason"), list(spared), part, parts])
+
+
+def lane_number(caller: int, incarnation: int) -> int:
+    """
+    One number, 0 to 2**64 - 1, for the lane by which one incarnation of an actor is answered; 0 for the host's.
+
+    Two incarnations of an actor may live at a time, while one hands over to the next, and each asks for itself.
+
+    Args:
+        caller: The uid of the actor, 0 for the host. A claim that is out of range gives a number that is nobody's, or another's.
+        incarnation: Which of its processes; of an ask: ``ask_id >> INCARNATION_SHIFT``.
+    """
+    return (caller & _UID_MASK) << _INCARNATION_BITS | incarnation & _INCARNATION_MASK
+
+
+def lane_owner(lane: int) -> tuple[int, int]:
+    """The uid and the incarnation of a :func:`lane_number`."""
+    return lane >> _INCARNATION_BITS, lane & _INCARNATION_MASK
 
 
 def _pack_slowly(head: list[Any], args: list[Any], kwargs: Mapping[str, Any] | None, *rest: Any) -> bytes:

@@ -344,7 +344,7 @@ class Recorder:
         Keep a reply where the supervisor finds it if this process dies before it was sent.
 
         Args:
-            lane: Whose reply lane: the caller's uid, 0 for the host.
+            lane: Whose reply lane: 0 for the host, else a number that says the caller; 0 to 2**64 - 1.
             data: One encoded answer; 1 to ``MAX_BODY_BYTES`` bytes.
 
         Returns:

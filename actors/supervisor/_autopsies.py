@@ -110,9 +110,11 @@ class Autopsies:
             body.note("no out-of-memory kill was counted in its group")
         return kills or 0
 
-    def last_words(self, cell: Cell) -> LastWords:
-        """Read what the recorder says; before its messages are settled."""
+    def last_words(self, cell: Cell, body: Body) -> LastWords:
+        """Read what the recorder says; before its messages are settled. Of one that stood by it says nothing."""
         handler, since = None, 0.0
+        if cell.standby is body:
+            return LastWords(handler, since, (), (cell.deaths.place, cell.deaths.count))
         with contextlib.suppress(ProtocolError):
             flight = cell.view.flight()
             if flight.state in _IN_A_HANDLER:

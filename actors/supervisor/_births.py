@@ -24,6 +24,7 @@ from actors.mailbox._control import ControlLane
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 from actors.supervisor._cells import DESCRIPTORS_PER_START, Body, Cell
+from actors.supervisor._recycling import limits
 from actors.supervisor._stacks import make_stack_file
 
 if TYPE_CHECKING:
@@ -77,21 +78,31 @@ class Births:
         self._runner = runner
         self._shortages: dict[int, _Shortage] = {}
 
-    def start(self, cell: Cell, incarnation: int) -> None:
-        """Start an incarnation; a restart for which there are no descriptors is tried again, see :class:`_Shortage`."""
+    def start(self, cell: Cell, incarnation: int, *, standby: bool = False) -> None:
+        """
+        Begin the start of an incarnation; of one that stands by, beside the one that serves.
+
+        A restart for which there are no descriptors is tried again, see :class:`_Shortage`.
+        """
         host = self._host
         host.mail.unpark(cell)
         try:
             _limits.check_descriptors(cell.path, DESCRIPTORS_PER_START)
             _limits.check_processes(cell.path)
             body = self._make_body(incarnation)
+            body.limits = limits(cell.options.recycle, random.random())
         except (OSError, ActorsError) as error:
-            if not (_is_shortage(error) and self._postpone(cell, incarnation, error)):
+            # One that would stand by is tried again by the tree: the one it is to replace goes on.
+            if standby or not (_is_shortage(error) and self._postpone(cell, incarnation, error)):
                 self._never_started(cell, incarnation, _refused(cell.path, error))
             return
         self._shortages.pop(cell.uid, None)
-        cell.body = body
-        cell.view.set_incarnation(incarnation)
+        if standby:
+            cell.standby = body
+            self._runner.replacing.begins(cell, body)
+        else:
+            cell.body = body
+            cell.view.set_incarnation(incarnation)
         boot = Boot(
             module=cell.cls.__module__,
             qualname=cell.cls.__qualname__,
@@ -255,7 +266,8 @@ class Births:
     def ready(self, cell: Cell, body: Body) -> None:
         """``on_start`` is over."""
         body.ready = True
-        self._runner.watchers.serving(cell, body)
+        if cell.body is body:
+            self._runner.serves(cell, body)
         self._host.log(
             "info", "actors.child_started", path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid
         )

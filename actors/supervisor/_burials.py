@@ -56,7 +56,7 @@ class Burials:
         self.look_for_status(cell, body)
 
     def look_for_status(self, cell: Cell, body: Body) -> None:
-        if cell.body is not body:
+        if body not in cell.bodies:
             return
         body.dead = True
         if body.process is None:
@@ -73,30 +73,32 @@ class Burials:
             self._pump.after(_STATUS_SECONDS, functools.partial(self._status_is_lost, cell.uid, body.incarnation))
 
     def _status_is_lost(self, uid: int, incarnation: int) -> None:
-        cell = self._runner.cells.get(uid)
-        if cell is not None and cell.body is not None and cell.body.incarnation == incarnation:
-            self.bury(cell, cell.body, None, status_known=False)
+        cell, body = self._runner.cells.get(uid), self._runner.find_body(uid, incarnation)
+        if cell is not None and body is not None:
+            self.bury(cell, body, None, status_known=False)
 
     def bury(self, cell: Cell, body: Body, code: int | None, *, status_known: bool) -> None:
-        if cell.body is not body:
+        if body not in cell.bodies:
             return
         reason = self.autopsies.reason(body, code, status_known=status_known)
-        words = self.autopsies.last_words(cell)
+        words = self.autopsies.last_words(cell, body)
         self.log_exit(cell, body.incarnation, body.pid, reason)
         self._pump.unwatch(body.lane.fileno())
         self._pump.unwatch(body.pidfd)
         self._pump.unwatch(body.sentinel)
-        cell.last = reason
-        cell.body = None
-        self._host.mail.settle(cell, body, reason)
+        if cell.forget(body):
+            cell.last = reason
+            self._host.mail.settle(cell, body, reason)
+        self._host.orphan_arenas(cell.uid, body.incarnation)
         self.autopsies.report(cell, body, reason, words)
         body.close()
+        holder = (cell.uid, body.incarnation)
         for other in self._runner.cells.values():
-            held = cell.uid in other.holders
-            other.holders.discard(cell.uid)
-            if other.body is not None and held:
-                # Whatever it was streaming to the dead has nobody to read it.
-                self._runner.tell_body(other.body, "caller_gone", cell.uid, body.incarnation)
+            if holder in other.holders:
+                other.holders.discard(holder)
+                for reader in other.bodies:
+                    # Whatever it was streaming to the dead has nobody to read it.
+                    self._runner.tell_body(reader, "caller_gone", *holder)
         for uid in tuple(body.spawned):
             self._runner.handle(ev.StopActor(uid))
         self._runner.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))

@@ -1,5 +1,6 @@
 """
-What the host holds for one actor, over all its incarnations (:class:`Cell`), and for one incarnation (:class:`Body`).
+What the host holds for one actor, over all its incarnations (:class:`Cell`), and for one incarnation (:class:`Body`). While an actor is
+being replaced there are two: the one that serves, and the one that stands by.
 
 Descriptors are opened and closed here and nowhere else in the host, so that each has exactly one owner.
 """
@@ -8,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import math
 import os
 import select
 import signal
@@ -30,6 +32,7 @@ from actors.mailbox._recorder import create_recorder
 from actors.mailbox._recorder_view import RecorderView
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._pump import Pump
+from actors.supervisor._recycling import NEVER, Limits
 from actors.supervisor._spec import Options
 
 __all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "Deaths", "read_flight_state"]
@@ -79,6 +82,12 @@ class Body:
         died: When its end was seen; 0.0 before.
         oom_group: Name of the counter of out-of-memory kills that it falls under, or None.
         spent: Whether the message in flight is wanted by nobody any more, so that no other incarnation is to have it.
+        limits: When it is worn.
+        due: When it is to be replaced for its age, in ``time.monotonic()`` seconds; infinity for never.
+        worn: Why it is to be replaced, or None.
+        handing_over: Whether it was asked to leave its mailbox to the one that stands by.
+        replaces: Of one that stood by: the incarnation it takes over from; else 0.
+        why: Of one that stood by: why that one is replaced.
     """
 
     incarnation: int
@@ -112,6 +121,12 @@ class Body:
     died: float = 0.0
     oom_group: str | None = None
     spent: bool = False
+    limits: Limits = NEVER
+    due: float = math.inf
+    worn: str | None = None
+    handing_over: bool = False
+    replaces: int = 0
+    why: str = ""
 
     def note(self, sentence: str) -> None:
         """Keep a piece of evidence, once."""
@@ -185,8 +200,9 @@ class Cell:
         snapshot: What it is, as bytes.
         parent: Ref of the actor that spawned it, or None.
         route: The host's way to it.
-        holders: The uids of actors that can write to its inbox.
-        body: The incarnation that lives or is dying, or None.
+        holders: Those that can write to its inbox, each a uid and an incarnation.
+        body: The incarnation that serves (or starts, or is dying), or None.
+        standby: The incarnation that is to take over from *body*, or None. It has no hold on the mailbox yet.
         gone: Why no incarnation will come, or None.
         last: Why the last incarnation ended, or None.
         backlog: Frames for the answer pipe to the host that found no room.
@@ -207,8 +223,9 @@ class Cell:
     answers_write: int
     lane: AnswerLane
     route: Route
-    holders: set[int] = attrs.Factory(set)
+    holders: set[tuple[int, int]] = attrs.Factory(set)
     body: Body | None = None
+    standby: Body | None = None
     gone: ExitReason | None = None
     last: ExitReason | None = None
     backlog: deque[bytes] = attrs.Factory(deque)
@@ -264,6 +281,31 @@ class Cell:
             ),
         )
 
+    @property
+    def bodies(self) -> tuple[Body, ...]:
+        """The incarnations that have a process, or are about to: none, one, or two while the actor is being replaced."""
+        return tuple(body for body in (self.body, self.standby) if body is not None)
+
+    def find(self, incarnation: int) -> Body | None:
+        """Return that incarnation if it is here."""
+        return next((body for body in self.bodies if body.incarnation == incarnation), None)
+
+    def promote(self) -> Body:
+        """The one that stands by takes the place of the one that served."""
+        assert self.body is None
+        assert self.standby is not None
+        self.body, self.standby = self.standby, None
+        self.view.set_incarnation(self.body.incarnation)
+        return self.body
+
+    def forget(self, body: Body) -> bool:
+        """Take out an incarnation that has ended; return whether it was the one that had the mailbox."""
+        if self.standby is body:
+            self.standby = None
+            return False
+        self.body = None
+        return True
+
     def renew_answers(self, pump: Pump, deliver: Deliver, on_broken: OnBroken) -> None:
         """A child wrote junk into its answer pipe: the next incarnation gets a new one."""
         pump.unwatch(self.lane.fileno())
@@ -301,9 +343,9 @@ class Cell:
 
     def close(self) -> None:
         """Give back everything."""
-        if self.body is not None:
-            self.body.close()
-            self.body = None
+        for body in self.bodies:
+            body.close()
+        self.body = self.standby = None
         if self.inbox_write >= 0:
             self.close_inbox_writer()
         _descriptors.forget(self.lane.fileno(), self.lane.wake_descriptor)
@@ -343,9 +385,9 @@ def read_flight_state(cell: Cell) -> str:
     if cell.gone is not None:
         return "gone"
     if cell.body is None:
-        return "down"
+        return "down" if cell.standby is None else "starting"
     if not cell.body.ready:
         return "starting"
-    if cell.body.stop_sent:
+    if cell.body.stop_sent and not cell.body.handing_over:
         return "stopping"
     return cell.view.flight().state.name.lower()

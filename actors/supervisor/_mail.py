@@ -68,11 +68,11 @@ class Mail:
     # --- after a death ----------------------------------------------------------------------------------------------------
 
     def settle(self, cell: Cell, body: Body, reason: _exits.ExitReason) -> None:
-        """The process of *body* is gone: deliver what it had answered, and name the message that was in flight."""
+        """The process of *body*, which served, is gone: deliver what it had answered, and name the message that was in flight."""
         try:
             settled = cell.view.settle()
-            for caller, answer in _checked(cell.view.unsent_replies()):
-                self._answer(cell, caller, answer)
+            for lane, answer in _checked(cell.view.unsent_replies()):
+                self._answer(cell, *_envelope.lane_owner(lane), answer)
             cell.view.forget_replies()
             if settled.in_flight is not None:
                 self._end_in_flight(cell, settled.in_flight, reason, wanted=not body.spent)
@@ -80,7 +80,6 @@ class Mail:
                 self._replace_inbox(cell, settled.broken or body.broken or "")
         except ProtocolError as error:
             self._replace_recorder(cell, error)
-        self._host.orphan_arenas(cell.uid, body.incarnation)
 
     def _end_in_flight(self, cell: Cell, rest: bytes, reason: _exits.ExitReason, *, wanted: bool) -> None:
         """It is handed to the next incarnation as often as the actor's options say, if anybody wants it; then it ends here."""
@@ -104,9 +103,9 @@ class Mail:
         self.dead_letter(cell.path, "undecodable", count)
         spared = asks_in(cell.view.queued_frames(), self._host.arenas)
         reason = _exits.ExitReason("protocol", evidence=("its inbox was written to by somebody else", why))
-        for caller in (0, *cell.holders):
+        for caller, incarnation in ((0, 0), *cell.holders):
             for news in lost_news(cell.uid, reason, spared.get(caller, [])):
-                self._answer(cell, caller, news)
+                self._answer(cell, caller, incarnation, news)
         self._host.arenas.forget_mark(cell.uid)
 
     def _replace_recorder(self, cell: Cell, error: ProtocolError) -> None:
@@ -114,7 +113,7 @@ class Mail:
         self.dead_letter(cell.path, "undecodable", 1)
         self._host.log("error", "actors.recorder_lost", path=cell.path, uid=cell.uid, reason=str(error))
         for news in lost_news(cell.uid, _lost(error), []):
-            self._answer(cell, 0, news)
+            self._answer(cell, 0, 0, news)
             self._news_to_holders(cell, news)
         self._host.arenas.forget_mark(cell.uid)
         with _descriptors.fork_lock:
@@ -135,7 +134,8 @@ class Mail:
             kind = message[0]
             caller, ask_id = (message[4], message[5]) if kind == _envelope.ASK else (0, 0)
         if kind == _envelope.ASK:
-            self._answer(cell, caller, _died(ask_id, reason, may_have_run=may_have_run))
+            incarnation = ask_id >> _envelope.INCARNATION_SHIFT
+            self._answer(cell, caller, incarnation, _died(ask_id, reason, may_have_run=may_have_run))
         else:
             self.dead_letter(cell.path, why, 1)
 
@@ -155,20 +155,19 @@ class Mail:
 
     # --- answers in somebody's name ---------------------------------------------------------------------------------------
 
-    def _answer(self, cell: Cell, caller: int, answer: bytes) -> None:
-        """Write an answer of *cell* into the lane of its caller: the host's answer pipe, or an actor's reply lane."""
+    def _answer(self, cell: Cell, caller: int, incarnation: int, answer: bytes) -> None:
+        """Write an answer of *cell* into the lane of its caller: the host's answer pipe, or the reply lane of an incarnation."""
         if caller == 0:
             waited = bool(cell.backlog)
             cell.answer(frame(answer))
             if cell.backlog and not waited:
                 self._pump.after(_RETRY_SECONDS, functools.partial(self._retry_answers, cell))
             return
-        other = self._host.runner.cells.get(caller)
-        if other is not None and other.body is not None and other.body.reply_lane >= 0:
-            backlog = other.body.backlog
-            backlog.append(frame(answer))
-            if len(backlog) == 1:  # else a retry is on its way
-                self._flush_lane(other.body)
+        body = self._host.runner.find_body(caller, incarnation)
+        if body is not None and body.reply_lane >= 0:
+            body.backlog.append(frame(answer))
+            if len(body.backlog) == 1:  # else a retry is on its way
+                self._flush_lane(body)
 
     def _retry_answers(self, cell: Cell) -> None:
         if cell.answers_write >= 0 and not cell.flush_answers():
@@ -216,26 +215,26 @@ class Mail:
         self._host.node.came_back(cell.uid)
         cell.gone = cell.route.gone = None
         for other in self._host.runner.cells.values():
-            if other.body is not None:
-                self._host.runner.tell_body(other.body, "back", cell.uid)
+            for body in other.bodies:
+                self._host.runner.tell_body(body, "back", cell.uid)
 
     def _announce(self, cell: Cell, reason: _exits.ExitReason) -> None:
         cell.route.gone = reason
         self._host.remember(cell.uid, reason)
         data = _exits.to_data(reason)
         down = _down(cell.uid, reason)
-        self._answer(cell, 0, down)
+        self._answer(cell, 0, 0, down)
         self._news_to_holders(cell, down)
         runner = self._host.runner
-        for uid in cell.holders:
-            holder = runner.cells.get(uid)
-            if holder is not None and holder.body is not None:
-                runner.tell_body(holder.body, "down", cell.uid, data)
+        for uid, incarnation in cell.holders:
+            body = runner.find_body(uid, incarnation)
+            if body is not None:
+                runner.tell_body(body, "down", cell.uid, data)
         cell.holders.clear()
 
     def _news_to_holders(self, cell: Cell, news: bytes) -> None:
-        for uid in cell.holders:
-            self._answer(cell, uid, news)
+        for uid, incarnation in cell.holders:
+            self._answer(cell, uid, incarnation, news)
 
     def _count_queued(self, cell: Cell, reason: _exits.ExitReason) -> None:
         try:

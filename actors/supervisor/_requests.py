@@ -12,7 +12,8 @@ notice             fields                          answer
 ``broken``         text                            it gave itself up: somebody wrote junk into its lanes
 ``inbox_broken``   text                            it leaves, for what somebody wrote into its inbox
 ``dead_letter``    target, reason, count
-``lane_wanted``    uid of a caller                 ``lane`` caller, incarnation, and the write end if there is one
+``lane_wanted``    uid of a caller, incarnation    ``lane`` caller, incarnation, and the write end if it is there
+``worn``                                           it has handled as many messages as ``recycle`` says
 ``resolve``        number, uid                     ``answer`` ok, path, on_full, send_timeout and the write end; or gone
 ``reply_lane``     number                          ``answer`` ok, and the read end
 ``new_arena``      number, slot_bytes, slots       ``answer`` ok, id, and the file
@@ -40,7 +41,7 @@ from actors.errors import ActorsError, ProtocolError
 from actors.mailbox import _failure
 from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
 from actors.supervisor import _events as ev
-from actors.supervisor import _exits, _view
+from actors.supervisor import _exits
 from actors.supervisor._cells import Body, Cell
 
 if TYPE_CHECKING:
@@ -53,8 +54,6 @@ __all__ = ["Requests"]
 _AGAIN_SECONDS = 0.1
 # What the kernel says of the process of a pidfd that has been reaped.
 _REAPED = -1
-# No actor is started so often; 23 bits of an ask id are left for it.
-_EVERY_INCARNATION = (1 << 23) - 1
 
 
 class Requests:
@@ -83,6 +82,7 @@ class Requests:
             "steer": self._steer,
             "cancelling": self._cancelling,
             "info": self._info,
+            "worn": self._worn,
         }
 
     def take(self, cell: Cell, body: Body, kind: str, fields: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
@@ -117,7 +117,7 @@ class Requests:
             self._answer(body, fields[0], "error", f"{kind}: the host cannot: {error}")
 
     def _lane_wanted_again(self, cell: Cell, body: Body, fields: tuple[Any, ...]) -> None:
-        if cell.body is body and not body.dead:
+        if body in cell.bodies and not body.dead:
             self.take(cell, body, "lane_wanted", fields, ())
 
     def _answer(self, body: Body, number: int, *fields: object, descriptors: tuple[int, ...] = ()) -> None:
@@ -145,9 +145,23 @@ class Requests:
             "snapshot": cell.snapshot,
             "says_cancelling": cell.options.cancel_grace is not None,
             "max_open_asks": cell.options.max_open_asks,
+            "worn_after": body.limits.messages,
+            "standby": cell.standby is body,
         }
+        if cell.standby is body:
+            self._runner.tell_body(body, "setup", setup)
+            return
+        with self.lent_mailbox(cell) as mailbox:
+            self._runner.tell_body(body, "setup", setup, descriptors=mailbox)
+
+    @contextlib.contextmanager
+    def lent_mailbox(self, cell: Cell) -> Iterator[tuple[int, int, int]]:
+        """What the incarnation that serves works with: the inbox, the recorder, the answer pipe to the host."""
         with _lent(reopen_reader, cell.inbox_read) as inbox, _lent(reopen_writer, cell.answers_write) as answers:
-            self._runner.tell_body(body, "setup", setup, descriptors=(inbox, cell.recorder, answers))
+            yield inbox, cell.recorder, answers
+
+    def _worn(self, cell: Cell, body: Body) -> None:
+        self._runner.replacing.ask(cell, body, "messages")
 
     def _ready(self, cell: Cell, body: Body) -> None:
         if not body.ready:
@@ -191,7 +205,7 @@ class Requests:
             reason = other.gone if other is not None else self._host.reason_of(uid)
             self._answer(body, number, "gone", _exits.to_data(reason or _exits.ExitReason("unknown")))
             return
-        other.holders.add(cell.uid)
+        other.holders.add((cell.uid, body.incarnation))
         options = other.options
         fields = ("ok", other.path, options.on_full, float(options.send_timeout))
         with _lent(reopen_writer, other.inbox_write) as inbox:
@@ -206,17 +220,14 @@ class Requests:
         self._answer(body, number, "ok", descriptors=(read_end,))
         _descriptors.close(read_end)
 
-    def _lane_wanted(self, _cell: Cell, body: Body, caller: int) -> None:
-        other = self._runner.cells.get(caller)
-        lane = other.body.reply_lane if other is not None and other.body is not None else -1
-        if other is not None and other.body is not None and lane >= 0:
-            with _lent(reopen_writer, lane) as lent:
-                self._runner.tell_body(body, "lane", caller, other.body.incarnation, descriptors=(lent,))
+    def _lane_wanted(self, _cell: Cell, body: Body, caller: int, incarnation: int) -> None:
+        asker = self._runner.find_body(caller, incarnation)
+        if asker is None or asker.reply_lane < 0:
+            # What waits for it has nobody to read it.
+            self._runner.tell_body(body, "lane", caller, incarnation)
             return
-        # None now: whatever waits for the incarnations so far has nobody to read it.
-        info = _view.actor_info(self._runner.state, caller)
-        incarnation = _EVERY_INCARNATION if other is None or info is None else info.incarnation
-        self._runner.tell_body(body, "lane", caller, incarnation)
+        with _lent(reopen_writer, asker.reply_lane) as lent:
+            self._runner.tell_body(body, "lane", caller, incarnation, descriptors=(lent,))
 
     def _new_arena(self, cell: Cell, body: Body, number: int, slot_bytes: int, slots: int) -> None:
         try:

@@ -4,7 +4,8 @@ Performs what the tree decides, and tells it what happened: the only place where
 Runs in the pump's thread, all of it, but for the few methods that say otherwise. It never waits and never runs user code. A child's
 bytes can do no more here than to fail that child: :class:`~actors.errors.ProtocolError` ends it with kind ``protocol``.
 
-How an incarnation begins is :mod:`actors.supervisor._births`'s affair, how it ends :mod:`actors.supervisor._burials`'s.
+How an incarnation begins is :mod:`actors.supervisor._births`'s affair, how it ends :mod:`actors.supervisor._burials`'s, how one takes
+over from another :mod:`actors.supervisor._replacing`'s.
 """
 
 from __future__ import annotations
@@ -25,6 +26,7 @@ from actors.supervisor._births import Births
 from actors.supervisor._burials import Burials
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._meters import Meters
+from actors.supervisor._replacing import Replacing
 from actors.supervisor._requests import Requests
 from actors.supervisor._stacks import Stacks
 from actors.supervisor._watchers import Watchers
@@ -61,9 +63,10 @@ class Runner:
         self._pump = host.pump
         self.state = state
         self.cells: dict[int, Cell] = {}
-        self._requests = Requests(host, self)
+        self.requests = Requests(host, self)
         self.births = Births(host, self)
         self.burials = Burials(host, self)
+        self.replacing = Replacing(host, self)
         self.stacks = Stacks(host.pump)
         self.watchers = Watchers(host, self, self.stacks.take)
         self.meters = Meters(host, self)
@@ -112,12 +115,12 @@ class Runner:
 
     def _perform(self, effect: ev.Effect) -> None:  # noqa: C901, PLR0912 - one row per effect
         match effect:
-            case ev.StartActor(uid, incarnation):
-                self.births.start(self.cells[uid], incarnation)
+            case ev.StartActor(uid, incarnation, standby):
+                self.births.start(self.cells[uid], incarnation, standby=standby)
             case ev.HandOver(uid, incarnation):
-                self._with_body(uid, incarnation, self._ask_to_stop)
+                self._with_body(uid, incarnation, self.replacing.hand_over)
             case ev.PromoteActor(uid, incarnation):
-                pass
+                self._with_body(uid, incarnation, self.replacing.promote)
             case ev.StopActorProcess(uid, incarnation):
                 if not self._give_up(uid, incarnation, requested=True):
                     self._with_body(uid, incarnation, self._ask_to_stop)
@@ -166,9 +169,14 @@ class Runner:
         return cell is not None and self.births.give_up(cell, incarnation, requested=requested)
 
     def _with_body(self, uid: int, incarnation: int, action: Callable[[Cell, Body], object]) -> None:
+        cell, body = self.cells.get(uid), self.find_body(uid, incarnation)
+        if cell is not None and body is not None and not body.dead:
+            action(cell, body)
+
+    def find_body(self, uid: int, incarnation: int) -> Body | None:
+        """Return an incarnation of an actor, if it is here."""
         cell = self.cells.get(uid)
-        if cell is not None and cell.body is not None and cell.body.incarnation == incarnation and not cell.body.dead:
-            action(cell, cell.body)
+        return None if cell is None else cell.find(incarnation)
 
     def _log_restart(self, uid: int, incarnation: int, at: float, attempt: int) -> None:
         self._host.log(
@@ -182,6 +190,11 @@ class Runner:
         )
 
     # --- while it lives ---------------------------------------------------------------------------------------------------
+
+    def serves(self, cell: Cell, body: Body) -> None:
+        """It has begun to take messages: from now on it is watched, and grows old."""
+        self.watchers.serving(cell, body)
+        self.replacing.serves(body)
 
     def control(self, cell: Cell, body: Body) -> None:
         """The control lane is ready: send what waits, take what came."""
@@ -199,7 +212,7 @@ class Runner:
         while notices:
             kind, fields, descriptors = notices.pop(0)
             try:
-                self._requests.take(cell, body, kind, fields, descriptors)
+                self.requests.take(cell, body, kind, fields, descriptors)
             except _MALFORMED as error:
                 # Whatever a child writes, shaped or not: it fails that child alone.
                 self.violated(cell, body, f"control lane: {kind!r}: {error}")
@@ -217,9 +230,8 @@ class Runner:
                 self._pump.after(_CLOSED_SECONDS, functools.partial(self._lives_on, cell.uid, body.incarnation))
 
     def _lives_on(self, uid: int, incarnation: int) -> None:
-        cell = self.cells.get(uid)
-        body = None if cell is None else cell.body
-        if cell is None or body is None or body.incarnation != incarnation or body.dead or body.process is None:
+        cell, body = self.cells.get(uid), self.find_body(uid, incarnation)
+        if cell is None or body is None or body.dead or body.process is None:
             return
         if body.report is not None or body.stop_sent:
             # It has said why it leaves, and something of the user's holds it up: the reason stays what it said.
@@ -238,10 +250,10 @@ class Runner:
             body.signal(signal.SIGKILL)
 
     def steer(self, uid: int, what: str, caller: int, ask_id: int, count: int) -> None:
-        """Pass on what a caller has to say to an actor about an ask of its."""
+        """Pass on what a caller has to say to an actor about an ask of its; whoever will handle it has to know."""
         cell = self.cells.get(uid)
-        if cell is not None and cell.body is not None:
-            self.tell_body(cell.body, "steer", what, caller, ask_id, count)
+        for body in () if cell is None else cell.bodies:
+            self.tell_body(body, "steer", what, caller, ask_id, count)
 
     def violated(self, cell: Cell, body: Body, why: str) -> None:
         """The child broke the protocol: it ends, alone."""
@@ -254,7 +266,9 @@ class Runner:
     def _ask_to_stop(self, cell: Cell, body: Body) -> None:
         body.stop_sent = True
         self._log_rung(cell, body, "request")
-        self.tell_body(body, "stop", self.draining or cell.drain)
+        # One that stood by while the one before it died is asked to stop before it serves: what it may have to drain is its own now.
+        self.replacing.promote(cell, body)
+        self.tell_body(body, "stop", "drain" if self.draining or cell.drain else "now")
 
     def _terminate(self, cell: Cell, body: Body) -> None:
         def terminate(stack: str) -> None:
@@ -281,7 +295,7 @@ class Runner:
             self._kill_now(cell, body, why)
 
     def _kill_now(self, cell: Cell, body: Body, why: str) -> None:
-        if cell.body is not body or body.dead or body.kill_group():
+        if body not in cell.bodies or body.dead or body.kill_group():
             return
         boot = body.boot
         if body.process is not None or boot is None:
@@ -318,8 +332,8 @@ class Runner:
         self.on_ready.pop(uid, None)
         told = self.on_gone.pop(uid, None)
         above = None if cell.parent is None else self.cells.get(cell.parent.uid)
-        if above is not None and above.body is not None:
-            above.body.spawned.discard(uid)
+        for body in () if above is None else above.bodies:
+            body.spawned.discard(uid)
         self._host.mail.bury(cell, reason)
         if told is not None:
             told(cell, reason)

@@ -59,14 +59,17 @@ class Recycle:
     """
     When an actor is replaced before it ails: whichever limit comes first; at least one is given.
 
-    Its next process is ready before the old one leaves, then the mailbox changes hands. That spends no restart, and no two children
-    of a supervisor are replaced at the same time.
+    Its successor is ready (``on_start``) before it is asked to leave. It finishes the message being handled and runs ``on_stop``;
+    what is queued, and every ask that is open, is the successor's. That spends no restart, and no two children of a supervisor are
+    replaced at the same time. If the successor does not get ready, the old one goes on, and it is tried again after the actor's
+    backoff.
 
     Attributes:
-        messages: Messages handled by one incarnation; None: no limit.
-        age: Seconds of running; None: no limit.
+        messages: Messages handled by one incarnation; None: no limit. It handles a few more until its successor is ready.
+        age: Seconds since it began to serve; None: no limit.
         rss: Resident memory in bytes; None: no limit.
-        jitter: Each limit is up to this fraction higher, so that a pool is not replaced at once; 0 to 1.
+        jitter: Each limit is up to this fraction higher, another fraction for each incarnation, so that a pool is not replaced at
+            once; 0 to 1.
     """
 
     messages: int | None = None

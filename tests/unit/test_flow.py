@@ -60,10 +60,11 @@ def test_an_ask_that_was_cancelled_before_it_starts_does_not_begin_and_is_forgot
     assert flow.begin(CALLER, ASK, 1)
 
 
-def test_the_end_of_a_caller_cancels_what_this_and_earlier_incarnations_asked() -> None:
+def test_the_end_of_a_caller_cancels_what_that_incarnation_asked() -> None:
     flow = Flow()
     flow.begin(CALLER, ASK, 1)
     flow.caller_gone((CALLER, 1), ())
+    flow.caller_gone((CALLER, 3), ())
     flow.caller_gone((CALLER + 1, 2), ())
     assert not flow.cancelled
 

@@ -1,0 +1,348 @@
+"""Replacement with hand-over, over real processes: nothing is lost, nothing is handled twice, and never by two at a time."""
+
+from __future__ import annotations
+
+import contextlib
+import itertools
+import os
+import random
+import signal
+import threading
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from actors import ActorDied, ActorRef, ActorSystem, Recycle, SpecError, Supervisor
+from tests.helpers import eventually
+from tests.messengers import Echo, Sender, endings
+from tests.process.test_supervision import is_gone
+from tests.successors import Asker, Book, Chief, Frail, Line, Mourner, Recycled, Ticker
+
+SECONDS = 30.0
+SENDERS = 3
+
+Logs = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    with capture_logs() as found:
+        yield found
+
+
+def events(logs: Logs, path: str, *names: str) -> list[MutableMapping[str, Any]]:
+    return [entry for entry in logs if entry.get("path") == path and (not names or entry["event"] in names)]
+
+
+def replaced(logs: Logs, path: str) -> int:
+    return len(events(logs, path, "actors.child_replaced"))
+
+
+def replace(system: ActorSystem, ref: ActorRef[Any], logs: Logs) -> None:
+    """Have the actor replaced, and return when its successor serves."""
+    before = replaced(logs, ref.path)
+    parent, _, name = ref.path.rpartition("/")
+    system.supervisor(parent).replace(name)
+    eventually(lambda: replaced(logs, ref.path) > before, SECONDS, state=lambda: logs[-10:])
+
+
+def check_lines(lines: list[Line], expected: dict[int, int]) -> None:
+    """Each message was handled once, those of a sender in order, and no two at a time."""
+    for sender, count in expected.items():
+        assert [line.number for line in lines if line.sender == sender] == list(range(count)), f"of sender {sender}"
+    for before, after in itertools.pairwise(lines):
+        assert before.began <= before.ended <= after.began
+        assert before.incarnation <= after.incarnation
+
+
+# --- messages ---------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(180)
+def test_an_actor_that_is_replaced_under_load_handles_each_message_once_and_in_order(
+    start_method: Any, tmp_path: Path, logs: Logs
+) -> None:
+    each, rounds = 3334, 10
+    book = Book.create(tmp_path / "book", 600_000)
+    with ActorSystem(start_method=start_method) as system:
+        target = system.spawn(Recycled(book), name="target", recycle=Recycle(messages=5000, jitter=0.5))
+        senders = [system.spawn(Sender(), name=f"sender-{number}") for number in range(SENDERS)]
+        asked: list[Any] = []
+        for number in range(rounds):
+            first = number * each
+            sent = [
+                s.ask(Sender.send, target, index, first, each, bytes(index * 20)) for index, s in enumerate(senders)
+            ]
+            # A round wears one incarnation out at least. How long its successor takes depends on the machine and the start method.
+            while not all(reply.done() for reply in sent) or replaced(logs, target.path) < number:
+                asked.append(target.ask(Recycled.count, SENDERS, len(asked)))
+                assert asked[-1].result(timeout=SECONDS) == (len(asked) - 1, 0)
+        target.ask(Recycled.which).result(timeout=SECONDS)
+        assert target.statistics().late_replies == 0
+        assert target.statistics().restarts == 0
+        assert system.dead_letters() == {}
+
+    lines = Book.read(book)
+    check_lines(lines, {**dict.fromkeys(range(SENDERS), each * rounds), SENDERS: len(asked)})
+    handled = Counter(line.incarnation for line in lines)
+    print(f"{start_method}: {len(lines)} messages by {len(handled)} incarnations, {len(asked)} asks between them")
+    assert len(handled) >= rounds, handled
+    # All but the last were replaced: not before their limit.
+    assert all(count >= 5000 for incarnation, count in handled.items() if incarnation < max(handled)), handled
+    assert {entry["reason"] for entry in events(logs, target.path, "actors.child_replaced")} == {"messages"}
+
+
+@pytest.mark.conformance
+def test_a_successor_is_ready_before_the_one_it_replaces_is_asked_to_leave(
+    start_method: Any, tmp_path: Path, logs: Logs
+) -> None:
+    with ActorSystem(start_method=start_method) as system:
+        target = system.spawn(Recycled(Book.create(tmp_path / "book", 100)), name="target")
+        first = target.ask(Recycled.pid_of).result(timeout=SECONDS)
+        replace(system, target, logs)
+        second = target.ask(Recycled.pid_of).result(timeout=SECONDS)
+        found = [
+            (entry["event"].removeprefix("actors.child_"), entry["incarnation"]) for entry in events(logs, target.path)
+        ]
+        assert target.incarnation == 2
+        assert target.statistics().restarts == 0
+
+    assert first != second
+    assert found == [("started", 1), ("replacing", 1), ("started", 2), ("exited", 1), ("replaced", 2)]
+    (begun,) = events(logs, target.path, "actors.child_replacing")
+    (over,) = events(logs, target.path, "actors.child_replaced")
+    assert (begun["replacement"], begun["reason"]) == (2, "asked")
+    assert (over["replaced"], over["reason"]) == (1, "asked")
+
+
+def test_an_actor_is_replaced_by_age_again_and_again(system: ActorSystem, tmp_path: Path, logs: Logs) -> None:
+    target = system.spawn(
+        Recycled(Book.create(tmp_path / "book", 100)), name="target", recycle=Recycle(age=0.05, jitter=1.0)
+    )
+    eventually(lambda: replaced(logs, target.path) >= 3, SECONDS)
+
+    assert target.ask(Recycled.which).result(timeout=SECONDS) >= 4
+    assert {entry["reason"] for entry in events(logs, target.path, "actors.child_replaced")} == {"age"}
+
+
+def test_of_one_supervisors_children_one_is_replaced_at_a_time(system: ActorSystem, tmp_path: Path, logs: Logs) -> None:
+    books = [Book.create(tmp_path / f"book-{number}", 100) for number in range(4)]
+    pool = [
+        system.spawn(Recycled(book), name=f"member-{number}", recycle=Recycle(age=0.1, jitter=0.0))
+        for number, book in enumerate(books)
+    ]
+    eventually(lambda: all(replaced(logs, ref.path) >= 2 for ref in pool), SECONDS)
+
+    names = ("actors.child_replacing", "actors.child_replaced")
+    told = [(entry["event"], entry["path"]) for entry in list(logs) if entry["event"] in names]
+    for begun, over in zip(told[::2], told[1::2], strict=False):
+        assert (begun[0], over[0]) == names
+        assert begun[1] == over[1]
+
+
+@pytest.mark.conformance
+def test_asks_in_flight_of_the_host_and_of_actors_are_answered_once(
+    start_method: Any, tmp_path: Path, logs: Logs
+) -> None:
+    with ActorSystem(start_method=start_method) as system:
+        target = system.spawn(Recycled(Book.create(tmp_path / "book", 10_000)), name="target")
+        askers = [system.spawn(Sender(), name=f"asker-{number}") for number in range(2)]
+        for round_number in range(4):
+            mine = [target.ask(Recycled.count, 0, number) for number in range(500)]
+            theirs = [
+                asker.ask(Sender.ask_one, target, "count", 1, number) for asker in askers for number in range(100)
+            ]
+            replace(system, target, logs)
+            assert [reply.result(timeout=SECONDS)[0] for reply in mine] == list(range(500)), round_number
+            assert [reply.result(timeout=SECONDS)[0] for reply in theirs] == [*range(100)] * 2, round_number
+        assert target.statistics().late_replies == 0
+
+
+def test_large_messages_and_answers_pass_through_a_replacement(system: ActorSystem, tmp_path: Path, logs: Logs) -> None:
+    target = system.spawn(Recycled(Book.create(tmp_path / "book", 1000)), name="target")
+    asker = system.spawn(Sender(), name="asker")
+    echo = system.spawn(Asker(system.spawn(Echo(), name="friend")), name="echo")
+    load = os.urandom(200_000)
+    for _ in range(3):
+        counted = [target.ask(Recycled.count, 0, number, load) for number in range(30)]
+        asked = [asker.ask(Sender.ask_one, echo, "pass_on", load) for _ in range(10)]
+        replace(system, target, logs)
+        replace(system, echo, logs)
+        assert [reply.result(timeout=SECONDS) for reply in counted] == [(number, len(load)) for number in range(30)]
+        assert all(reply.result(timeout=SECONDS) == load for reply in asked)
+
+
+# --- what goes on at that moment ----------------------------------------------------------------------------------------------
+
+
+def test_a_stream_that_is_read_is_sent_to_its_end_by_the_old_one(
+    system: ActorSystem, tmp_path: Path, logs: Logs
+) -> None:
+    target = system.spawn(Recycled(Book.create(tmp_path / "book", 100)), name="target")
+    stream = target.stream(Recycled.items, 200)
+    first = next(stream)
+    system.supervisor("/system").replace("target")
+    # It stands by, and the old one waits for credit in the middle of a message.
+    eventually(lambda: len(events(logs, target.path, "actors.child_started")) == 2, SECONDS)
+    queued = target.ask(Recycled.which)
+
+    assert [first, *stream] == [(1, number) for number in range(200)]
+    assert queued.result(timeout=SECONDS) == 2
+    assert not events(logs, target.path, "actors.stop_escalated")
+
+
+def test_a_stream_that_nobody_reads_holds_a_replacement_up_no_longer_than_shutdown_says(
+    system: ActorSystem, tmp_path: Path, logs: Logs
+) -> None:
+    target = system.spawn(Recycled(Book.create(tmp_path / "book", 100)), name="target", shutdown=0.1, term_grace=0.1)
+    stream = target.stream(Recycled.items, 200)
+    next(stream)
+    queued = target.ask(Recycled.which)
+    replace(system, target, logs)
+
+    assert queued.result(timeout=SECONDS) == 2
+    with pytest.raises(ActorDied) as caught:
+        list(stream)
+    assert caught.value.may_have_run
+    assert target.statistics().restarts == 0
+
+
+@pytest.mark.conformance
+def test_a_successor_asks_others_before_it_is_ready_while_the_old_one_asks_them_too(
+    start_method: Any, logs: Logs
+) -> None:
+    with ActorSystem(start_method=start_method) as system:
+        friend = system.spawn(Echo(), name="friend")
+        asker = system.spawn(Asker(friend), name="asker")
+        for number in range(1, 4):
+            replies = [asker.ask(Asker.pass_on, (number, count)) for count in range(300)]
+            replace(system, asker, logs)
+            assert [reply.result(timeout=SECONDS) for reply in replies] == [(number, count) for count in range(300)]
+            assert asker.ask(Asker.prepared).result(timeout=SECONDS) == (list(range(50)), 100_000)
+        told = friend.ask(Echo.noted).result(timeout=SECONDS)
+
+    assert len(set(told)) == 4
+
+
+def test_a_successor_learns_that_whom_it_asks_has_died(system: ActorSystem, tmp_path: Path, logs: Logs) -> None:
+    friend = system.spawn(Recycled(Book.create(tmp_path / "book", 100)), name="friend")
+    mourner = system.spawn(Mourner(friend), name="mourner")
+    replace(system, mourner, logs)
+
+    assert mourner.ask(Mourner.mourned).result(timeout=SECONDS) == "ActorDied"
+    assert friend.ask(Recycled.which).result(timeout=SECONDS) == 2
+
+
+def test_timers_end_with_the_one_that_set_them(system: ActorSystem, tmp_path: Path, logs: Logs) -> None:
+    path = tmp_path / "ticks"
+    path.touch()
+    ticker = system.spawn(Ticker(str(path)), name="ticker")
+    first = ticker.ask(Echo.process).result(timeout=SECONDS)
+    eventually(lambda: path.read_text().count("\n") > 2, SECONDS)
+    replace(system, ticker, logs)
+    second = ticker.ask(Echo.process).result(timeout=SECONDS)
+    eventually(lambda: path.read_text().count(str(second)) > 2, SECONDS)
+
+    pids = [int(line) for line in path.read_text().split()]
+    assert pids == sorted(pids, key=[first, second].index)
+
+
+def test_what_an_incarnation_spawned_ends_with_it(system: ActorSystem, logs: Logs) -> None:
+    chief = system.spawn(Chief(), name="chief")
+    first = chief.ask(Chief.helper_pid).result(timeout=SECONDS)
+    replace(system, chief, logs)
+    second = chief.ask(Chief.helper_pid).result(timeout=SECONDS)
+
+    assert first != second
+    eventually(lambda: is_gone(first), SECONDS)
+    assert sorted(info.path for info in system.actors() if info.pid is not None) == ["/system/chief", "/system/echo-2"]
+
+
+# --- successors that do not get there -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("word", ["fail", "hang", "stop"])
+def test_the_old_one_goes_on_while_its_successor_does_not_get_ready(
+    system: ActorSystem, tmp_path: Path, logs: Logs, word: str
+) -> None:
+    path = tmp_path / "word"
+    frail = system.spawn(Frail(str(path)), name="frail", start_timeout=0.3)
+    first = frail.ask(Frail.pid_of).result(timeout=SECONDS)
+    path.write_text(word)
+    system.supervisor("/system").replace("frail")
+    failures = [] if word == "stop" else ["boot_failure", "boot_timeout"]
+    if word != "stop":
+        eventually(
+            lambda: sum(entry["kind"] in failures for entry in events(logs, frail.path, "actors.child_exited")) >= 2,
+            SECONDS,
+            state=lambda: logs,
+        )
+    assert frail.ask(Frail.pid_of).result(timeout=SECONDS) == first or word == "stop"
+    path.unlink()
+    eventually(lambda: frail.ask(Frail.pid_of).result(timeout=SECONDS) != first, SECONDS)
+    assert frail.is_alive()
+
+
+def replacing(logs: Logs, path: str) -> int:
+    return len(events(logs, path, "actors.child_replacing"))
+
+
+def may_be_replaced(parent: Any) -> bool:
+    """Ask for a replacement; False while the actor is down."""
+    try:
+        parent.replace("target")
+    except SpecError:
+        return False
+    return True
+
+
+def kill_one(system: ActorSystem, ref: ActorRef[Any], dice: random.Random, pause: threading.Event) -> None:
+    """Kill the one that serves, or the one that stands by, at a random moment of the replacement."""
+    host = system._host
+    assert host is not None
+    pause.wait(dice.random() * dice.choice((0.003, 0.01, 0.03)))
+    cell = host.runner.cells[ref.uid]
+    body = cell.standby if dice.random() < 0.5 else cell.body
+    if body is not None and body.pid is not None and not body.dead:
+        with contextlib.suppress(OSError):  # it has ended this very moment
+            signal.pidfd_send_signal(body.pidfd, signal.SIGKILL)
+
+
+@pytest.mark.conformance
+@pytest.mark.timeout(240)
+def test_kills_of_either_one_at_any_moment_lose_only_what_was_being_handled(
+    start_method: Any, tmp_path: Path, logs: Logs
+) -> None:
+    dice = random.Random(11)
+    book = Book.create(tmp_path / "book", 200_000)
+    rounds, each, pause = 50, 60, threading.Event()
+    with ActorSystem(Supervisor("app", max_restarts=99, period=1.0), start_method=start_method) as system:
+        target = system.spawn(Recycled(book), name="target")
+        asked = []
+        for number in range(rounds):
+            parent = system.supervisor("/app")
+            began = replacing(logs, target.path)
+            asked += [target.ask(Recycled.count, 0, number * each + index) for index in range(each)]
+            eventually(
+                lambda parent=parent, began=began: may_be_replaced(parent) and replacing(logs, target.path) > began,
+                SECONDS,
+            )
+            kill_one(system, target, dice, pause)
+        ends = endings(asked)
+
+    lost = [index for index, ending in enumerate(ends) if ending != "answered"]
+    print(
+        f"{start_method}: {rounds} replacements and kills, {replaced(logs, target.path)} went through, {len(lost)} asks lost"
+    )
+    assert {ends[index] for index in lost} <= {"ActorDied!"}
+    assert len(lost) <= rounds
+    numbers = [line.number for line in Book.read(book)]
+    assert len(numbers) == len(set(numbers))
+    assert numbers == sorted(numbers)
+    # What was being handled may have been written down before its process died, or not.
+    assert set(range(rounds * each)) - set(lost) <= set(numbers)
