@@ -196,12 +196,10 @@ def _on_exited(turn: Turn, event: ChildExited) -> None:
 def _on_own_exit(turn: Turn, child: ChildState, event: ChildExited) -> None:
     """The process that served has ended."""
     before, child = child.phase, turn.change(child, phase=Down(), reason=event.reason)
-    if turn.state.mode == "stopping":
-        _settle(turn, child)
-    elif child.wanted == "up":
-        _on_death(turn, child, before, event)
-    elif child.wanted == "replaced":
+    if _replacement.stands_by(child):
         _replacement.promote(turn, child)
+    elif child.wanted == "up" and turn.state.mode != "stopping":
+        _on_death(turn, child, before, event)
     else:
         _settle(turn, child)
 

@@ -14,6 +14,8 @@ it fails to start           the old one goes on; once more, with a new incarnati
 it dies, standing by        the old one is leaving already: an ordinary start follows, as after a restart by hand
 the old one dies by itself  a death as any other. If it takes nobody else down, whoever is starting is its restart (:func:`adopt`)
 anything else is wanted     it is killed at once: it has served nothing
+the child is to end when    it is promoted all the same, then stopped: what is queued and is to be handled before the end would
+it stands by already        else have nobody to handle it, as the old one takes no more
 ==========================  =================================================================================================
 
 A child is gone, parked or started anew only when both its processes have ended.
@@ -52,6 +54,7 @@ __all__ = [
     "on_started",
     "promote",
     "request",
+    "stands_by",
     "take_the_late",
 ]
 
@@ -89,12 +92,18 @@ def on_exited(turn: Turn, child: ChildState, new: Replacement, event: ChildExite
     return turn.change(child, replacement=Replacement(Down(at), attempt=attempt))
 
 
+def stands_by(child: ChildState) -> bool:
+    """Whether one that is ready waits for the old one to leave, which has been asked to."""
+    return child.replacement is not None and isinstance(child.replacement.phase, Running)
+
+
 def promote(turn: Turn, child: ChildState) -> None:
     """The old one has left; the new one, which stands by, serves from now on."""
     new = child.replacement
     assert new is not None
+    wanted = "up" if child.wanted == "replaced" else child.wanted
     turn.emit(PromoteChild(child.id, new.incarnation))
-    turn.change(child, phase=Running(turn.now), wanted="up", incarnation=new.incarnation, replacement=None)
+    turn.change(child, phase=Running(turn.now), wanted=wanted, incarnation=new.incarnation, replacement=None)
 
 
 def adopt(turn: Turn, child: ChildState) -> bool:
@@ -113,11 +122,17 @@ def _is_wanted(turn: Turn, child: ChildState) -> bool:
     return child.wanted == "replaced" or (child.wanted == "up" and isinstance(child.phase, Running))
 
 
+def _goes_through(turn: Turn, child: ChildState) -> bool:
+    """Whether the child is to end for good in the middle of a hand-over, and there is time for that."""
+    ends = turn.state.mode == "stopping" or child.wanted == "gone"
+    return ends and stands_by(child) and not is_due(turn.state.kill_at, turn.now)
+
+
 def drop_unwanted(turn: Turn) -> None:
     """Kill what is to take over from a child that is to go down, or is down."""
     for child in tuple(turn.children.values()):
         new = child.replacement
-        if new is None or _is_wanted(turn, child):
+        if new is None or _is_wanted(turn, child) or _goes_through(turn, child):
             continue
         if not new.is_alive:
             turn.change(child, replacement=None)

@@ -387,11 +387,15 @@ def test_a_supervisor_that_parks_takes_the_replacement_with_it() -> None:
 STAGES = {"starting": replacing, "standing by": handing_over}
 
 
-@pytest.mark.parametrize("stage", STAGES)
 @pytest.mark.parametrize("old_first", [True, False])
 @pytest.mark.parametrize(
-    ("wish", "end"),
-    [("remove", "gone a requested"), ("restart", "start a3"), ("stop", "finish stopped -")],
+    ("stage", "wish", "end"),
+    [
+        ("starting", "remove", "gone a requested"),
+        ("starting", "restart", "start a3"),
+        ("starting", "stop", "finish stopped -"),
+        ("standing by", "restart", "start a3"),
+    ],
 )
 def test_both_end_before_the_wish_is_fulfilled(stage: str, old_first: bool, wish: str, end: str) -> None:
     bench = STAGES[stage]()
@@ -407,9 +411,43 @@ def test_both_end_before_the_wish_is_fulfilled(stage: str, old_first: bool, wish
         assert bench.exit("a", REQUESTED) == [end]
 
 
-@pytest.mark.parametrize("stage", STAGES)
-def test_a_temporary_one_is_gone_in_a_stop_when_both_are_down(stage: str) -> None:
-    bench = STAGES[stage](rule(restart="temporary"))
+@pytest.mark.parametrize(("wish", "end"), [("remove", ["gone a requested"]), ("stop", ["finish stopped -"])])
+def test_one_that_stands_by_takes_over_and_is_stopped_when_the_child_is_to_end(wish: str, end: list[str]) -> None:
+    bench = handing_over()
+
+    assert getattr(bench, wish)(*(() if wish == "stop" else ("a",))) == []
+    assert bench.exit("a", REQUESTED) == ["promote a2", "stop a2"]
+    assert bench.exit("a", REQUESTED) == end
+
+
+@pytest.mark.parametrize(("wish", "end"), [("remove", ["gone a requested"]), ("stop", ["finish stopped -"])])
+def test_one_that_dies_standing_by_when_the_child_is_to_end_is_not_missed(wish: str, end: list[str]) -> None:
+    bench = handing_over()
+    getattr(bench, wish)(*(() if wish == "stop" else ("a",)))
+
+    assert bench.next_exit("a", CRASH) == []
+    assert bench.exit("a", REQUESTED) == end
+
+
+def test_one_that_stands_by_is_stopped_in_its_turn_when_the_supervisor_stops() -> None:
+    bench = handing_over(rule(), rule())
+
+    assert bench.stop() == ["stop b1"]
+    assert bench.exit("a", REQUESTED) == ["promote a2"]
+    assert bench.exit("b", REQUESTED) == ["stop a2"]
+    assert bench.exit("a", REQUESTED) == ["finish stopped -"]
+
+
+def test_at_the_deadline_of_a_stop_one_that_has_been_promoted_for_it_is_killed() -> None:
+    bench = handing_over()
+    bench.stop(bench.now + 1.0)
+
+    assert bench.exit("a", REQUESTED) == ["promote a2", "stop a2"]
+    assert bench.wait(1.0) == ["kill a2 shutdown"]
+
+
+def test_a_temporary_one_is_gone_in_a_stop_when_both_are_down() -> None:
+    bench = replacing(rule(restart="temporary"))
     bench.stop()
 
     assert bench.exit("a", REQUESTED) == []

@@ -499,8 +499,9 @@ def test_an_actor_that_is_replaced_stops_with_its_tree() -> None:
     world.replace(1)
     world.next_ready(1)
 
-    assert [KillActor(1, 2, "shutdown")] == world.tell(Shutdown())
+    assert [] == world.tell(Shutdown())
     assert "stopping" == _tree.actors(world.state)[1].phase
+    assert [PromoteActor(1, 2), StopActorProcess(1, 2)] == world.exit(1, REQUESTED)
     assert [ActorGone(1, REQUESTED), TreeFinished("stopped", None)] == world.leave_all()
 
 
