@@ -149,7 +149,8 @@ class Actor(multiprocessing.Process):
 
     def on_stop(self, reason: ExitReason) -> None:
         """
-        Let go of what the actor holds. Runs in the actor's process after its last handler, within ``shutdown`` seconds.
+        Let go of what the actor holds. Runs in the actor's process after its last handler, within ``shutdown`` seconds. Of an actor
+        that is replaced (see :class:`~actors.Recycle`) it runs after ``on_start`` of the successor.
 
         Not called when the process is killed. What it raises is logged.
 

@@ -93,9 +93,10 @@ class SupervisorRef:
 
     def _replace(self, host: Host, name: str) -> None:
         cell = host.runner.cells.get(self._find(host, name))
-        if cell is None or cell.body is None or not cell.body.ready or cell.body.stop_sent:
+        body = None if cell is None else cell.body
+        if cell is None or body is None or not body.ready or (body.stop_sent and not body.handing_over):
             raise SpecError(f"{self.path}/{name} does not run now, so there is nobody to be replaced")
-        host.runner.replacing.ask(cell, cell.body, "asked")
+        host.runner.replacing.ask(cell, body, "asked")
 
     def _find(self, host: Host, name: str) -> int:
         uid = _view.find(host.runner.state, f"{self.path}/{name}")

@@ -124,6 +124,19 @@ class Recycled(Receiver):
         return self.number
 
 
+class Slow(Recycled):
+    """As the other, but is not ready before a file is there, from its second incarnation on."""
+
+    def __init__(self, book: str, gate: str) -> None:
+        super().__init__(book)
+        self.gate = gate
+
+    def on_start(self) -> None:
+        super().on_start()
+        if self.number > 1:
+            wait_for_file(Path(self.gate))
+
+
 class Ticker(Echo):
     """Ticks, and writes down by which process."""
 
@@ -218,20 +231,12 @@ class Frail(Actor):
 
 
 class Chief(Actor):
-    """Has a helper of its own in each incarnation, and lets go of nothing slowly where it is told to."""
+    """Has a helper of its own in each incarnation."""
 
     backoff = QUICK
 
-    def __init__(self, gate: str | None = None) -> None:
-        super().__init__()
-        self.gate = gate
-
     def on_start(self) -> None:
         self.helper = self.spawn(Echo())
-
-    def on_stop(self, _reason: object) -> None:
-        if self.gate is not None:
-            wait_for_file(Path(self.gate))
 
     @handler
     def helper_pid(self) -> int:

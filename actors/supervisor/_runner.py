@@ -287,7 +287,7 @@ class Runner:
         if body.killed_for is None:
             body.killed_for = why
             body.rss = body.measure()
-            if why == "shutdown":
+            if why == "shutdown" and cell.standby is not body:  # one that stands by has nothing to be asked for first
                 self._log_rung(cell, body, "SIGKILL")
         if why in _STACK_FIRST:
             self.stacks.take(cell, body, lambda _stack: self._kill_now(cell, body, why))

@@ -417,6 +417,7 @@ KINDS = [
     "broken",
     "dead_letter",
     "lane_wanted",
+    "worn",
     "resolve",
     "reply_lane",
     "new_arena",

@@ -7,6 +7,8 @@ from typing import Any
 import attrs
 import msgpack
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from actors.errors import EncodeError, ProtocolError
 from actors.mailbox._codec import message
@@ -37,6 +39,8 @@ from actors.mailbox._envelope import (
     encode_lost,
     encode_result,
     encode_tell,
+    lane_number,
+    lane_owner,
     parse,
     parse_answers,
     read_answer,
@@ -409,3 +413,16 @@ def test_a_large_message_of_an_unknown_class_is_undecodable() -> None:
 def test_two_messages_are_not_one() -> None:
     with pytest.raises(ProtocolError, match="ExtraData"):
         read_message(encode_tell("a", ()) * 2)
+
+
+@given(uid=st.integers(0, (1 << 41) - 1), incarnation=st.integers(0, (1 << 23) - 1))
+def test_a_lane_number_is_of_one_incarnation_alone(uid: int, incarnation: int) -> None:
+    lane = lane_number(uid, incarnation)
+
+    assert 0 <= lane < 1 << 64
+    assert lane_owner(lane) == (uid, incarnation)
+
+
+@given(uid=st.integers(-(1 << 80), 1 << 80), incarnation=st.integers(-(1 << 80), 1 << 80))
+def test_a_caller_that_cannot_be_has_a_lane_number_all_the_same(uid: int, incarnation: int) -> None:
+    assert 0 <= lane_number(uid, incarnation) < 1 << 64
