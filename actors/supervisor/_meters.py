@@ -1,5 +1,5 @@
 """
-Looks at actors that may grow too large, too old or too busy, and has them replaced or killed.
+Looks at actors that may hold too much memory, and has them replaced or killed.
 
 Runs in the pump's thread and only by its times; looks at no actor that has no limit. What a look means, and when the next one is due,
 is :mod:`actors.supervisor._wear`'s decision.
@@ -19,8 +19,6 @@ from typing import TYPE_CHECKING
 
 import attrs
 
-from actors.errors import ProtocolError
-from actors.supervisor import _events as ev
 from actors.supervisor import _wear
 from actors.supervisor._cells import Body, Cell
 
@@ -41,12 +39,10 @@ class _Meter:
     Attributes:
         body: The incarnation.
         gauge: What is known of it.
-        before: Messages that were handled before it served.
     """
 
     body: Body
     gauge: _wear.Gauge
-    before: int
 
 
 class Meters:
@@ -67,7 +63,7 @@ class Meters:
         limits = _wear.Limits.of(cell.options, random.random())
         if limits is None or body.pid is None:
             return
-        self._look(cell, _Meter(body, _wear.begin(limits, time.monotonic()), _handled(cell)))
+        self._look(cell, _Meter(body, _wear.begin(limits, time.monotonic())))
 
     def _look(self, cell: Cell, meter: _Meter) -> None:
         body = meter.body
@@ -76,10 +72,8 @@ class Meters:
             return
         first = meter.gauge.asked is None
         serves = body.ready and not body.stop_sent and cell.body is body
-        if not serves:
-            meter.before = _handled(cell)
         now = time.monotonic()
-        meter.gauge, verdict = _wear.look(meter.gauge, rss, max(0, _handled(cell) - meter.before), now, serves=serves)
+        meter.gauge, verdict = _wear.look(meter.gauge, rss, now, serves=serves)
         if verdict == "kill":
             body.offence = meter.gauge.why
             self._runner.kill(cell, body, "memory_limit")
@@ -88,12 +82,12 @@ class Meters:
         if verdict == "replace":
             if first:
                 self._log(cell, body, rss, meter.gauge.why)
-            self._runner.handle(ev.ReplaceActor(cell.uid, body.incarnation))
+            self._runner.replacing.ask(cell, body, meter.gauge.why)
 
     def _log(self, cell: Cell, body: Body, rss: int, why: str) -> None:
         self._host.log(
             "info",
-            "actors.memory_soft" if "resident" in why else "actors.worn",
+            "actors.memory_soft",
             path=cell.path,
             uid=cell.uid,
             incarnation=body.incarnation,
@@ -101,13 +95,6 @@ class Meters:
             rss=rss,
             reason=why,
         )
-
-
-def _handled(cell: Cell) -> int:
-    try:
-        return cell.view.flight().handled
-    except ProtocolError:
-        return 0  # found out and dealt with by whoever settles its mail
 
 
 def _resident_bytes(body: Body) -> int | None:

@@ -1,5 +1,5 @@
 """
-Whether an actor is worn: by the memory it holds, the messages it has handled, its age. And when to look again.
+Whether an actor holds too much memory, and when to look again. Messages and age are :mod:`actors.supervisor._recycling`'s affair.
 
 Memory is resident bytes as the kernel counts them, shared pages included. Looks come as often as the next limit is near: one that
 is far away is looked at once a second, one that can be reached within a tenth of a second ten times. So a leak is seen within two
@@ -41,14 +41,10 @@ class Limits:
     Attributes:
         soft: Resident bytes above which it is replaced.
         hard: Resident bytes above which it is killed.
-        messages: How many it handles before it is replaced.
-        age: Seconds it serves before it is replaced.
     """
 
     soft: float | None = None
     hard: float | None = None
-    messages: float | None = None
-    age: float | None = None
 
     @classmethod
     def of(cls, options: Options, chance: float) -> Limits | None:
@@ -63,18 +59,9 @@ class Limits:
         if recycle is None:
             found = cls(soft=options.memory_soft, hard=options.memory_hard)
         else:
-            stretch = 1.0 + recycle.jitter * chance
-            found = cls(
-                soft=_least((options.memory_soft, _times(recycle.rss, stretch))),
-                hard=options.memory_hard,
-                messages=_times(recycle.messages, stretch),
-                age=_times(recycle.age, stretch),
-            )
+            stretched = None if recycle.rss is None else recycle.rss * (1.0 + recycle.jitter * chance)
+            found = cls(soft=_least((options.memory_soft, stretched)), hard=options.memory_hard)
         return None if found == cls() else found
-
-
-def _times(limit: float | None, stretch: float) -> float | None:
-    return None if limit is None else limit * stretch
 
 
 def _least(limits: Iterable[float | None]) -> float | None:
@@ -88,21 +75,17 @@ class Gauge:
 
     Attributes:
         limits: What it may come to.
-        began: When it was looked at first as one that serves; until then, the last look.
         looked: When it was looked at last.
         rss: Resident bytes then.
-        handled: Messages handled then, since it began.
         due: When it is to be looked at next.
         asked: When a replacement was asked for, or None.
         why: Which limit was passed, as a sentence; ``""`` for none.
     """
 
     limits: Limits
-    began: float
     looked: float
     due: float
     rss: int = 0
-    handled: int = 0
     asked: float | None = None
     why: str = ""
 
@@ -115,56 +98,40 @@ def begin(limits: Limits, now: float) -> Gauge:
         limits: What it may come to.
         now: The time.
     """
-    return Gauge(limits=limits, began=now, looked=now, due=now)
+    return Gauge(limits=limits, looked=now, due=now)
 
 
-def look(gauge: Gauge, rss: int, handled: int, now: float, *, serves: bool) -> tuple[Gauge, Verdict]:
+def look(gauge: Gauge, rss: int, now: float, *, serves: bool) -> tuple[Gauge, Verdict]:
     """
     Judge one look.
 
     Args:
         gauge: As the last look left it.
         rss: Resident bytes.
-        handled: Messages it has handled.
         now: The time.
-        serves: Whether it is ready and not stopping: any other is not replaced, and its age does not count.
+        serves: Whether it is ready and not stopping: any other is not replaced.
 
     Returns:
         The gauge with the time of the next look, and what to do. A replacement is asked for once, and again every ten seconds while
         the incarnation lives on. After a kill there is no next look.
     """
     limits = gauge.limits
-    began = gauge.began if serves else now
-    due = now + _pause(attrs.evolve(gauge, began=began), rss, handled, now)
-    seen = attrs.evolve(gauge, began=began, looked=now, rss=rss, handled=handled, due=due)
+    seen = attrs.evolve(gauge, looked=now, rss=rss, due=now + _pause(gauge, rss, now))
     if limits.hard is not None and rss > limits.hard:
         return attrs.evolve(seen, why=f"{size(rss)} resident, above memory_hard={size(limits.hard)}"), "kill"
-    why = _worn(limits, rss, handled, now - began) if serves else ""
-    if not why or (gauge.asked is not None and now < gauge.asked + AGAIN_SECONDS):
+    if not serves or limits.soft is None or rss <= limits.soft:
         return seen, "none"
-    return attrs.evolve(seen, asked=now, why=why), "replace"
+    if gauge.asked is not None and now < gauge.asked + AGAIN_SECONDS:
+        return seen, "none"
+    return attrs.evolve(seen, asked=now, why=f"{size(rss)} resident, above {size(limits.soft)}"), "replace"
 
 
-def _worn(limits: Limits, rss: int, handled: int, age: float) -> str:
-    if limits.soft is not None and rss > limits.soft:
-        return f"{size(rss)} resident, above {size(limits.soft)}"
-    if limits.messages is not None and handled >= limits.messages:
-        return f"{handled} messages handled, of {limits.messages:.0f}"
-    if limits.age is not None and age >= limits.age:
-        return f"{age:.3g} s old, of {limits.age:.3g} s"
-    return ""
-
-
-def _pause(gauge: Gauge, rss: int, handled: int, now: float) -> float:
+def _pause(gauge: Gauge, rss: int, now: float) -> float:
     """How long the nearest limit ahead cannot be reached, between a tenth of a second and a second."""
     limits, passed = gauge.limits, max(now - gauge.looked, 0.001)
     growth = max(FASTEST_LEAK, FASTER * (rss - gauge.rss) / passed)
     waits = [(limit - rss) / growth for limit in (limits.soft, limits.hard) if limit is not None and limit >= rss]
-    if limits.messages is not None and handled > gauge.handled:
-        waits.append((limits.messages - handled) * passed / (handled - gauge.handled))
-    if limits.age is not None:
-        waits.append(gauge.began + limits.age - now)
-    return max(SOONEST_SECONDS, min((LATEST_SECONDS, *(wait for wait in waits if wait >= 0.0))))
+    return max(SOONEST_SECONDS, min((LATEST_SECONDS, *waits)))
 
 
 def size(number: float) -> str:

@@ -18,6 +18,7 @@ from structlog.testing import capture_logs
 
 from actors import ActorDied, ActorRef, ActorSystem, Recycle, Reply, SpecError, Supervisor
 from tests.helpers import eventually
+from tests.leaks import open_descriptors
 from tests.messengers import Echo, Sender, endings
 from tests.process.test_supervision import is_gone, resident_kib
 from tests.successors import Asker, Book, Chief, Frail, Line, Mourner, Recycled, Slow, Ticker

@@ -21,14 +21,14 @@ def gauge(**limits: float) -> Gauge:
 
 def test_an_actor_without_limits_has_nothing_to_look_at() -> None:
     assert Limits.of(Options(), 0.5) is None
-    assert Limits.of(Options(recycle=Recycle()), 0.5) is None
+    assert Limits.of(Options(recycle=Recycle(messages=5, age=1.0)), 0.5) is None
 
 
 def test_the_caps_are_taken_as_they_are_and_recycling_is_stretched_by_its_jitter() -> None:
     options = Options(memory_soft=1000, memory_hard=2000, recycle=Recycle(messages=100, age=10.0, rss=800, jitter=0.5))
 
-    assert Limits(soft=800, hard=2000, messages=100, age=10.0) == Limits.of(options, 0.0)
-    assert Limits(soft=1000, hard=2000, messages=125, age=12.5) == Limits.of(options, 0.5)
+    assert Limits(soft=800, hard=2000) == Limits.of(options, 0.0)
+    assert Limits(soft=1000, hard=2000) == Limits.of(options, 0.5)
     assert Limits(soft=1000) == Limits.of(Options(memory_soft=1000), 0.9)
     assert Limits(soft=1100) == Limits.of(Options(recycle=Recycle(rss=1000, jitter=0.1)), 1.0)
 
@@ -37,49 +37,33 @@ def test_the_caps_are_taken_as_they_are_and_recycling_is_stretched_by_its_jitter
 
 
 def test_below_its_limits_nothing_is_done() -> None:
-    _, verdict = look(gauge(soft=100, hard=200, messages=10, age=5.0), 100, 9, START + 4.9, serves=True)
+    _, verdict = look(gauge(soft=100, hard=200), 100, START, serves=True)
 
     assert "none" == verdict
 
 
-@pytest.mark.parametrize(
-    ("limits", "rss", "handled", "now", "why"),
-    [
-        ({"soft": 100 * MIB}, 101 * MIB, 0, START, "101 MiB resident, above 100 MiB"),
-        ({"messages": 10.0}, 5, 10, START, "10 messages handled, of 10"),
-        ({"age": 5.0}, 5, 0, START + 5.0, "5 s old, of 5 s"),
-    ],
-)
-def test_above_a_soft_limit_it_is_replaced_and_the_reason_said(
-    limits: dict[str, float], rss: int, handled: int, now: float, why: str
-) -> None:
-    seen, verdict = look(gauge(**limits), rss, handled, now, serves=True)
+def test_above_the_soft_limit_it_is_replaced_and_the_reason_said() -> None:
+    seen, verdict = look(gauge(soft=100 * MIB), 101 * MIB, START, serves=True)
 
-    assert ("replace", why) == (verdict, seen.why)
+    assert ("replace", "101 MiB resident, above 100 MiB") == (verdict, seen.why)
 
 
 def test_above_the_hard_limit_it_is_killed_also_while_it_starts_or_stops() -> None:
     for serves in (True, False):
-        seen, verdict = look(gauge(soft=100, hard=200 * MIB), 201 * MIB, 0, START, serves=serves)
+        seen, verdict = look(gauge(soft=100, hard=200 * MIB), 201 * MIB, START, serves=serves)
 
         assert ("kill", "201 MiB resident, above memory_hard=200 MiB") == (verdict, seen.why)
 
 
-def test_one_that_does_not_serve_is_not_replaced_and_does_not_age() -> None:
-    seen, verdict = look(gauge(soft=100, age=5.0), 200, 0, START + 20.0, serves=False)
-    assert "none" == verdict
-
-    seen, verdict = look(begin(Limits(age=5.0), START), 1, 0, START + 20.0, serves=False)
-    assert ("none", START + 20.0) == (verdict, seen.began)
-    assert "none" == look(seen, 1, 0, START + 24.9, serves=True)[1]
-    assert "replace" == look(seen, 1, 0, START + 25.0, serves=True)[1]
+def test_one_that_does_not_serve_is_not_replaced() -> None:
+    assert look(gauge(soft=100), 200, START, serves=False)[1] == "none"
 
 
 def test_a_replacement_is_asked_for_once_and_again_when_it_did_not_come() -> None:
     seen = gauge(soft=100)
     verdicts = []
     for seconds in (0.0, 1.0, 9.9, 10.0, 11.0):
-        seen, verdict = look(seen, 200, 0, START + seconds, serves=True)
+        seen, verdict = look(seen, 200, START + seconds, serves=True)
         verdicts.append(verdict)
 
     assert ["replace", "none", "none", "replace", "none"] == verdicts
@@ -88,8 +72,8 @@ def test_a_replacement_is_asked_for_once_and_again_when_it_did_not_come() -> Non
 # --- when it is looked at again -----------------------------------------------------------------------------------------------
 
 
-def pause(before: Gauge, rss: int, handled: int, now: float) -> float:
-    return look(before, rss, handled, now, serves=True)[0].due - now
+def pause(before: Gauge, rss: int, now: float) -> float:
+    return look(before, rss, now, serves=True)[0].due - now
 
 
 @pytest.mark.parametrize(
@@ -98,30 +82,21 @@ def pause(before: Gauge, rss: int, handled: int, now: float) -> float:
     ids=["far", "nearer", "near", "at the limit"],
 )
 def test_the_nearer_a_limit_the_sooner_it_is_looked_at_again(away: int, seconds: float) -> None:
-    before = Gauge(limits=Limits(hard=float(away + 50 * MIB)), began=START, looked=START, due=START, rss=50 * MIB)
+    before = Gauge(limits=Limits(hard=float(away + 50 * MIB)), looked=START, due=START, rss=50 * MIB)
 
-    assert seconds == pytest.approx(pause(before, 50 * MIB, 0, START + 1.0))
+    assert seconds == pytest.approx(pause(before, 50 * MIB, START + 1.0))
 
 
 def test_one_that_grows_fast_is_looked_at_before_it_can_be_there() -> None:
-    before = Gauge(limits=Limits(hard=9000.0 * MIB), began=START, looked=START, due=START, rss=0)
+    before = Gauge(limits=Limits(hard=9000.0 * MIB), looked=START, due=START, rss=0)
 
-    assert 0.5 == pytest.approx(pause(before, 1000 * MIB, 0, START + 0.25), rel=0.01)
+    assert 0.5 == pytest.approx(pause(before, 1000 * MIB, START + 0.25), rel=0.01)
 
 
 def test_a_limit_that_is_passed_is_looked_at_no_more_often_for_that() -> None:
-    before = Gauge(limits=Limits(soft=100.0), began=START, looked=START, due=START, rss=200, asked=START)
+    before = Gauge(limits=Limits(soft=100.0), looked=START, due=START, rss=200, asked=START)
 
-    assert 1.0 == pause(before, 200, 0, START + 1.0)
-
-
-def test_messages_and_age_are_looked_at_when_they_can_be_there() -> None:
-    before = Gauge(limits=Limits(messages=100.0), began=START, looked=START, due=START, handled=0)
-    assert 0.25 == pytest.approx(pause(before, 1, 80, START + 1.0))
-    assert 1.0 == pause(before, 1, 0, START + 1.0)
-    assert 1.0 == pause(before, 1, 101, START + 1.0)
-    aging = Gauge(limits=Limits(age=1.5), began=START, looked=START, due=START)
-    assert 0.5 == pytest.approx(pause(aging, 1, 0, START + 1.0))
+    assert 1.0 == pause(before, 200, START + 1.0)
 
 
 @given(cap=st.integers(64, 4096), rate=st.integers(1, 512), begins=st.floats(0.0, 5.0), base=st.integers(1, 60))
@@ -134,7 +109,7 @@ def test_a_leak_of_half_a_gibibyte_a_second_is_caught_within_two_tenths_of_a_sec
     while verdict == "none":
         now = seen.due
         rss = int((base + max(0.0, now - START - begins) * rate) * MIB)
-        seen, verdict = look(seen, rss, 0, now, serves=True)
+        seen, verdict = look(seen, rss, now, serves=True)
 
     assert "kill" == verdict
     assert now - crossing <= 0.2
