@@ -122,7 +122,8 @@ def test_a_parked_supervisor_tries_again_by_itself(start_method: Any) -> None:
     with ActorSystem(tree, start_method=start_method) as system:
         x = ref_of(system, "x")
         kill(system, "x")
-        eventually(lambda: info_of(system, "y").incarnation == 2, SECONDS, state=system.actors)
+        eventually(lambda: info_of(system, "x").pid is not None, SECONDS, state=system.actors)
 
         assert x.ask(Worker.add, 1).result(timeout=SECONDS) == 1
+        assert ref_of(system, "y").ask(Worker.add, 1).result(timeout=SECONDS) == 1
         assert info_of(system, "other").incarnation == 1
