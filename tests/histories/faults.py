@@ -322,7 +322,7 @@ FAULTS = (
     ),
     Fault(
         "a child is gone while another process stands by for it",
-        "histories",
+        "tables",
         '    if child.is_alive:\n        return\n    if child.wanted == "gone":',
         '    if child.has_process:\n        return\n    if child.wanted == "gone":',
     ),

@@ -158,7 +158,8 @@ class Story:
         assert due is None or due > world.now
         for uid in world.stands_by - set(world.alive):
             assert (uid, world.standby[uid]) in world.leaving, "ready to serve, nobody else does, and it is not told"
-        homes = [world.state.homes[uid] for uid in world.standby]
+        # One whose elder has died meanwhile is an ordinary restart.
+        homes = [world.state.homes[uid] for uid in world.standby if uid in world.alive]
         assert len(homes) == len(set(homes)), "two children of one supervisor are replaced at a time"
 
     def end(self) -> None:
