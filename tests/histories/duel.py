@@ -20,7 +20,7 @@ import attrs
 from actors.supervisor import _machine
 from actors.supervisor import _state as s
 from actors.supervisor._exits import ExitReason
-from actors.supervisor._policy import RESTART_TYPES, STRATEGIES, RestartType
+from actors.supervisor._policy import RESTART_TYPES, STRATEGIES, RestartType, Strategy
 from actors.supervisor._spec import AUTO_SHUTDOWNS, Supervisor
 from tests.histories.otp import ChildSpec, OtpSupervisor, Pid, Reason
 from tests.supervised import BOOT_FAILURE, CRASH, KILLED, NORMAL, REQUESTED, letter_of, rule
@@ -162,16 +162,17 @@ class Duel:
 
     Args:
         data: The history.
+        strategy: Of both; None: as the history says.
 
     Attributes:
         story: What has happened, a sentence each.
     """
 
-    def __init__(self, data: bytes) -> None:
+    def __init__(self, data: bytes, strategy: Strategy | None = None) -> None:
         self.dice = dice = Dice(data)
         self.story: list[str] = []
         self.flags: dict[str, Any] = {
-            "strategy": dice.choose(STRATEGIES),
+            "strategy": strategy or dice.choose(STRATEGIES),
             "intensity": dice.choose((0, 1, 3, 8, 30)),
             "period": dice.choose((1, 2, 5)),
             "auto_shutdown": dice.choose(AUTO_SHUTDOWNS),
@@ -351,9 +352,9 @@ class Duel:
             assert {uid for uid, child in known.items() if child.wanted == "parked"} == set(pids) - set(running)
 
 
-def play(data: bytes) -> None:
+def play(data: bytes, strategy: Strategy | None = None) -> None:
     """One history of both; raises AssertionError where they differ."""
-    Duel(data).play()
+    Duel(data, strategy).play()
 
 
 def play_many(count: int, seed: int = 0) -> None:

@@ -151,14 +151,14 @@ FAULTS = (
     Fault(
         "one restart more than the limit",
         "otp",
-        "if len(times) > spec.max_restarts:",
-        "if len(times) > spec.max_restarts + 1:",
+        "return len(times) <= spec.max_restarts",
+        "return len(times) <= spec.max_restarts + 1",
     ),
     Fault(
         "one restart less than the limit",
         "otp",
-        "if len(times) > spec.max_restarts:",
-        "if len(times) >= max(1, spec.max_restarts):",
+        "return len(times) <= spec.max_restarts",
+        "return len(times) < spec.max_restarts",
     ),
     Fault(
         "edge of the window",
@@ -181,8 +181,8 @@ FAULTS = (
     Fault(
         "the backoff is not reset after a stable run",
         "tables",
-        "attempt = 1 if stable else child.attempt + 1",
-        "attempt = child.attempt + 1",
+        "attempt=1 if stable else child.attempt + 1",
+        "attempt=child.attempt + 1",
     ),
     Fault(
         "a herd comes back at once",
@@ -312,6 +312,43 @@ FAULTS = (
         "tables",
         "turn.tell(below.path, Disown())",
         "below.machine",
+    ),
+    # giving up
+    Fault(
+        "a restart too many is not said",
+        "tables",
+        "if len(times) > spec.max_restarts:",
+        "if len(times) > spec.max_restarts + 1:",
+    ),
+    Fault(
+        "a parked supervisor never tries again",
+        "tables",
+        "None if park.retry_after is None else turn.now + park.retry_after",
+        "None",
+    ),
+    Fault(
+        "who is left alone comes back when its supervisor tries again",
+        "tables",
+        "        if not _breaker.is_open(child):",
+        "        if child.wanted:",
+    ),
+    Fault(
+        "one crash more before a child is left alone",
+        "tables",
+        "child.same_crashes >= crashes",
+        "child.same_crashes > crashes",
+    ),
+    Fault(
+        "crashes of different kinds are one kind",
+        "tables",
+        "if found == child.fingerprint and not stable else 0",
+        "if not stable else 0",
+    ),
+    Fault(
+        "one failed start more before a child is left alone",
+        "tables",
+        "child.failed_starts >= starts",
+        "child.failed_starts > starts",
     ),
     # replacement
     Fault(

@@ -28,8 +28,8 @@ another life of a supervisor               all children of its specification    
 a child does not stop when asked           is killed after ``shutdown``              SIGTERM first, for code that never sees messages
 =========================================  ========================================  ==============================================
 
-What is ours alone (``after``, ``max_children``, a deadline for a whole stop, replacing a child that runs) does nothing unless it is
-asked for.
+What is ours alone (``after``, ``max_children``, a deadline for a whole stop, breakers, replacing a child that runs) does nothing unless
+it is asked for.
 """
 
 from __future__ import annotations
@@ -42,18 +42,19 @@ from hypothesis import strategies as st
 
 from actors.supervisor import _state as s
 from actors.supervisor._events import Start
-from actors.supervisor._policy import Backoff
+from actors.supervisor._policy import STRATEGIES, Backoff, Strategy
 from actors.supervisor._spec import Supervisor
 from tests.histories import duel
 from tests.histories.otp import ChildSpec, OtpSupervisor, Reason
 from tests.supervised import BOOT_FAILURE, CRASH, NORMAL, REQUESTED, Bench, World, rule, worker
 
 
-@pytest.mark.timeout(240)  # the default is for tests of a second or so; this one takes twenty on two cores
-@settings(max_examples=10_000, derandomize=True, database=None, deadline=None)
-@given(st.binary(min_size=60, max_size=160))
-def test_any_history_of_a_supervisor_is_what_otp_makes_of_it(history: bytes) -> None:
-    duel.play(history)
+@pytest.mark.timeout(180)  # six seconds, where nobody else wants the processor
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@settings(max_examples=3_400, derandomize=True, database=None, deadline=None)
+@given(history=st.binary(min_size=60, max_size=160))
+def test_any_history_of_a_supervisor_is_what_otp_makes_of_it(strategy: Strategy, history: bytes) -> None:
+    duel.play(history, strategy)
 
 
 @pytest.mark.soak
