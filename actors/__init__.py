@@ -45,6 +45,7 @@ from actors.errors import (
 )
 from actors.mailbox._codec import message
 from actors.supervisor._exits import ExitReason
+from actors.supervisor._letters import DeadLetter
 from actors.supervisor._policy import Backoff
 from actors.supervisor._report import CrashReport
 from actors.supervisor._spec import Child, Park, Recycle, Supervisor, child
@@ -64,6 +65,7 @@ __all__ = [
     "Child",
     "CodecError",
     "CrashReport",
+    "DeadLetter",
     "DeadlockError",
     "Down",
     "EncodeError",

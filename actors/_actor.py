@@ -41,8 +41,13 @@ class ActorContext(Protocol):
     def deadline(self) -> float | None: ...
     @property
     def cancelled(self) -> bool: ...
+    @property
+    def attempt(self) -> int: ...
     def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]: ...
     def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable: ...
+    def link(self, ref: ActorRef[Any]) -> None: ...
+    def unlink(self, ref: ActorRef[Any]) -> None: ...
+    def trap_exits(self, handler: str) -> None: ...
     def call_later(self, delay: float, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cancellable: ...
     def call_every(self, period: float, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Cancellable: ...
     def stop(self) -> None: ...
@@ -198,6 +203,14 @@ class Actor(multiprocessing.Process):
         """Whether the asker has cancelled the ask being handled."""
         return self._inside("cancelled").cancelled
 
+    @property
+    def attempt(self) -> int:
+        """
+        How many incarnations have died with the message being handled in hand: 0 the first time. More than 0 only where
+        ``redeliver`` lets it come again; then its effects so far may be there already.
+        """
+        return self._inside("attempt").attempt
+
     def spawn(self, actor: A, *, name: str | None = None, **options: Any) -> ActorRef[A]:
         """
         Start *actor* as a child of this actor's supervisor tree, and return its ref when it is ready.
@@ -213,19 +226,76 @@ class Actor(multiprocessing.Process):
         """
         return self._inside("spawn").spawn(actor, name, options)
 
-    def watch(self, ref: ActorRef[Any], handler: Callable[[Self, Down], object]) -> Cancellable:
+    def watch(self, ref: ActorRef[Any], handler: Callable[[Self, Down], object] | str) -> Cancellable:
         """
         Have *handler* called with one :class:`~actors.Down` when the present incarnation of *ref* ends; also when it
-        has ended already. Not in this release: it is refused.
+        has ended already. For on_start and handlers.
+
+        A watch is for the process that is there, starting or running; of an actor that is between two incarnations,
+        parked or gone the news comes at once; of one that has not begun yet it is for the first. Whoever has had the
+        news of that end already waits for the next incarnation: watch again in *handler* to follow all of them, as
+        long as ``ref.is_alive()``. A start that failed is an end, too. The news is handled as a message of its own, after everything that the dead actor had written
+        to this one's inbox; if its handler raises, this actor crashes. Two watches give two of them. Watches end with
+        this incarnation: the next one starts without any, and ``on_start`` is the place to watch again.
 
         Args:
             ref: Whom to watch.
-            handler: A handler of this actor, as ``Counter.on_down``.
+            handler: A handler of this actor, as ``Counter.on_down``, or its name. It takes one argument.
+
+        Returns:
+            What takes the watch back: after ``cancel()`` nothing is delivered, also not what has arrived already.
 
         Raises:
-            SpecError: Always, in this release.
+            SpecError: It watches itself, or an actor of another system.
+            HandlerNotFoundError: There is no such handler.
+            ArgumentsError: It does not take one argument.
         """
         return self._inside("watch").watch(ref, self._own_handler(handler, (None,), {}))
+
+    def link(self, ref: ActorRef[Any]) -> None:
+        """
+        Tie this incarnation and the present one of *ref* together: when one ends abnormally, the other ends, too.
+
+        Any end is abnormal but a normal one and a requested one. The one that is left ends between two messages, with
+        an :class:`~actors.ExitReason` of kind ``crash`` whose error says whom it was linked to and why that ended, and
+        its own supervisor decides on a restart. A handler that runs has ``shutdown`` seconds to finish; then come
+        SIGTERM and, after ``term_grace``, SIGKILL. A link to an actor that has ended already takes this one down at
+        once, however it ended. No link outlives either incarnation. Linking twice is linking once.
+
+        Args:
+            ref: Whom to link to.
+
+        Raises:
+            SpecError: It links to itself, or to an actor of another system.
+        """
+        self._inside("link").link(ref)
+
+    def unlink(self, ref: ActorRef[Any]) -> None:
+        """
+        Take a link back. When it returns, no death of *ref* comes through it, not even one that was on its way.
+
+        Args:
+            ref: Whom to unlink from. Harmless where there is no link.
+
+        Raises:
+            SpecError: As for :meth:`link`.
+        """
+        self._inside("unlink").unlink(ref)
+
+    def trap_exits(self, handler: Callable[[Self, Down], object] | str | None) -> None:
+        """
+        Have deaths of linked actors come as messages, instead of ending this one: also normal ends.
+
+        Args:
+            handler: A handler of this actor, as ``Pool.on_exit``, or its name; it takes one argument, a
+                :class:`~actors.Down`. None to be ended by them again.
+
+        Raises:
+            HandlerNotFoundError: There is no such handler.
+            ArgumentsError: It does not take one argument.
+        """
+        name = "" if handler is None else self._own_handler(handler, (None,), {})
+        self._inside("trap_exits").trap_exits(name)
 
     def call_later(
         self, delay: float, handler: Callable[Concatenate[Self, P], object], /, *args: P.args, **kwargs: P.kwargs

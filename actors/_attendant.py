@@ -76,8 +76,13 @@ class Attendant:
 
     def notify(self, kind: str, *fields: object, descriptors: Sequence[int] = ()) -> None:
         """Tell the supervisor something; never waits."""
-        if not self.lane.send(kind, *fields, descriptors=descriptors):
-            self._epoll.modify(self.lane.fileno(), select.EPOLLIN | select.EPOLLOUT)
+        sent = False
+        try:
+            sent = self.lane.send(kind, *fields, descriptors=descriptors)
+        finally:
+            # Also where a signal handler raised in the middle of it, or sent from within it: what is queued will leave.
+            if not sent:
+                self._epoll.modify(self.lane.fileno(), select.EPOLLIN | select.EPOLLOUT)
 
     def request(
         self, kind: str, *fields: object, timeout: float = _REQUEST_SECONDS
@@ -120,7 +125,7 @@ class Attendant:
             left = give_up - time.monotonic()
             if left <= 0:
                 return False
-            poller.register(self.lane.fileno(), select.POLLIN | (select.POLLOUT if self.lane.pending_bytes else 0))
+            poller.register(self.lane.fileno(), select.POLLIN | (select.POLLOUT if self.lane.waits else 0))
             poller.poll(left * 1000)
             self._receive()
         return True
@@ -213,7 +218,7 @@ class Attendant:
     def _receive(self) -> None:
         if self.lane.flush():
             self.rewatch(self.lane.fileno(), select.EPOLLIN)
-            if self.lane.pending_bytes:
+            if self.lane.waits:
                 # Another thread has said more in the meantime; it asked to be woken before this took that back.
                 self.rewatch(self.lane.fileno(), select.EPOLLIN | select.EPOLLOUT)
         try:

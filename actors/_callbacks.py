@@ -37,15 +37,16 @@ class Callbacks:
         self._closed = False
         self.dropped = 0
 
-    def run(self, function: Callable[..., object], *args: object) -> None:
-        """Have ``function(*args)`` called soon. Never waits."""
+    def run(self, function: Callable[..., object], *args: object) -> bool:
+        """Have ``function(*args)`` called soon; False if there is no room for it. Never waits."""
         with self._lock:
             if self._closed or self._calls.qsize() >= _MOST_QUEUED:
                 self.dropped += 1
-                return
+                return False
             self._calls.put((function, args))
             if self._thread is None:
                 self._begin()
+            return True
 
     def _begin(self) -> None:
         thread = threading.Thread(target=self._run, name=self._name, daemon=True)

@@ -32,6 +32,7 @@ from actors._node import Node
 from actors._ref import ActorRef
 from actors._snapshot import apply_snapshot
 from actors._timers import Timers
+from actors._watching import Watching
 from actors.errors import ProtocolError
 from actors.mailbox import _failure
 from actors.mailbox._control import ControlLane
@@ -72,6 +73,7 @@ class ActorProcess:
         setup: What the supervisor said of this incarnation.
         node: What it tells and asks.
         deadline: Of the message being handled, in ``time.monotonic()`` seconds, or None.
+        attempt: How often the message being handled was given to incarnations before that died of it.
         busy: Whether a handler or a hook runs.
         ending: Whether no further message may start.
         is_copy: Whether this process is a fork that a handler has made.
@@ -86,6 +88,8 @@ class ActorProcess:
         self.timers = Timers()
         self.coroutines: Coroutines | None = None
         self.deadline: float | None = None
+        self.attempt = 0
+        self._redelivered: tuple[int, int] | None = None
         self.busy = False
         self.ending = False
         self.flow = Flow()
@@ -147,6 +151,7 @@ class ActorProcess:
 
     def _build(self, setup: dict[str, Any], mailbox: tuple[int, ...]) -> None:
         self.setup = setup
+        self._redelivered = tuple(setup["redelivered"])
         self.ref: ActorRef[Any] = ActorRef(system=setup["system"], uid=setup["uid"], path=setup["path"])
         self._poller = select.poll()
         self._poller.register(self._wake_fd, select.POLLIN)
@@ -158,6 +163,7 @@ class ActorProcess:
             max_bytes=self.max_bytes,
             max_open_asks=setup["max_open_asks"],
         )
+        self.watching = Watching(self)
         self.node.inherited_deadline = lambda: self.deadline if self.busy else None
         self.attendant.next_deadline = self.node.expire_due
         if not setup["standby"]:
@@ -193,8 +199,9 @@ class ActorProcess:
                 self._read_wake()
         return True
 
-    def _may_serve(self, _fields: tuple[object, ...], mailbox: tuple[int, ...]) -> None:
+    def _may_serve(self, fields: tuple[Any, ...], mailbox: tuple[int, ...]) -> None:
         """In the attendant: the incarnation before this one has left."""
+        self._redelivered = tuple(fields[0])
         self._lent = mailbox
         self.interrupt()
 
@@ -286,31 +293,62 @@ class ActorProcess:
     # --- the loop ---------------------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
-        recorder, inbox = self.recorder, self.inbox
+        recorder = self.recorder
         while not self.ending:
             self._interrupted = False
-            timer = self.timers.pop(time.monotonic())
-            if timer is not None:
-                self.dispatcher.run_timer(timer)
+            if self._handle_own():
                 continue
             frame = recorder.next_frame()
-            if frame is not None:
-                self._handle_frame(*frame)
-                if recorder.handled >= self._worn_at:
-                    self._say_worn()
-                continue
-            recorder.reset_if_empty()
-            if not recorder.fill(inbox):
-                if recorder.broken is not None:
-                    raise _InboxBroken(recorder.broken)
-                if self._draining:
+            if frame is None:
+                if not self._read_on():
                     return
-                self._idle()
+                continue
+            self._handle_frame(*frame)
+            if recorder.handled >= self._worn_at:
+                self._say_worn()
+
+    def _handle_own(self) -> bool:
+        """Handle what stands before the next message, if anything does: the news of a death, a timer."""
+        if self.watching.fatal:
+            raise self._not_without()
+        if self.watching.waits and self._handle_news(empty=False):
+            return True
+        timer = self.timers.pop(time.monotonic())
+        if timer is not None:
+            self.dispatcher.run_timer(timer)
+        return timer is not None
+
+    def _read_on(self) -> bool:
+        """All that was read is handled: read more, or wait for it; False if what was queued was all that there is to do."""
+        recorder = self.recorder
+        recorder.reset_if_empty()
+        if recorder.fill(self.inbox):
+            return True
+        if recorder.broken is not None:
+            raise _InboxBroken(recorder.broken)
+        if self.watching.waits and self._handle_news(empty=True):
+            return True
+        if not self._draining:
+            self._idle()
+            return True
+        return False
 
     def _say_worn(self) -> None:
         """It has handled as many messages as it may; it goes on until another one is ready to take over."""
         self._worn_at = math.inf
         self.attendant.notify("worn")
+
+    def _handle_news(self, *, empty: bool) -> bool:
+        """Handle the news of one death, if it is its turn."""
+        news = self.watching.take(empty=empty)
+        if news is not None:
+            handler, down = news
+            self.dispatcher.handle_own(handler, down)
+        return news is not None
+
+    def _not_without(self) -> Crash:
+        """An actor that this one was linked to is dead: so it ends, too."""
+        return Crash(next(iter(self.watching.fatal.values())), "")
 
     def _handle_frame(self, base: int, body: bytes) -> None:
         """Handle the messages of one frame, up to an interruption; the rest is found again by ``next_frame``."""
@@ -318,25 +356,36 @@ class ActorProcess:
         offset, stop = base, base + len(body)
         reader.feed(body)
         messages = iter(reader)
-        while (message := self._next_message(messages)) is not None:
+        if self._redelivered:
+            self._note_attempt()
+        while offset < stop:
+            # Before it is decoded: a message may kill this process by that alone.
             recorder.begin(offset)
+            message = self._next_message(messages)
+            if message is None:
+                recorder.finish(stop)
+                return
             offset = base + reader.consumed
             dispatch(message, offset < stop)
             recorder.finish(offset)
+            self.attempt = 0
             if self.coroutines is not None:
                 self.coroutines.turn()
             if self._interrupted or self.ending or self.timers.first <= time.monotonic():
                 return
-        if offset < stop:
-            recorder.begin(offset)
-            recorder.finish(stop)
+
+    def _note_attempt(self) -> None:
+        """The first message of this incarnation is about to be handled: say how many others died of it."""
+        place, count = self._redelivered or (-1, 0)
+        self.attempt = count if place == self.recorder.handled_bytes else 0
+        self._redelivered = None
 
     def _next_message(self, messages: Iterator[Any]) -> Any:
-        """Return the next message of a frame; None at its end, and where the rest of it is junk that somebody wrote."""
+        """Return the next message of a frame; None where the rest of it is junk that somebody wrote."""
         try:
             return next(messages, None)
         except ProtocolError as error:
-            self.directory.dead_letter(self.ref.path, "undecodable", 1)
+            self.directory.dead_letter(self.ref.path, "undecodable", 1, uid=self.ref.uid)
             self.actor.log.warning("actors.undecodable", reason=str(error))
             return None
 

@@ -14,13 +14,12 @@ from actors._actor import Actor
 from actors._ref import ActorRef
 from actors._snapshot import snapshot
 from actors._timers import Timer
-from actors.errors import SpecError
+from actors._watching import Watch
 from actors.supervisor._spec import Options
 from actors.supervisor._wire import options_to_data
 
 if TYPE_CHECKING:
     from actors._child import ActorProcess
-    from actors._seams import Cancellable
 
 __all__ = ["Context"]
 
@@ -45,6 +44,11 @@ class Context:
         """Whether the ask being handled was cancelled by its caller."""
         return self._process.flow.cancelled
 
+    @property
+    def attempt(self) -> int:
+        """How often the message being handled was handed out before."""
+        return self._process.attempt
+
     def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]:
         """Start a child; it ends with this incarnation at the latest."""
         chosen = Options.of(actor, **options)
@@ -55,9 +59,21 @@ class Context:
         _ok, uid, path = fields
         return ActorRef(system=self.ref.system, uid=uid, path=path)
 
-    def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable:  # noqa: ARG002 - of the protocol
-        """Not there yet."""
-        raise SpecError(f"watch({ref.path}): death watch is not part of this release; ask, and expect ActorDied")
+    def watch(self, ref: ActorRef[Any], handler: str) -> Watch:
+        """Have a handler of this actor told of the end of another."""
+        return self._process.watching.watch(ref, handler)
+
+    def link(self, ref: ActorRef[Any]) -> None:
+        """End when another ends abnormally, and the other way round."""
+        self._process.watching.link(ref)
+
+    def unlink(self, ref: ActorRef[Any]) -> None:
+        """Take a link back."""
+        self._process.watching.unlink(ref)
+
+    def trap_exits(self, handler: str) -> None:
+        """Have a handler told of the deaths of linked actors, instead of ending."""
+        self._process.watching.trap(handler)
 
     def call_later(self, delay: float, handler: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Timer:
         """Call a handler of this actor once."""

@@ -11,7 +11,7 @@ import select
 import threading
 from collections import Counter, deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actors import _descriptors
 from actors._callbacks import Callbacks
@@ -24,6 +24,7 @@ from actors.mailbox._inbox import pipe_capacity, reopen_reader, reopen_writer
 from actors.mailbox._layout import FlightState
 from actors.mailbox._outbox import Outbox
 from actors.supervisor import _exits
+from actors.supervisor._letters import DeadLetterReason
 
 if TYPE_CHECKING:
     from actors._child import ActorProcess
@@ -31,6 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["ActorDirectory"]
 
 _LETTER_SECONDS = 0.01
+_Letter: TypeAlias = tuple[str, DeadLetterReason, str | None, int]
 
 
 class _ReplyLane(AnswerLane):
@@ -67,7 +69,7 @@ class ActorDirectory:
         self._lock = threading.Lock()
         self._arenas: dict[int, ArenaReader] = {}
         # Without a lock: a signal handler may come with one in the middle of another, and the attendant never waits.
-        self._letters: deque[tuple[str, str, int]] = deque()
+        self._letters: deque[tuple[_Letter, int]] = deque()
         self._letters_due = False
         self._callbacks = Callbacks("actors-callbacks")
         self._attendant.handlers["down"] = self._down
@@ -186,23 +188,29 @@ class ActorDirectory:
         """See :class:`~actors._routes.Directory`."""
         self._attendant.notify("steer", uid, what, ask_id, count)
 
-    def dead_letter(self, target: str, reason: str, count: int) -> None:
+    def dead_letter(
+        self, target: str, reason: DeadLetterReason, count: int, *, handler: str | None = None, uid: int = 0
+    ) -> None:
         """See :class:`~actors._routes.Directory`. The supervisor is told of many at once: they may come by the million."""
-        self._letters.append((target, reason, count))
+        self._letters.append(((target, reason, handler, uid), count))
         if not self._letters_due:
             self._letters_due = True
-            self._attendant.after(_LETTER_SECONDS, self.report_dead_letters)
+            try:
+                self._attendant.after(_LETTER_SECONDS, self.report_dead_letters)
+            except BaseException:
+                self._letters_due = False
+                raise
 
     def report_dead_letters(self) -> None:
         """Tell the supervisor of the dead letters so far."""
         self._letters_due = False
-        letters: Counter[tuple[str, str]] = Counter()
+        letters: Counter[_Letter] = Counter()
         for _ in range(len(self._letters)):
             with contextlib.suppress(IndexError):  # another thread reports, too
-                target, reason, count = self._letters.popleft()
-                letters[target, reason] += count
-        for (target, reason), count in letters.items():
-            self._attendant.notify("dead_letter", target, reason, count)
+                letter, count = self._letters.popleft()
+                letters[letter] += count
+        for (target, reason, handler, uid), count in letters.items():
+            self._attendant.notify("dead_letter", target, reason, count, handler, uid)
 
     def run_callback(self, function: Callable[..., object], *args: object) -> None:
         """See :class:`~actors._routes.Directory`."""

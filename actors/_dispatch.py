@@ -20,6 +20,7 @@ from actors.mailbox import _envelope, _failure
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._layout import FlightState
 from actors.supervisor import _exits
+from actors.supervisor._letters import DeadLetterReason
 
 if TYPE_CHECKING:
     from actors._child import ActorProcess
@@ -82,6 +83,10 @@ class Dispatcher:
     def _handle_large(self, large: list[Any], more: bool) -> None:
         _kind, arena_id, number, length, generation = large
         process = self._process
+        if length > process.max_bytes:
+            # No send of ours lets it through: whoever wrote this knows no bound, so it is not even looked at.
+            self._dead_letter("too_large", None)
+            return
         try:
             arena = process.directory.find_arena(arena_id)
             message = _envelope.read_message(arena.get(number, length, generation))
@@ -89,7 +94,7 @@ class Dispatcher:
                 raise ProtocolError("a large message stands for another large message")
         except ActorsError:
             # Whoever sent it wrote nonsense, or is gone together with what the message was in.
-            process.directory.dead_letter(process.ref.path, "undecodable", 1)
+            self._dead_letter("undecodable", None)
             return
         self.handle(message, more)
         arena.release(number, generation)
@@ -97,7 +102,7 @@ class Dispatcher:
     def _tell(self, name: str, args: list[Any], kwargs: dict[str, Any] | None) -> None:
         info = self._table.get(name)
         if info is None:
-            self._process.directory.dead_letter(f"{self._process.ref.path}.{name}", "undecodable", 1)
+            self._dead_letter("undecodable", name)
             return
         try:
             result = self._call(info, args, kwargs)
@@ -108,6 +113,16 @@ class Dispatcher:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it becomes the crash report
             self.fail(error, name)
+
+    def handle_own(self, name: str, value: Any) -> None:
+        """
+        Run a handler of this actor for something that came by no inbox, as a message of its own.
+
+        Raises:
+            Crash: It failed.
+            SystemExit: It chose to leave.
+        """
+        self._tell(name, [value], None)
 
     def _exhaust(self, generator: Iterator[Any]) -> None:
         self._process.busy = True
@@ -139,7 +154,7 @@ class Dispatcher:
         _kind, name, args, kwargs, caller, ask_id, deadline = message
         process = self._process
         if deadline is not None and deadline <= time.monotonic():
-            process.directory.dead_letter(f"{process.ref.path}.{name}", "expired", 1)
+            self._dead_letter("expired", name)
             return
         if not process.flow.begin(caller, ask_id, CREDIT):
             return
@@ -257,10 +272,13 @@ class Dispatcher:
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it becomes the crash report
             self.fail(error, "timer")
 
+    def _dead_letter(self, reason: DeadLetterReason, handler: str | None) -> None:
+        ref = self._process.ref
+        self._process.directory.dead_letter(ref.path, reason, 1, handler=handler, uid=ref.uid)
+
     def _undecodable(self, message: Any) -> None:
         """Its bytes are fine, but name a class that this process does not know: only this message fails."""
-        process = self._process
-        process.directory.dead_letter(f"{process.ref.path}.{message.name}", "undecodable", 1)
+        self._dead_letter("undecodable", message.name)
         if message.kind == _envelope.ASK:
             self.answer(message.caller, message.ask_id, self._failure(message.ask_id, message.error))
             self._answering.leave(more=False)

@@ -21,6 +21,7 @@ from actors import _descriptors, _lifeline, _limits, _log
 from actors._asks import died
 from actors._callbacks import Callbacks
 from actors._crash_outlets import CrashOutlets
+from actors._host_watches import HostWatches
 from actors._node import Node
 from actors._ref import ActorRef
 from actors._routes import HOLD_SECONDS, Route, flush_held, wait_writable
@@ -44,6 +45,8 @@ from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._arenas import ArenaBook
 from actors.supervisor._cells import Body, Cell, read_flight_state
 from actors.supervisor._check import check_child
+from actors.supervisor._letter_office import DeadLetterOffice
+from actors.supervisor._letters import DeadLetter, DeadLetterReason
 from actors.supervisor._mail import Mail
 from actors.supervisor._oom_watch import OomWatch
 from actors.supervisor._pump import Pump
@@ -132,7 +135,9 @@ class Host:
         self.oom = OomWatch(self.pump)
         self.lifeline, self._lifeline_write = _lifeline.make()
         self.arenas = ArenaBook(max_bytes)
+        self.letters = DeadLetterOffice(self)
         self.mail = Mail(self)
+        self.watches = HostWatches(self)
         self.runner = Runner(self, state)
         self.node = _HostsOwn(self, uid=0, incarnation=0, max_bytes=max_bytes, max_open_asks=_OPEN_ASKS)
         self.pump.deadlines.append(self.node.expire_due)
@@ -420,9 +425,11 @@ class Host:
         """See :class:`~actors._routes.Directory`."""
         self.pump.post(functools.partial(self.runner.steer, uid, what, 0, ask_id, count))
 
-    def dead_letter(self, target: str, reason: str, count: int) -> None:
+    def dead_letter(
+        self, target: str, reason: DeadLetterReason, count: int, *, handler: str | None = None, uid: int = 0
+    ) -> None:
         """See :class:`~actors._routes.Directory`."""
-        self.mail.dead_letter(target, reason, count)
+        self.letters.take(DeadLetter(target, reason, count, handler, uid))
 
     def run_callback(self, function: Callable[..., object], *args: object) -> None:
         """See :class:`~actors._routes.Directory`."""
@@ -454,6 +461,7 @@ class Host:
         ended = _exits.ExitReason("requested", evidence=("the system has stopped",))
         self.node.fail_all(lambda reply: died(reply, ended, may_have_run=False))
         self.mail.close()
+        self.letters.close()
         for cell in list(self.runner.cells.values()):
             cell.close()
         self.runner.cells.clear()

@@ -23,7 +23,7 @@ event                                     level    when
 ``actors.memory_soft``                    info     it holds more than its limit, and is to be replaced: ``rss``
 ``actors.worn``                           info     it is old or has handled enough, and is to be replaced
 ``actors.start_postponed``                warning  no descriptors for a restart; tried again for ``seconds``, without counting
-``actors.dead_letters``                   warning  messages that nobody will handle; at most one event a second
+``actors.dead_letters``                   warning  messages that nobody will handle, by target, reason and handler; once a second at most
 ``actors.hook_failed``                    error    a hook of an actor raised
 ``actors.forkserver_lost``                warning  the helper that forks actors has died; live actors are not touched
 ========================================  =======  =====================================================================

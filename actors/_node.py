@@ -15,6 +15,7 @@ import contextlib
 import itertools
 import math
 import time
+from collections import Counter, deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -38,6 +39,8 @@ __all__ = ["Node"]
 _AT_ONCE = -1.0
 # How often a sender looks whether receivers have released memory for large messages.
 _ROOM_LOOK_SECONDS = 0.002
+# How many actors that are gone this process knows to be so without asking.
+_MOST_GONE = 4096
 
 
 class Node(OpenAsks):
@@ -58,6 +61,7 @@ class Node(OpenAsks):
         self._max_bytes = max_bytes
         self._max_open_asks = max_open_asks
         self.routes: dict[int, Route] = {}
+        self._gone_uids: deque[int] = deque()
         self._ids = itertools.count((incarnation << _envelope.INCARNATION_SHIFT) + 1)
         self._arenas = Arenas(directory.make_arena, retired=directory.retire_arena)
         self.inherited_deadline: Callable[[], float | None] = lambda: None
@@ -72,9 +76,9 @@ class Node(OpenAsks):
         if route.table is not None:
             route.table.check(name, args, kwargs)
         if route.stopping:
-            self._directory.dead_letter(route.path, "stopping", 1)
+            self._directory.dead_letter(route.path, "stopping", 1, handler=name, uid=route.uid)
         elif not self._post(ref, route, _envelope.encode_tell(name, args, kwargs), HOLD_SECONDS):
-            self._directory.dead_letter(route.path, "overflow", 1)
+            self._directory.dead_letter(route.path, "overflow", 1, handler=name, uid=route.uid)
 
     def ask(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reply[Any]:
         """Send one message and return where its answer will arrive."""
@@ -109,21 +113,22 @@ class Node(OpenAsks):
             if deadline is not None:
                 self._arm(deadline, ask_id)
             if not self._post(ref, route, message, _AT_ONCE):
-                self._overflow(route, reply)
+                self._overflow(route, reply, name)
         except BaseException:
             self.asks.pop(ask_id, None)
             raise
         return reply
 
-    def _overflow(self, route: Route, reply: Reply[Any]) -> None:
+    def _overflow(self, route: Route, reply: Reply[Any], name: str) -> None:
         """An ask is dropped by its sender's own choice: it ends here and now."""
-        self._directory.dead_letter(route.path, "overflow", 1)
+        self._directory.dead_letter(route.path, "overflow", 1, handler=name, uid=route.uid)
         reply.fail(_full(route, 0.0))
         self.asks.pop(reply.ask_id, None)
 
     def _find(self, ref: ActorRef[Any]) -> Route:
         found = self._directory.find_route(ref)
         route = self.routes.setdefault(ref.uid, found)
+        self._forget_oldest(route)
         if route is not found:
             # Another thread was faster, or the news that it is gone was.
             route.path = found.path
@@ -201,7 +206,7 @@ class Node(OpenAsks):
                 for message in before.close():
                     # Its own hold: it stands before whatever is sent now.
                     if not route.outbox.offer(message, time.monotonic(), hold=math.inf):
-                        self._directory.dead_letter(route.path, "overflow", 1)
+                        self._directory.dead_letter(route.path, "overflow", 1, uid=route.uid)
                 _descriptors.close(descriptor)
         if route.gone is not None:
             self.abandon(route)
@@ -273,13 +278,14 @@ class Node(OpenAsks):
 
     def abandon(self, route: Route) -> None:
         """Count what waits for an actor that is gone."""
-        waiting = route.outbox.take_back()
-        for message in waiting:
-            large = _envelope.read_message(message)
-            if isinstance(large, list) and large[0] == _envelope.LARGE:
-                self._arenas.discard(Slot(*large[1:]))
-        if waiting:
-            self._directory.dead_letter(route.path, "dead", len(waiting))
+        handlers: Counter[str | None] = Counter()
+        for data in route.outbox.take_back():
+            message: Any = _envelope.read_message(data, opaque=True)
+            if message[0] == _envelope.LARGE:
+                self._arenas.discard(Slot(*message[1:]))
+            handlers[None if message[0] == _envelope.LARGE else message[1]] += 1
+        for handler, count in handlers.items():
+            self._directory.dead_letter(route.path, "dead", count, handler=handler, uid=route.uid)
 
     def close_route(self, uid: int) -> None:
         """Close the pipe to an actor that is gone, so that its tombstone can end."""
@@ -288,6 +294,7 @@ class Node(OpenAsks):
             descriptor = route.outbox.descriptor
             route.outbox.close()
             _descriptors.close(descriptor)
+            self._forget_oldest(route)
 
     def mark_gone(self, uid: int, reason: _exits.ExitReason) -> None:
         """No incarnation of *uid* will come: count what waits for it, and take no more."""
@@ -297,6 +304,18 @@ class Node(OpenAsks):
             route = self.routes.setdefault(uid, Route(uid, f"actor {uid}", Outbox(), gone=reason))
         route.gone = reason
         self.abandon(route)
+        self._forget_oldest(route)
+
+    def _forget_oldest(self, route: Route) -> None:
+        """If *route* leads nowhere any more: remember that of some thousand, and ask about the others again if need be."""
+        if not _leads_nowhere(route):
+            return
+        self._gone_uids.append(route.uid)
+        while len(self._gone_uids) > _MOST_GONE:
+            with contextlib.suppress(IndexError):  # another thread forgets, too
+                oldest = self.routes.get(self._gone_uids.popleft())
+                if oldest is not None and _leads_nowhere(oldest):
+                    self.routes.pop(oldest.uid, None)
 
     def forget_route(self, uid: int) -> None:
         """An actor that was given up comes back: the next send asks for its inbox again."""
@@ -306,6 +325,10 @@ class Node(OpenAsks):
     def close_arenas(self) -> None:
         """Give back the arenas this process sends from."""
         self._arenas.close()
+
+
+def _leads_nowhere(route: Route) -> bool:
+    return route.gone is not None and route.outbox.descriptor < 0
 
 
 def send_pause(give_up: float) -> float:

@@ -260,11 +260,11 @@ class ActorRef(Generic[A_co]):
 @attrs.frozen
 class Down:
     """
-    What a watch delivers, once: the watched incarnation has ended. Not in this release, which has no watch yet.
+    What a watch delivers, once: the watched incarnation has ended. Also what comes by a link, where exits are trapped.
 
     Attributes:
-        ref: The watched actor.
-        incarnation: Which incarnation ended; 0 when it was gone before the watch.
+        ref: The actor that has ended.
+        incarnation: Which incarnation ended, or ended last; 0 where there was none, or it is gone for too long.
         reason: The :class:`~actors.ExitReason`.
     """
 

@@ -20,6 +20,7 @@ from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
 from actors.mailbox._outbox import Outbox
 from actors.supervisor._exits import ExitReason
+from actors.supervisor._letters import DeadLetterReason
 
 __all__ = ["HOLD_SECONDS", "Directory", "Route", "flush_held", "poll_milliseconds", "wait_writable"]
 
@@ -93,7 +94,9 @@ class Directory(Protocol):
     def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
         """Say something to an actor about an ask of this process: ``"credit"`` or ``"cancel"``. Never blocks."""
 
-    def dead_letter(self, target: str, reason: str, count: int) -> None:
+    def dead_letter(
+        self, target: str, reason: DeadLetterReason, count: int, *, handler: str | None = None, uid: int = 0
+    ) -> None:
         """Count messages that will not be handled."""
 
     def run_callback(self, function: Callable[..., object], *args: object) -> None:

@@ -28,8 +28,8 @@ from actors._futures import resolve, resolve_error
 from actors._host import Host, start_error
 from actors._host_node import HostNode
 from actors._preflight import check_arguments, check_platform, snapshots
-from actors._ref import ActorRef
-from actors._seams import ActorInfo
+from actors._ref import ActorRef, Down
+from actors._seams import ActorInfo, Cancellable
 from actors._snapshot import read_snapshot
 from actors._supervisor_ref import SupervisorRef, is_actor, refuse
 from actors._tasks import Crew, Tasks, make_tasks
@@ -46,6 +46,8 @@ from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._cells import Cell, read_flight_state
 from actors.supervisor._check import check
+from actors.supervisor._letter_office import Subscription
+from actors.supervisor._letters import DeadLetter
 from actors.supervisor._release import not_built
 from actors.supervisor._report import CrashReport
 from actors.supervisor._spec import Supervisor
@@ -406,9 +408,46 @@ class ActorSystem:
             )
         return tuple(found)
 
+    def watch(self, ref: ActorRef[Any], callback: Callable[[Down], object]) -> Cancellable:
+        """
+        Have *callback* called once, in the callback thread, when the present incarnation of *ref* ends; also when it
+        has ended already.
+
+        As :meth:`actors.Actor.watch`, for the program that runs the system. From any thread.
+
+        Args:
+            ref: Whom to watch.
+            callback: Takes one argument, a :class:`~actors.Down`.
+
+        Returns:
+            What takes the watch back: after ``cancel()`` the callback is not begun.
+
+        Raises:
+            SpecError: It is no ref of this system, or nothing that can be called.
+            ActorNotRunningError: The system has stopped.
+        """
+        return self._running().watches.watch(ref, callback)
+
     def dead_letters(self) -> dict[str, int]:
-        """Return how many messages nobody will handle, by reason, since the start."""
-        return dict(self._running().mail.dead)
+        """Return how many messages nobody will handle, by reason, since the start; see :class:`~actors.DeadLetter`."""
+        return dict(self._running().letters.total)
+
+    def subscribe_dead_letters(self, callback: Callable[[DeadLetter], object]) -> Subscription:
+        """
+        Have *callback* called, in the callback thread, with each :class:`~actors.DeadLetter` from now on.
+
+        Equal letters that come while the callback is busy come as one, with their count. Ten thousand different ones may
+        wait; what is beyond them is counted in ``dropped`` of what is returned, and in :meth:`dead_letters` as always.
+
+        Args:
+            callback: Takes one argument. What it raises is shown on stderr, and costs that one letter.
+
+        Returns:
+            What ends it, by ``cancel()``.
+        """
+        if not callable(callback):
+            raise SpecError(f"subscribe_dead_letters({callback!r:.80}): must be a function of one argument")
+        return self._running().letters.subscribe(callback)
 
     def preload_report(self) -> tuple[dict[str, Any], ...]:
         """Return what the forkserver imported before its first fork: ``module``, ``seconds``, ``error``."""

@@ -19,6 +19,7 @@ import attrs
 import actors
 from actors import errors
 from actors._seams import Cancellable, Stream
+from actors.supervisor._letter_office import Subscription
 from actors.supervisor._spec import Options
 
 REFERENCE = Path(__file__).parent / "reference"
@@ -26,7 +27,10 @@ REFERENCE = Path(__file__).parent / "reference"
 # Every export stands on exactly one page; one that is missing here fails the generation.
 TOPICS = {
     "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "Reply", "message")),
-    "system": ("The system", ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down")),
+    "system": (
+        "The system",
+        ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down", "DeadLetter"),
+    ),
     "supervision": (
         "Supervision",
         ("Supervisor", "child", "Child", "Backoff", "Park", "Recycle", "ExitReason", "CrashReport"),
@@ -35,7 +39,7 @@ TOPICS = {
 }
 LINE = 100  # characters; a longer signature has one parameter per line
 # What users meet without importing it: shown under the export that takes or gives it.
-UNNAMED = {"child": (Options,), "ActorRef": (Stream,), "Actor": (Cancellable,)}
+UNNAMED = {"child": (Options,), "ActorRef": (Stream,), "Actor": (Cancellable,), "ActorSystem": (Subscription,)}
 PROSE = ("Returns", "Source", "Yields")  # sections of sentences; the others are lists of names
 SECTIONS = ("Args", "Attributes", "Raises", "Returns", "Source", "Warns", "Yields")
 

@@ -4,9 +4,12 @@ What tests wait with and look for. No test sleeps: it waits for something, with 
 
 from __future__ import annotations
 
+import os
+import signal
 import threading
 import time
 from collections.abc import Callable
+from typing import Any
 
 POLL_SECONDS = 0.01
 
@@ -41,3 +44,16 @@ def eventually(
                 f"not within {timeout} s: {what or getattr(predicate, '__name__', predicate)}; state: {seen!r}"
             )
         pause.wait(POLL_SECONDS)
+
+
+def kill(system: Any, ref: Any) -> int:
+    """SIGKILL the process of *ref*, once it has one; return its pid."""
+    found: list[int] = []
+
+    def has_process() -> bool:
+        found.extend(info.pid for info in system.actors() if info.uid == ref.uid and info.pid is not None)
+        return bool(found)
+
+    eventually(has_process, what=f"{ref} has a process")
+    os.kill(found[0], signal.SIGKILL)
+    return found[0]

@@ -26,6 +26,7 @@ EXPORTS = [
     "Child",
     "CodecError",
     "CrashReport",
+    "DeadLetter",
     "DeadlockError",
     "Down",
     "EncodeError",

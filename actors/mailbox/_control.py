@@ -4,6 +4,10 @@ The control lane: the duplex ``multiprocessing.Pipe`` between an actor and its s
 Frames are those of ``Connection.send_bytes``; each body is one array ``[kind, descriptors, *fields]``. Descriptors are attached to
 the first byte of the frame that names them, so both ends are read by ``recvmsg`` only: a plain ``read`` discards them without an
 error. Never blocks; what the other side has not taken yet is kept, up to a bound. Knows no message by name.
+
+Sending is safe at any bytecode, as in :mod:`actors.mailbox._outbox`: a signal handler may raise in the middle of it, or send itself.
+A frame is queued by one step, how much of it has left is noted by the same C call that sends it, and every other change of state is
+a run of plain stores.
 """
 
 from __future__ import annotations
@@ -13,7 +17,8 @@ import os
 import socket
 import threading
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from typing import TypeAlias
 
 from actors import _descriptors
 from actors.errors import ProtocolError
@@ -35,6 +40,9 @@ _MAX_DESCRIPTORS = 253
 _INT_BYTES = array.array("i").itemsize
 
 Notice = tuple[str, tuple[object, ...], tuple[int, ...]]
+_Frame: TypeAlias = tuple[memoryview, tuple[int, ...]]
+
+_pop_first: Callable[[deque[_Frame]], _Frame] = deque.popleft
 
 
 class ControlLane:
@@ -57,8 +65,12 @@ class ControlLane:
         self._passed = passed
         self.error: ProtocolError | None = None
         self._arrived: deque[int] = deque()
-        self._out: deque[tuple[memoryview, tuple[int, ...]]] = deque()
-        self._lock = threading.Lock()
+        self._out: deque[_Frame] = deque()
+        self._current: list[_Frame] = []  # the one that is leaving, or none
+        self._sent: list[int] = []  # how much of it a call has sent that could not say so yet
+        self._busy = False
+        # C code, so that no signal can be taken between its acquisition and the block it guards.
+        self._lock = threading.RLock()
         self.pending_bytes = 0
         self.closed = False
 
@@ -91,9 +103,15 @@ class ControlLane:
                 raise ProtocolError(
                     f"control lane: {_MOST_WAITING} descriptors wait unread; {kind!r} would be one too much"
                 )
-            self._out.append((memoryview(body), _duplicates(descriptors)))
+            whole = memoryview(body), _duplicates(descriptors)
             self.pending_bytes += len(body)
+            self._out.append(whole)
             return self._flush()
+
+    @property
+    def waits(self) -> bool:
+        """Whether anything has not left."""
+        return bool(self._out or self._current)
 
     def flush(self) -> bool:
         """Send what is kept, as far as it goes; return whether all of it has left."""
@@ -101,29 +119,49 @@ class ControlLane:
             return self._flush()
 
     def _flush(self) -> bool:
-        while self._out and not self.closed:
-            data, descriptors = self._out[0]
+        if self._busy:
+            # The same thread, interrupted in the middle of a flush: that one goes on behind this, and takes what came.
+            return False
+        self._busy = True
+        try:
+            return self._send_all()
+        finally:
+            self._busy = False
+
+    def _send_all(self) -> bool:
+        while not self.closed:
+            self._settle()
+            if not self._current:
+                if not self._out:
+                    self.pending_bytes = 0  # an interruption may leave it too large, never too small
+                    return True
+                # One C call takes it there and puts it here.
+                self._current.extend(map(_pop_first, (self._out,)))
+            data, descriptors = self._current[0]
             try:
-                sent = self._sendmsg(data, descriptors)
+                self._send(data, descriptors)
             except (BlockingIOError, InterruptedError):
                 return False
             except OSError:
                 # The other side is gone; its end is reported by its process, not by this lane.
                 self._discard()
-                return True
-            self.pending_bytes -= sent
-            _descriptors.close(*descriptors)
-            if sent == len(data):
-                self._out.popleft()
-            else:
-                self._out[0] = (data[sent:], ())
-        return not self._out
+        return True
 
-    def _sendmsg(self, data: memoryview, descriptors: tuple[int, ...]) -> int:
+    def _settle(self) -> None:
+        """Take off what a call has sent, also one that was interrupted before it could do so itself."""
+        if not self._sent or not self._current:
+            return
+        count, (data, descriptors) = self._sent[0], self._current[0]
+        rest: list[_Frame] = [] if count == len(data) else [(data[count:], ())]
+        self._current, self._sent, self.pending_bytes = rest, [], self.pending_bytes - count
+        _descriptors.close(*descriptors)
+
+    def _send(self, data: memoryview, descriptors: tuple[int, ...]) -> None:
         if not descriptors:
-            return self._socket.send(data, socket.MSG_NOSIGNAL)
+            self._sent.extend(map(self._socket.send, (data,), (socket.MSG_NOSIGNAL,)))
+            return
         rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors))]
-        return self._socket.sendmsg([data], rights, socket.MSG_NOSIGNAL)
+        self._sent.extend(map(self._socket.sendmsg, ([data],), (rights,), (socket.MSG_NOSIGNAL,)))
 
     def receive(self) -> tuple[list[Notice], bool]:
         """
@@ -187,15 +225,15 @@ class ControlLane:
 
     def disown(self) -> None:
         """In a fork of this process: send nothing any more. The lock may be held by a thread that is not here."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self.closed = True
 
     def _discard(self) -> None:
         self.closed = True
-        for _data, descriptors in self._out:
+        for _data, descriptors in (*self._current, *self._out):
             _descriptors.close(*descriptors)
         self._out.clear()
-        self.pending_bytes = 0
+        self._current, self._sent, self.pending_bytes = [], [], 0
 
 
 def _duplicates(descriptors: Sequence[int]) -> tuple[int, ...]:

@@ -29,7 +29,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors.errors import EncodeError
 from actors.mailbox._codec import pack_plain, pack_wrapped, wrap
-from actors.mailbox._reader import AnswerReader, MessageReader, parse, parse_answers, read_answer, read_message
+from actors.mailbox._reader import (
+    AnswerReader,
+    MessageReader,
+    parse,
+    parse_answers,
+    peek_message,
+    read_answer,
+    read_message,
+)
 from actors.mailbox._shapes import (
     ASK,
     DIED,
@@ -103,6 +111,7 @@ __all__ = [
     "lane_owner",
     "parse",
     "parse_answers",
+    "peek_message",
     "read_answer",
     "read_message",
 ]

@@ -15,6 +15,9 @@ from actors.errors import ProtocolError
 from actors.mailbox._codec import BAD_BYTES, UnknownTypeError, decode, new_unpacker
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._shapes import (
+    ASK,
+    LARGE,
+    TELL,
     Answer,
     InboxMessage,
     Undecodable,
@@ -29,8 +32,18 @@ from actors.mailbox._shapes import (
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
-__all__ = ["AnswerReader", "MessageReader", "count_messages", "parse", "parse_answers", "read_answer", "read_message"]
+__all__ = [
+    "AnswerReader",
+    "MessageReader",
+    "count_messages",
+    "parse",
+    "parse_answers",
+    "peek_message",
+    "read_answer",
+    "read_message",
+]
 
+_PEEK_BYTES = 4096  # the name of a handler is shorter
 _SHOWN_BYTES = 16
 _SHOWN_CHARACTERS = 120
 
@@ -38,7 +51,7 @@ _SHOWN_CHARACTERS = 120
 class _Reader:
     """Messages out of bodies, one after the other."""
 
-    __slots__ = ("_base", "_body", "_limit", "_open", "_unpacker", "consumed")
+    __slots__ = ("_base", "_body", "_limit", "_opaque", "_open", "_unpacker", "consumed")
 
     consumed: int
     """Bytes of the body up to the end of the message that was yielded last."""
@@ -46,15 +59,18 @@ class _Reader:
     _is_message: Callable[[Any], bool]
     _undecodable: Callable[[list[Any], UnknownTypeError], Undecodable]
 
-    def __init__(self, limit: int = MAX_BODY_BYTES) -> None:
+    def __init__(self, limit: int = MAX_BODY_BYTES, *, opaque: bool = False) -> None:
         """
         A reader of bodies of at most *limit* bytes.
 
         Args:
             limit: The longest body, in bytes. Memory of that size is kept, so read a large message with :func:`read_message` or
                 :func:`read_answer` instead.
+            opaque: Whether values that are not plain are left alone, as ``OPAQUE``: no code of a class of the user runs, and no
+                message is undecodable.
         """
         self._limit = limit
+        self._opaque = opaque
         self.reset()
 
     def reset(self) -> None:
@@ -113,7 +129,7 @@ class _Reader:
         self._open = False
 
     def _start_at(self, consumed: int) -> None:
-        self._unpacker = new_unpacker(self._limit)
+        self._unpacker = new_unpacker(self._limit, opaque=self._opaque)
         self._unpacker.feed(self._body[consumed:])
         self._base = -consumed
 
@@ -163,14 +179,38 @@ class AnswerReader(_Reader):
     _undecodable = staticmethod(undecodable_answer)
 
 
-def read_message(data: bytes | memoryview) -> list[Any] | Undecodable:
+def read_message(data: bytes | memoryview, *, opaque: bool = False) -> list[Any] | Undecodable:
     """
     The one inbox message in *data*, of any length: what lies in a slot of an arena.
+
+    Args:
+        data: Its bytes.
+        opaque: Whether values that are not plain are left alone, as ``OPAQUE``.
 
     Raises:
         ProtocolError: Not exactly one message.
     """
-    return _read_one(data, is_inbox_message, undecodable_message)
+    return _read_one(data, is_inbox_message, undecodable_message, opaque=opaque)
+
+
+def peek_message(data: bytes | memoryview) -> tuple[int, str]:
+    """
+    The kind of the first inbox message in *data*, and the handler it names, from its first bytes alone; ``""`` for a Large.
+
+    Raises:
+        ProtocolError: It does not begin like a message.
+    """
+    unpacker = new_unpacker(_PEEK_BYTES, opaque=True)
+    unpacker.feed(data[:_PEEK_BYTES])
+    try:
+        unpacker.read_array_header()
+        kind: object = unpacker.unpack()
+        name: object = "" if kind == LARGE else unpacker.unpack()
+    except BAD_BYTES as error:
+        raise ProtocolError(f"no message begins so: {type(error).__name__}: {error}") from error
+    if type(kind) is not int or kind not in {TELL, ASK, LARGE} or not isinstance(name, str):
+        raise ProtocolError(f"no message begins with {type(kind).__name__}, {type(name).__name__}")
+    return kind, name
 
 
 def read_answer(data: bytes | memoryview) -> list[Any] | Undecodable:
@@ -231,10 +271,12 @@ def _read_one(
     data: bytes | memoryview,
     is_message: Callable[[Any], bool],
     undecodable: Callable[[list[Any], UnknownTypeError], Undecodable],
+    *,
+    opaque: bool = False,
 ) -> list[Any] | Undecodable:
     unknown: UnknownTypeError | None = None
     try:
-        message: Any = decode(data)
+        message: Any = decode(data, opaque=opaque)
     except UnknownTypeError as error:
         unknown = error
         message = decode(data, opaque=True)

@@ -137,6 +137,16 @@ class Recorder:
         return self._layout.inbox_bytes - int(self._words[_READ_END])
 
     @property
+    def read_bytes(self) -> int:
+        """Bytes of frames read, over all incarnations. For the thread that reads."""
+        return int(self._words[at.BASE] + self._words[_READ_END])
+
+    @property
+    def handled_bytes(self) -> int:
+        """Bytes of frames handled, over all incarnations. For the thread that handles them, between two messages."""
+        return int(self._words[at.BASE] + (self._words[_NEXT] & OFFSET_MASK))
+
+    @property
     def has_room(self) -> bool:
         """Whether the tail has room for a whole pipe, so that :meth:`fill` can read."""
         return self.room >= self._pipe_bytes and self.broken is None

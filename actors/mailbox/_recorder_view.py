@@ -45,6 +45,8 @@ class Settled:
         recovered_bytes: Bytes that were read from the pipe and not yet published, and are now.
         queued_bytes: Bytes read and not handled, with the message in flight and without the header of the first frame.
         broken: What had been read behind them and is no frame, or None. It is wiped away.
+        in_flight_place: Where the message in flight begins among all bytes that this recorder was ever given; no other message
+            has that place. -1 when none was.
     """
 
     in_flight: bytes | None
@@ -52,6 +54,7 @@ class Settled:
     recovered_bytes: int
     queued_bytes: int
     broken: str | None = None
+    in_flight_place: int = -1
 
 
 @attrs.frozen
@@ -142,7 +145,8 @@ class RecorderView:
             return Settled(None, None, recovered, queued, broken)
         if handling >= stop:
             raise ProtocolError(f"recorder: handles offset {handling} outside of its frame {offset} to {stop}")
-        return Settled(bytes(self._inbox[handling:stop]), handling, recovered, queued, broken)
+        place = self._count(at.BASE) + handling
+        return Settled(bytes(self._inbox[handling:stop]), handling, recovered, queued, broken, place)
 
     def skip_in_flight(self, length: int) -> None:
         """

@@ -245,6 +245,7 @@ class Births:
         self._runner.burials.log_exit(cell, incarnation, None, reason)
         self._runner.burials.autopsies.report_unborn(cell, incarnation, reason)
         cell.last = reason
+        self._runner.obituaries.ended(cell, incarnation, reason)
         self._runner.handle(ev.ActorExited(cell.uid, incarnation, reason, random.random()))
 
     def introduced(self, cell: Cell, body: Body, pidfd: int) -> None:

@@ -91,6 +91,7 @@ class Burials:
             self._host.mail.settle(cell, body, reason)
         self._host.orphan_arenas(cell.uid, body.incarnation)
         self.autopsies.report(cell, body, reason, words)
+        self._runner.obituaries.ended(cell, body.incarnation, reason)
         body.close()
         holder = (cell.uid, body.incarnation)
         for other in self._runner.cells.values():

@@ -30,12 +30,13 @@ from actors.mailbox._inbox import make_inbox, pipe_capacity, write_frame
 from actors.mailbox._outbox import Outbox
 from actors.mailbox._recorder import create_recorder
 from actors.mailbox._recorder_view import RecorderView
+from actors.supervisor._deaths import Deaths
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._pump import Pump
 from actors.supervisor._recycling import NEVER, Limits
 from actors.supervisor._spec import Options
 
-__all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "Deaths", "read_flight_state"]
+__all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "read_flight_state"]
 
 Deliver = Callable[[int, bytes], None]
 OnBroken = Callable[[int, BaseException], object]
@@ -165,26 +166,6 @@ class Body:
             popen.finalizer()
         self.sentinel = -1
         self.process = None
-
-
-@attrs.define(eq=False)
-class Deaths:
-    """
-    How often an actor died of one message.
-
-    Attributes:
-        place: Which message: how many were handled before it. -1 for none.
-        count: Deaths in a row with this message in flight.
-    """
-
-    place: int = -1
-    count: int = 0
-
-    def note(self, place: int) -> int:
-        """Count one more death with the message at *place* in flight; return how many that makes."""
-        self.count = self.count + 1 if place == self.place else 1
-        self.place = place
-        return self.count
 
 
 @attrs.define(eq=False)

@@ -116,7 +116,7 @@ def _bodies(data: bytes) -> Iterator[bytes]:
 
 def _messages(body: bytes) -> Iterator[Any]:
     """Give the messages of a frame, as far as they are any."""
-    reader = _envelope.MessageReader()
+    reader = _envelope.MessageReader(opaque=True)
     with contextlib.suppress(ProtocolError):
         reader.feed(body)
         yield from reader
@@ -126,5 +126,5 @@ def _whole(message: Any, arenas: ArenaBook) -> Any:
     if isinstance(message, list) and message[0] == _envelope.LARGE:
         _kind, arena_id, slot, length, generation = message
         with contextlib.suppress(ProtocolError):
-            return _envelope.read_message(arenas.reader(arena_id).get(slot, length, generation))
+            return _envelope.read_message(arenas.reader(arena_id).get(slot, length, generation), opaque=True)
     return message

@@ -3,16 +3,14 @@ What becomes of messages when their actor dies: the one in flight is named, answ
 waits for the next incarnation or, when there will be none, ends here as dead letters.
 
 News of a death travels in the very lane that the answers come through, behind them: an answer that was given is never overtaken by
-the news that nobody will answer. Runs in the pump's thread, but for :meth:`Mail.dead_letter`.
+the news that nobody will answer. Runs in the pump's thread.
 """
 
 from __future__ import annotations
 
 import contextlib
 import functools
-import threading
-import time
-from collections import Counter, deque
+from collections import Counter
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -23,10 +21,11 @@ from actors.mailbox import _envelope, _failure
 from actors.mailbox._frames import MAX_BODY_BYTES, frame
 from actors.mailbox._inbox import queued_bytes, write_frame
 from actors.mailbox._recorder import create_recorder
-from actors.mailbox._recorder_view import RecorderView
+from actors.mailbox._recorder_view import RecorderView, Settled
 from actors.supervisor import _exits
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._inboxes import asks_in, lost_news, replace_inbox
+from actors.supervisor._letters import DeadLetter, DeadLetterReason
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -36,7 +35,6 @@ __all__ = ["Mail"]
 # Tombstones are read by so many frames at a time, so that one full of mail delays nobody.
 _FRAMES_PER_TURN = 64
 _RETRY_SECONDS = 0.002
-_LOG_SECONDS = 1.0
 # Of a reason that is too long for a frame.
 _EVIDENCE_CHARACTERS = 80
 _MOST_EVIDENCE = 4
@@ -48,21 +46,11 @@ class Mail:
 
     Args:
         host: Everything the system shares.
-
-    Attributes:
-        dead: Dead letters so far, by reason.
     """
 
     def __init__(self, host: Host) -> None:
         self._host = host
         self._pump = host.pump
-        self.dead: Counter[str] = Counter()
-        # A signal handler or a ``__del__`` may come with one in the middle of another: it is noted, and counted by the outer call.
-        self._lock = threading.RLock()
-        self._noted: deque[tuple[str, str, int]] = deque()
-        self._counting = False
-        self._unlogged: Counter[tuple[str, str]] = Counter()
-        self._logged = 0.0
         self._tombs: dict[int, Cell] = {}
 
     # --- after a death ----------------------------------------------------------------------------------------------------
@@ -75,22 +63,31 @@ class Mail:
                 self._answer(cell, *_envelope.lane_owner(lane), answer)
             cell.view.forget_replies()
             if settled.in_flight is not None:
-                self._end_in_flight(cell, settled.in_flight, reason, wanted=not body.spent)
+                self._end_in_flight(cell, settled, reason, wanted=not body.spent)
             if body.inbox_broken or settled.broken is not None:
                 self._replace_inbox(cell, settled.broken or body.broken or "")
         except ProtocolError as error:
             self._replace_recorder(cell, error)
 
-    def _end_in_flight(self, cell: Cell, rest: bytes, reason: _exits.ExitReason, *, wanted: bool) -> None:
+    def _end_in_flight(self, cell: Cell, settled: Settled, reason: _exits.ExitReason, *, wanted: bool) -> None:
         """It is handed to the next incarnation as often as the actor's options say, if anybody wants it; then it ends here."""
-        if wanted and cell.deaths.note(cell.view.flight().handled) <= cell.options.redeliver:
+        assert settled.in_flight is not None
+        attempts = cell.deaths.note(cell.view, settled.in_flight_place, reason)
+        if wanted and attempts <= cell.options.redeliver:
             cell.view.redeliver_in_flight()
             return
-        reader = _envelope.MessageReader()
-        reader.feed(rest)
-        message = next(iter(reader))
+        # Opaque: what killed a process by being decoded must not be decoded here.
+        reader = _envelope.MessageReader(opaque=True)
+        try:
+            reader.feed(settled.in_flight)
+            message = next(iter(reader))
+        except ProtocolError:
+            cell.view.skip_in_flight(len(settled.in_flight))
+            self._letter(cell, "undecodable", 1)
+            return
         cell.view.skip_in_flight(reader.consumed)
-        self._end(cell, message, reason, may_have_run=True, why="crashed")
+        why: DeadLetterReason = "poison" if wanted and cell.options.redeliver else "crashed"
+        self._end(cell, message, reason, may_have_run=True, why=why)
 
     def _replace_inbox(self, cell: Cell, why: str) -> None:
         """Somebody wrote what is no frame into its inbox: what stood in the pipe is lost, what was read is served."""
@@ -100,7 +97,7 @@ class Mail:
             # No descriptor is left: the pipe stays, and fails the next incarnation too.
             return
         self._host.log("error", "actors.inbox_replaced", path=cell.path, uid=cell.uid, reason=why, undecodable=count)
-        self.dead_letter(cell.path, "undecodable", count)
+        self._letter(cell, "undecodable", count)
         spared = asks_in(cell.view.queued_frames(), self._host.arenas)
         reason = _exits.ExitReason("protocol", evidence=("its inbox was written to by somebody else", why))
         for caller, incarnation in ((0, 0), *cell.holders):
@@ -110,7 +107,7 @@ class Mail:
 
     def _replace_recorder(self, cell: Cell, error: ProtocolError) -> None:
         """It was written over: what it held is lost, and said to be."""
-        self.dead_letter(cell.path, "undecodable", 1)
+        self._letter(cell, "undecodable", 1)
         self._host.log("error", "actors.recorder_lost", path=cell.path, uid=cell.uid, reason=str(error))
         for news in lost_news(cell.uid, _lost(error), []):
             self._answer(cell, 0, 0, news)
@@ -123,34 +120,33 @@ class Mail:
         _descriptors.close(cell.recorder)
         cell.recorder, cell.view = recorder, RecorderView(recorder)
 
-    def _end(self, cell: Cell, message: Any, reason: _exits.ExitReason, *, may_have_run: bool, why: str) -> None:
-        """One message will not be handled (again): tell its asker, or count it."""
-        if isinstance(message, _envelope.Undecodable):
-            kind, caller, ask_id = message.kind, message.caller, message.ask_id
-        elif message[0] == _envelope.LARGE:
+    def _end(
+        self, cell: Cell, message: Any, reason: _exits.ExitReason, *, may_have_run: bool, why: DeadLetterReason
+    ) -> None:
+        """The message in flight will not be handled (again): tell its asker, and count it where nobody asked, or it is poison."""
+        if message[0] == _envelope.LARGE:
             self._end_large(cell, message, reason, may_have_run=may_have_run, why=why)
             return
-        else:
-            kind = message[0]
-            caller, ask_id = (message[4], message[5]) if kind == _envelope.ASK else (0, 0)
-        if kind == _envelope.ASK:
+        if message[0] == _envelope.ASK:
+            caller, ask_id = message[4], message[5]
             incarnation = ask_id >> _envelope.INCARNATION_SHIFT
             self._answer(cell, caller, incarnation, _died(ask_id, reason, may_have_run=may_have_run))
-        else:
-            self.dead_letter(cell.path, why, 1)
+        if message[0] == _envelope.TELL or why == "poison":
+            deaths = cell.deaths
+            self._letter(cell, why, 1, message[1], attempts=deaths.count, reasons=tuple(deaths.reasons))
 
     def _end_large(
-        self, cell: Cell, large: list[Any], reason: _exits.ExitReason, *, may_have_run: bool, why: str
+        self, cell: Cell, large: list[Any], reason: _exits.ExitReason, *, may_have_run: bool, why: DeadLetterReason
     ) -> None:
         _kind, arena_id, slot, length, generation = large
         try:
             arena = self._host.arenas.reader(arena_id)
-            message = _envelope.read_message(arena.get(slot, length, generation))
+            message: Any = _envelope.read_message(arena.get(slot, length, generation), opaque=True)
             arena.release(slot, generation)
         except ProtocolError:
             # Released already: it was handled, and not yet counted so.
             return
-        if not (isinstance(message, list) and message[0] == _envelope.LARGE):
+        if message[0] != _envelope.LARGE:
             self._end(cell, message, reason, may_have_run=may_have_run, why=why)
 
     # --- answers in somebody's name ---------------------------------------------------------------------------------------
@@ -191,8 +187,7 @@ class Mail:
         self._pump.unwatch(cell.inbox_read)  # where it was parked
         self._announce(cell, reason)
         waiting = cell.close_inbox_writer()
-        if waiting:
-            self.dead_letter(cell.path, "dead", len(waiting))
+        self._letters_for(cell, "dead", waiting)
         self._tombs[cell.uid] = cell
         self._count_queued(cell, reason)
         self._drain(cell, reason)
@@ -202,8 +197,7 @@ class Mail:
         cell.gone = reason
         self._announce(cell, reason)
         waiting = cell.route.outbox.take_back()
-        if waiting:
-            self.dead_letter(cell.path, "dead", len(waiting))
+        self._letters_for(cell, "dead", waiting)
         self._count_queued(cell, reason)
         self._pump.watch(cell.inbox_read, functools.partial(self._drain_parked, cell, reason))
 
@@ -242,33 +236,43 @@ class Mail:
                 self._end_frame(cell, body, reason)
             cell.view.discard_queued()
         except ProtocolError:
-            self.dead_letter(cell.path, "undecodable", 1)
+            self._letter(cell, "undecodable", 1)
 
     def _end_frame(self, cell: Cell, body: bytes, reason: _exits.ExitReason) -> None:
         """All messages of one frame are dead. Whoever asked is told by the news of the death, not one by one."""
-        reader = _envelope.MessageReader()
+        why: DeadLetterReason = "stopping" if reason.kind == "requested" else "dead"
+        told: Counter[str | None] = Counter()
+        reader = _envelope.MessageReader(opaque=True)
         try:
             reader.feed(body)
             for message in reader:
-                if isinstance(message, list) and message[0] == _envelope.LARGE:
-                    self._release(message)
-                if isinstance(message, list) and message[0] == _envelope.ASK:
-                    continue
-                self.dead_letter(cell.path, "stopping" if reason.kind == "requested" else "dead", 1)
+                kind, handler = self._look_into(message)
+                if kind != _envelope.ASK:
+                    told[handler] += 1
         except ProtocolError:
-            self.dead_letter(cell.path, "undecodable", 1)
+            self._letter(cell, "undecodable", 1)
+        for handler, count in told.items():
+            self._letter(cell, why, count, handler)
 
-    def _release(self, large: list[Any]) -> None:
-        _kind, arena_id, slot, _length, generation = large
+    def _look_into(self, message: Any) -> tuple[int, str | None]:
+        """Return the kind of a dead message and the handler it names; a large one is released."""
+        if message[0] != _envelope.LARGE:
+            return message[0], message[1]
+        _kind, arena_id, slot, length, generation = message
+        kind, handler = _envelope.TELL, None
         with contextlib.suppress(ProtocolError):
-            self._host.arenas.reader(arena_id).release(slot, generation)
+            arena = self._host.arenas.reader(arena_id)
+            with arena.view(slot, length, generation) as data:
+                kind, handler = _envelope.peek_message(data)
+            arena.release(slot, generation)
+        return kind, handler
 
     def _drain_parked(self, cell: Cell, reason: _exits.ExitReason) -> None:
         try:
             for body in cell.view.drain(cell.inbox_read, _FRAMES_PER_TURN):
                 self._end_frame(cell, body, reason)
         except ProtocolError:
-            self.dead_letter(cell.path, "undecodable", 1)
+            self._letter(cell, "undecodable", 1)
 
     def _drain(self, cell: Cell, reason: _exits.ExitReason) -> None:
         """One turn at a tombstone; it goes when nobody holds a way in, and the host has read the news."""
@@ -278,7 +282,7 @@ class Mail:
             frames = cell.view.drain(cell.inbox_read, _FRAMES_PER_TURN)
         except ProtocolError:
             frames = []
-            self.dead_letter(cell.path, "undecodable", 1)
+            self._letter(cell, "undecodable", 1)
         for body in frames:
             self._end_frame(cell, body, reason)
         self._host.read_answers(cell)
@@ -299,32 +303,24 @@ class Mail:
 
     # --- dead letters -----------------------------------------------------------------------------------------------------
 
-    def dead_letter(self, target: str, reason: str, count: int) -> None:
-        """Count messages that nobody will handle; at most one log event a second. Any thread."""
-        self._noted.append((target, reason, count))
-        with self._lock:
-            if self._counting:
-                return
-            try:
-                self._counting = True
-                letters = self._count_noted()
-            finally:
-                self._counting = False
-        for (path, why), number in letters.items():
-            self._host.log("warning", "actors.dead_letters", path=path, reason=why, count=number)
+    def _letter(
+        self, cell: Cell, reason: DeadLetterReason, count: int, handler: str | None = None, **more: Any
+    ) -> None:
+        """Count messages of *cell* that nobody will handle."""
+        self._host.letters.take(DeadLetter(cell.path, reason, count, handler, cell.uid, **more))
 
-    def _count_noted(self) -> Counter[tuple[str, str]]:
-        """Count what was noted; return what is to be logged now."""
-        while self._noted:
-            target, reason, count = self._noted.popleft()
-            self.dead[reason] += count
-            self._unlogged[target, reason] += count
-        now = time.monotonic()
-        if now - self._logged < _LOG_SECONDS:
-            return Counter()
-        self._logged = now
-        letters, self._unlogged = self._unlogged, Counter()
-        return letters
+    def _letters_for(self, cell: Cell, reason: DeadLetterReason, waiting: list[bytes]) -> None:
+        """Count messages that had not left yet."""
+        for handler, count in Counter(map(_handler_of, waiting)).items():
+            self._letter(cell, reason, count, handler)
+
+
+def _handler_of(message: bytes) -> str | None:
+    """Return which handler an encoded message names; None for a large one, and for what is none."""
+    try:
+        return _envelope.peek_message(message)[1] or None
+    except ProtocolError:
+        return None
 
 
 def _checked(replies: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:

@@ -134,7 +134,7 @@ class Replacing:
         if body.dead or cell.body is not body:
             return
         with contextlib.suppress(OSError), self._runner.requests.lent_mailbox(cell) as mailbox:
-            self._runner.tell_body(body, "serve", descriptors=mailbox)
+            self._runner.tell_body(body, "serve", cell.deaths.redelivered(cell.view), descriptors=mailbox)
             return
         # No descriptor to lend now. It waits, and the mailbox with it.
         self._pump.after(_LEND_AGAIN_SECONDS, functools.partial(self._lend, cell, body))

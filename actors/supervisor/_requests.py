@@ -14,6 +14,9 @@ notice             fields                          answer
 ``dead_letter``    target, reason, count
 ``lane_wanted``    uid of a caller, incarnation    ``lane`` caller, incarnation, and the write end if it is there
 ``worn``                                           it has handled as many messages as ``recycle`` says
+``dead_letter``    target, reason, count,
+                   handler or nil, uid
+``lane_wanted``    uid of a caller                 ``lane`` caller, incarnation, and the write end if there is one
 ``resolve``        number, uid                     ``answer`` ok, path, on_full, send_timeout and the write end; or gone
 ``reply_lane``     number                          ``answer`` ok, and the read end
 ``new_arena``      number, slot_bytes, slots       ``answer`` ok, id, and the file
@@ -24,6 +27,13 @@ notice             fields                          answer
 ``steer``          uid, what, ask_id, count        passed on to that actor, with the caller: ``credit`` or ``cancel``
 ``cancelling``     messages handled before         the ask it handles was cancelled, and its handler told
 ``info``           number, uid                     ``answer`` ok, alive, incarnation, statistics
+``watch``          number, number of the watch,    ``answer`` ok; and once: ``watched`` numbers, incarnation, reason
+                   uid
+``unwatch``        number of the watch
+``link``           number, uid, path               ``answer`` ok; and once: ``linked`` uid, path, incarnation, reason, crash
+                                                   report of its own or nil
+``unlink``         number, uid                     ``answer`` ok
+``trap``           number, on                      ``answer`` ok
 =================  ==============================  =====================================================================
 """
 
@@ -43,6 +53,7 @@ from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 from actors.supervisor._cells import Body, Cell
+from actors.supervisor._letters import CLAIMABLE, DeadLetter
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -83,6 +94,11 @@ class Requests:
             "cancelling": self._cancelling,
             "info": self._info,
             "worn": self._worn,
+            "watch": runner.obituaries.watch,
+            "unwatch": runner.obituaries.unwatch,
+            "link": runner.obituaries.link,
+            "unlink": runner.obituaries.unlink,
+            "trap": runner.obituaries.trap,
         }
 
     def take(self, cell: Cell, body: Body, kind: str, fields: tuple[Any, ...], descriptors: tuple[int, ...]) -> None:
@@ -147,6 +163,7 @@ class Requests:
             "max_open_asks": cell.options.max_open_asks,
             "worn_after": body.limits.messages,
             "standby": cell.standby is body,
+            "redelivered": cell.deaths.redelivered(cell.view),
         }
         if cell.standby is body:
             self._runner.tell_body(body, "setup", setup)
@@ -192,10 +209,22 @@ class Requests:
         body.inbox_broken = True
         body.broken = body.broken or f"its inbox was written to by somebody else: {str(why)[:500]}"
 
-    def _dead_letter(self, _cell: Cell, _body: Body, target: Any, reason: Any, count: Any) -> None:
-        if not (isinstance(target, str) and isinstance(reason, str) and isinstance(count, int) and 0 < count < 1 << 32):
+    def _dead_letter(
+        self,
+        _cell: Cell,
+        _body: Body,
+        target: Any,
+        reason: Any,
+        count: Any,
+        handler: Any = None,
+        uid: Any = 0,
+    ) -> None:
+        if not (isinstance(target, str) and type(count) is int and 0 < count < 1 << 32 and reason in CLAIMABLE):
             raise ProtocolError(f"dead letters of {target!r}: {reason!r}, {count!r}")
-        self._host.mail.dead_letter(target[:500], reason[:40], count)
+        if not (handler is None or isinstance(handler, str)) or type(uid) is not int or not 0 <= uid < 1 << 63:
+            raise ProtocolError(f"dead letters for handler {handler!r} of actor {uid!r}")
+        name = None if handler is None else handler[:200]
+        self._host.letters.take(DeadLetter(target[:500], reason, count, name, uid))
 
     # --- ways -------------------------------------------------------------------------------------------------------------
 

@@ -26,6 +26,7 @@ from actors.supervisor._births import Births
 from actors.supervisor._burials import Burials
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._meters import Meters
+from actors.supervisor._obituaries import Obituaries
 from actors.supervisor._replacing import Replacing
 from actors.supervisor._requests import Requests
 from actors.supervisor._stacks import Stacks
@@ -63,6 +64,7 @@ class Runner:
         self._pump = host.pump
         self.state = state
         self.cells: dict[int, Cell] = {}
+        self.obituaries = Obituaries(host, self)
         self.requests = Requests(host, self)
         self.births = Births(host, self)
         self.burials = Burials(host, self)
@@ -335,5 +337,6 @@ class Runner:
         for body in () if above is None else above.bodies:
             body.spawned.discard(uid)
         self._host.mail.bury(cell, reason)
+        self.obituaries.gone(cell, reason)
         if told is not None:
             told(cell, reason)

@@ -427,6 +427,11 @@ KINDS = [
     "stop_actor",
     "steer",
     "info",
+    "watch",
+    "unwatch",
+    "link",
+    "unlink",
+    "trap",
     "junk",
 ]
 FIELDS: list[list[Any]] = [

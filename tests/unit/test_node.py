@@ -38,6 +38,7 @@ class FakeDirectory:
 
     def __init__(self) -> None:
         self.letters: Counter[str] = Counter()
+        self.handlers: Counter[str | None] = Counter()
         self.woken: list[float] = []
         self.flushes: list[Route] = []
         self.retired: list[int] = []
@@ -87,8 +88,10 @@ class FakeDirectory:
     def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
         raise AssertionError("no ask is steered here")
 
-    def dead_letter(self, target: str, reason: str, count: int) -> None:
+    def dead_letter(self, target: str, reason: str, count: int, *, handler: str | None = None, uid: int = 0) -> None:
+        assert uid == TARGET.uid
         self.letters[reason] += count
+        self.handlers[handler] += count
 
     def run_callback(self, function: Callable[..., object], *args: object) -> None:
         function(*args)
@@ -385,3 +388,29 @@ def test_an_answer_in_memory_that_is_not_there_is_a_protocol_error(node: Node) -
 @pytest.mark.parametrize(("seconds", "expected"), [(-1.0, 0), (0.0001, 1), (2.0, 2000), (math.inf, 2**31 - 1)])
 def test_waits_are_rounded_up_into_the_range_of_poll(seconds: float, expected: int) -> None:
     assert poll_milliseconds(seconds) == expected
+
+
+def test_only_some_thousand_of_those_that_are_gone_are_remembered(
+    node: Node, directory: FakeDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors._node._MOST_GONE", 10)
+    node.tell(TARGET, "put", (1,), {})
+    for uid in range(100, 150):
+        node.mark_gone(uid, CRASH)
+    directory.gone, directory.writer = CRASH, -1
+    for uid in range(200, 250):
+        with pytest.raises(ActorNotRunningError):
+            node.tell(ActorRef("here", uid, f"/app/{uid}"), "put", (), {})
+
+    assert sorted(node.routes) == [TARGET.uid, *range(240, 250)]
+
+
+def test_what_waits_for_one_that_is_gone_is_counted_by_its_handlers(node: Node, directory: FakeDirectory) -> None:
+    node.tell(TARGET, "put", (1,), {})
+    for number in range(3):
+        node.tell(TARGET, "put", (number,), {})
+    node.tell(TARGET, "take", (bytes(20_000),), {})
+    node.mark_gone(TARGET.uid, CRASH)
+
+    assert directory.handlers == {"put": 3, None: 1}
+    assert directory.in_use() == 0

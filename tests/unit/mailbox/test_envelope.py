@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from decimal import Decimal
 from typing import Any
 
 import attrs
@@ -11,6 +12,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from actors.errors import EncodeError, ProtocolError
+from actors.mailbox import _envelope as env
 from actors.mailbox._codec import message
 from actors.mailbox._envelope import (
     ASK,
@@ -426,3 +428,45 @@ def test_a_lane_number_is_of_one_incarnation_alone(uid: int, incarnation: int) -
 @given(uid=st.integers(-(1 << 80), 1 << 80), incarnation=st.integers(-(1 << 80), 1 << 80))
 def test_a_caller_that_cannot_be_has_a_lane_number_all_the_same(uid: int, incarnation: int) -> None:
     assert 0 <= lane_number(uid, incarnation) < 1 << 64
+
+
+# --- without looking at the values
+
+
+@pytest.mark.parametrize(
+    ("data", "seen"),
+    [
+        (env.encode_tell("put", (1,)), (env.TELL, "put")),
+        (env.encode_ask("get", (bytes(10_000),), None, 3, 4, None), (env.ASK, "get")),
+        (env.encode_tell("put", ({1, 2},), {"x": Decimal(1)}), (env.TELL, "put")),
+        (env.encode_large(1, 2, 3, 4), (env.LARGE, "")),
+    ],
+)
+def test_kind_and_handler_are_known_from_the_first_bytes(data: bytes, seen: tuple[int, str]) -> None:
+    assert env.peek_message(data) == seen
+    assert env.peek_message(memoryview(data)) == seen
+
+
+@pytest.mark.parametrize(
+    "data", [b"", b"\x05", b"junk", b"\x93\x07\xa1x\x90", b"\x93\x00\x05\x90", b"\x93\xa1x\xa1y\x90", b"\x93\xc1"]
+)
+def test_what_does_not_begin_like_a_message_has_neither(data: bytes) -> None:
+    with pytest.raises(ProtocolError):
+        env.peek_message(data)
+
+
+def test_an_opaque_reader_leaves_values_alone_and_knows_where_messages_end() -> None:
+    first, second = env.encode_tell("put", ({1, 2},), {"x": Decimal(1)}), env.encode_ask("get", (3,), None, 1, 2, None)
+    reader = env.MessageReader(opaque=True)
+    reader.feed(first + second)
+    messages: list[Any] = []
+    ends = []
+    for one in reader:
+        messages.append(one)
+        ends.append(reader.consumed)
+
+    assert ends == [len(first), len(first) + len(second)]
+    assert [message[:2] for message in messages] == [[env.TELL, "put"], [env.ASK, "get"]]
+    assert repr(messages[0][2]) == "[OPAQUE]"
+    assert messages[1][2] == [3]
+    assert repr(env.read_message(first, opaque=True)) == repr(messages[0])

@@ -268,6 +268,23 @@ def test_the_message_being_handled_is_named_and_the_next_process_goes_on_behind_
     assert [2, 3, 4] == mailbox.handled
 
 
+def test_no_two_messages_in_flight_have_the_same_place(mailbox: Mailbox) -> None:
+    places = []
+    for _ in range(3):
+        mailbox.send(3, 2)
+        mailbox.recorder.fill(mailbox.read_fd)
+        mailbox.recorder.next_frame()
+        assert mailbox.view.settle().in_flight_place == -1
+        mailbox.recorder.begin(10)
+        places.append(mailbox.view.settle().in_flight_place)
+        assert mailbox.recorder.read_bytes > mailbox.recorder.handled_bytes
+        mailbox.view.discard_queued()
+        assert mailbox.recorder.read_bytes == mailbox.recorder.handled_bytes
+
+    assert places[0] == 10
+    assert sorted(set(places)) == places
+
+
 def test_beginning_a_message_says_that_those_before_it_in_its_frame_are_handled(mailbox: Mailbox) -> None:
     mailbox.send(3)
     mailbox.recorder.fill(mailbox.read_fd)
