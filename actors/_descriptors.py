@@ -152,6 +152,7 @@ def limit() -> int:
 def in_use() -> int:
     """Return how many descriptors this process has open; the limit itself where not even this look is possible."""
     try:
-        return len(os.listdir("/proc/self/fd")) - 1
+        # Linux 6.2 and later give the number as a size; listing three thousand takes 2 ms.
+        return os.stat("/proc/self/fd").st_size or len(os.listdir("/proc/self/fd")) - 1
     except OSError:
         return limit()

@@ -27,6 +27,7 @@ from actors._ref import ActorRef
 from actors._routes import HOLD_SECONDS, Route, flush_held, wait_writable
 from actors._seams import ActorStatistics
 from actors._snapshot import find_class, incarnate, read_snapshot
+from actors._sweep import Sweeper
 from actors._zygote import zygote
 from actors.errors import (
     ActorNotRunningError,
@@ -63,6 +64,7 @@ __all__ = ["Host"]
 _REMEMBERED = 10_000
 _SWEEP_SECONDS = 0.1
 _STARTER_SECONDS = 2.0
+_SWEEPER_SECONDS = 5.0
 _OPEN_ASKS = 1 << 20
 
 
@@ -114,6 +116,7 @@ class Host:
         max_bytes: The largest message, in bytes.
         failed: Called in the pump's thread if it failed.
         outlets: Where crash reports go.
+        subreaper: Whether this process adopts what actors leave behind.
     """
 
     def __init__(
@@ -124,14 +127,17 @@ class Host:
         max_bytes: int,
         failed: Callable[[BaseException], object],
         outlets: CrashOutlets,
+        *,
+        subreaper: bool = False,
     ) -> None:
         self.name = name
         self.method = method
         self._outlets = outlets
         self.max_bytes = max_bytes
+        self.sweeper = Sweeper(f"{name}-sweeper", subreaper=subreaper)
         self.callbacks = Callbacks(f"{name}-callbacks")
         self.pump = Pump(f"{name}-pump", failed)
-        self.starter = Starter(method)
+        self.starter = Starter(method, self._forkserver_replaced)
         self.oom = OomWatch(self.pump)
         self.lifeline, self._lifeline_write = _lifeline.make()
         self.arenas = ArenaBook(max_bytes)
@@ -150,6 +156,10 @@ class Host:
     def _tick(self, now: float) -> float | None:
         self.runner.tick(now)
         return None
+
+    def _forkserver_replaced(self, pid: int) -> None:
+        reason = "it had ended, or a start hung on it; actors that live are not touched"
+        self.log("warning", "actors.forkserver_replaced", pid=pid, reason=reason)
 
     def control_pair(self) -> tuple[int, int]:
         """Make the two ends of a control lane: the duplex ``multiprocessing.Pipe``, as descriptors."""
@@ -458,6 +468,8 @@ class Host:
             # It hangs on the forkserver, and nobody waits for that start any more.
             zygote.kill()
             self.starter.stop(_STARTER_SECONDS)
+        zygote.reap()
+        self.sweeper.stop(_SWEEPER_SECONDS)
         ended = _exits.ExitReason("requested", evidence=("the system has stopped",))
         self.node.fail_all(lambda reply: died(reply, ended, may_have_run=False))
         self.mail.close()

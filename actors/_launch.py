@@ -23,12 +23,12 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors import _descriptors, _dumps, _lifeline
+from actors import _descriptors, _dumps, _lifeline, _marks
 from actors._actor import Actor
 from actors._internals import process, reduction, resource_tracker, spawn, start_program, util
 from actors._snapshot import incarnate
 from actors._zygote import main_module, zygote
-from actors._zygote_main import ENDING, import_main
+from actors._zygote_main import ENDING, import_main, kill_group_of_dead
 from actors.errors import SpecError
 from actors.mailbox._control import ControlLane
 from actors.mailbox._failure import describe
@@ -95,6 +95,7 @@ class Boot:
         host_pid: The process that runs the system.
         soft_limit: The soft limit of descriptors to give back.
         max_bytes: The largest message, in bytes.
+        mark: What the incarnation and all that it starts can be told by: see :mod:`actors._marks`.
         main: How to import the host's main module; None under fork, where it is there.
         forked: Whether the process is a plain fork of the host.
         survives_hangup: Whether the host ignores SIGHUP (``nohup``), as its actors then do.
@@ -110,6 +111,7 @@ class Boot:
     host_pid: int
     soft_limit: int
     max_bytes: int
+    mark: str
     main: tuple[str, str] | None = None
     forked: bool = False
     survives_hangup: bool = False
@@ -139,6 +141,7 @@ class Boot:
         with contextlib.suppress(OSError):
             # A process group of its own: what the actor starts can be killed together with it.
             os.setpgid(0, 0)
+        _marks.wear(self.mark)
         self.lifeline = _lifeline.hold(self.lifeline)
         _read_nothing({self.control, self.lifeline, self.stack})
         _descriptors.restore_limit(self.soft_limit)
@@ -233,6 +236,8 @@ class _ForkPopen(popen_fork.Popen):
     def _launch(self, process_obj: Actor) -> None:
         # The child runs nothing of the threads it did not inherit; what it may not touch is closed first of all.
         warnings.filterwarnings("ignore", r".*multi-threaded, use of fork", DeprecationWarning)
+        # The host's own, as under the other methods: one that an actor starts is killed with it, and leaves its shared memory behind.
+        resource_tracker.ensure_running()
         with _descriptors.forking_an_actor():
             original: Any = super()
             original._launch(process_obj)
@@ -368,6 +373,7 @@ def exit_code(actor: Actor) -> tuple[int | None, bool]:
     if isinstance(popen, _ForkServerPopen):
         return _status_from_zygote(popen)
     try:
+        kill_group_of_dead(popen.pid)
         pid, status, used = os.wait4(popen.pid, os.WNOHANG)
     except ChildProcessError:
         return None, False

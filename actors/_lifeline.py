@@ -14,7 +14,7 @@ import signal
 
 from actors import _descriptors
 
-__all__ = ["hold", "make"]
+__all__ = ["announce", "hold", "make"]
 
 _F_SETSIG = getattr(fcntl, "F_SETSIG", 10)
 
@@ -47,3 +47,14 @@ def hold(read_end: int) -> int:
     if gone:
         raise SystemExit(1)
     return mine
+
+
+def announce(held: int, number: signal.Signals) -> None:
+    """
+    Choose the signal that the kernel sends when the host ends.
+
+    Args:
+        held: What :func:`hold` returned, in the same process.
+        number: The signal, instead of SIGKILL.
+    """
+    fcntl.fcntl(held, _F_SETSIG, number)

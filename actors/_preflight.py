@@ -62,8 +62,8 @@ def check_arguments(
         problems.append(f"shutdown_deadline={shutdown_deadline!r}: must be seconds, at least 0")
     if not isinstance(max_message_bytes, int) or not _SMALLEST_MAX_MESSAGE_BYTES <= max_message_bytes < 1 << 31:
         problems.append(f"max_message_bytes={max_message_bytes!r}: must be an int from 4096 to 2 GiB")
-    if subreaper:
-        problems.append("subreaper=True: is not part of this release")
+    if not isinstance(subreaper, bool):
+        problems.append(f"subreaper={subreaper!r}: must be True or False")
     problems += outlet_problems(on_crash, crash_directory, crash_keep)
     if problems:
         raise SpecError(*problems)

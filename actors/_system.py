@@ -86,7 +86,10 @@ class ActorSystem:
         shutdown_deadline: Seconds that stopping the whole tree may take; then everything that is left is killed.
         signals: Whether :meth:`start` installs handlers that stop the system on SIGTERM and SIGINT (main thread only).
         max_message_bytes: The largest message, encoded; at least 4096.
-        subreaper: Reserved; only False is possible now.
+        subreaper: Whether this process adopts what loses its parent below it, while the system runs. What actors leave behind then
+            becomes a child of this process, and is reaped here when it has ended, instead of by the machine's first process; without
+            it the same is found and killed. It is an attribute of the whole process: orphans of programs that you start yourself come
+            here too, and are yours to reap.
         on_crash: Called with a :class:`~actors.CrashReport` for each abnormal death of an actor, in the callback thread.
         crash_directory: Where each report becomes a JSON file, whose names sort by time; made when it is needed. None for nowhere.
         crash_keep: How many of these files stay, the newest; at least 1.
@@ -125,6 +128,7 @@ class ActorSystem:
         self._signals = signals
         self._max_bytes = max_message_bytes
         self._outlets = CrashOutlets(*outlets)
+        self._subreaper = subreaper
         self.name = f"{spec.name}-{os.getpid()}-{next(_numbers)}"
         self._host: Host | None = None
         self._owner = os.getpid()
@@ -151,7 +155,15 @@ class ActorSystem:
         zygote.preload([module for module in modules if module != "__main__"])
         _descriptors.raise_limit()
         try:
-            host = Host(self.name, self._state, self._method, self._max_bytes, self._pump_failed, self._outlets)
+            host = Host(
+                self.name,
+                self._state,
+                self._method,
+                self._max_bytes,
+                self._pump_failed,
+                self._outlets,
+                subreaper=self._subreaper,
+            )
         except OSError as error:
             raise StartError(f"system {self.name} cannot be started: {error}") from error
         self._host, self._owner = host, os.getpid()

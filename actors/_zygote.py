@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import shutil
 import signal
 import socket
@@ -21,7 +22,7 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors import _descriptors
+from actors import _descriptors, _marks
 from actors._internals import process, resource_tracker, spawn, start_program, util
 from actors._zygote_main import REPLY
 
@@ -31,6 +32,12 @@ _COMMAND = (
     "import json, os, sys; stream = open({plan}); plan = json.load(stream); stream.close(); sys.path[:] = plan['path']; "
     "from actors._zygote_main import main; main(plan)"
 )
+
+
+# How long a start may take before it is looked whether the helper is stopped.
+_LOOK_SECONDS = 1.0
+# Helpers that one start may outlive, and one more.
+_TRIES = 5
 
 
 def main_module() -> tuple[str, str] | None:
@@ -68,7 +75,11 @@ class Zygote:
         self._lock = threading.Lock()
         self._door = -1
         self._alive = -1
+        # A pidfd of the helper; closed and used under a lock, so that nobody signals by a number that stands for something else.
+        self._hold = -1
+        self._hold_lock = threading.Lock()
         self.pid: int | None = None
+        self._lost: list[int] = []
         self.report: tuple[dict[str, Any], ...] = ()
 
     def preload(self, modules: Sequence[str]) -> None:
@@ -88,17 +99,19 @@ class Zygote:
 
         Raises:
             OSError: The machine refused to fork.
-            EOFError: The helper was ended meanwhile, twice or on purpose.
+            EOFError: The helper was ended meanwhile, again and again or on purpose.
         """
-        try:
-            return self._fork(descriptors)
-        except (EOFError, ConnectionError, FileNotFoundError):
-            # Nothing is lost: without its start, which is not sent yet, a process that was half made leaves at once. A helper that is
-            # being killed can be seen to refuse before it can be seen to have ended.
-            self.stop()
-            if not wanted():
-                raise
-            return self._fork(descriptors)
+        for _ in range(_TRIES - 1):
+            try:
+                return self._fork(descriptors)
+            except (EOFError, ConnectionError, FileNotFoundError):
+                # Nothing is lost: without its start, which is not sent yet, a process that was half made leaves at once. A helper that
+                # is being killed can be seen to refuse before it can be seen to have ended.
+                with self._lock:
+                    self._lose()
+                if not wanted():
+                    raise
+        return self._fork(descriptors)
 
     def _fork(self, descriptors: Sequence[int]) -> tuple[int, int, int]:
         with self._lock, socket.socket(socket.AF_UNIX) as client:
@@ -117,18 +130,33 @@ class Zygote:
             finally:
                 os.close(child_r)
                 os.close(child_w)
+            helper = self.pid
         try:
+            _wait_for(parent_r, helper)
             return parent_r, parent_w, _read_pid(parent_r)
         except BaseException:
             _descriptors.close(parent_r, parent_w)
             raise
 
+    def take_lost(self) -> int | None:
+        """Return the pid of a helper that has ended and was replaced, once for each; None if there is none. One thread at a time."""
+        return self._lost.pop(0) if self._lost else None
+
     def kill(self) -> None:
         """End the helper: frees a start that hangs on it. Actors live on."""
-        pid = self.pid
-        if pid is not None:
-            with contextlib.suppress(ProcessLookupError):
-                os.kill(pid, signal.SIGKILL)
+        # Any thread, while another may be about to reap it: its pid may be a stranger's by now.
+        with self._hold_lock, contextlib.suppress(OSError):
+            if self._hold >= 0:
+                signal.pidfd_send_signal(self._hold, signal.SIGKILL)
+
+    def reap(self) -> None:
+        """Leave no zombie of a helper that has ended, where no start comes that would find it. Waits for no start under way."""
+        if self._lock.acquire(blocking=False):
+            try:
+                if self.pid is not None and _has_ended(self._hold):
+                    self._lose()
+            finally:
+                self._lock.release()
 
     def stop(self) -> None:
         """End the helper and wait for its end."""
@@ -137,19 +165,26 @@ class Zygote:
 
     def _ensure_running(self) -> None:
         resource_tracker.ensure_running()
-        if self.pid is not None and not _has_ended(self.pid):
+        if self.pid is not None and not _has_ended(self._hold):
             return
-        self._forget()
+        self._lose()
         self._start()
 
+    def _lose(self) -> None:
+        """It has ended, and nobody wanted that."""
+        if self.pid is not None:
+            self._lost.append(self.pid)
+        self._forget()
+
     def _forget(self) -> None:
-        pid, self.pid = self.pid, None
-        _descriptors.close(self._alive, self._door)
-        self._alive = self._door = -1
-        if pid is not None:
+        if self.pid is not None:
             with contextlib.suppress(ProcessLookupError, ChildProcessError):
-                os.kill(pid, signal.SIGKILL)
-                os.waitpid(pid, 0)
+                signal.pidfd_send_signal(self._hold, signal.SIGKILL)
+                os.waitid(os.P_PIDFD, self._hold, os.WEXITED)
+        self.pid = None
+        with self._hold_lock:
+            _descriptors.close(self._hold, self._alive, self._door)
+            self._hold = self._alive = self._door = -1
 
     def _start(self) -> None:
         with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as undo:
@@ -161,12 +196,15 @@ class Zygote:
                 _descriptors.own(alive_w, report_r)
             undo.callback(_descriptors.close, alive_w, report_r)
             try:
-                self.pid = self._spawn({"listener": listener.fileno(), "alive": alive_r, "report": report_w})
+                pid = self._spawn({"listener": listener.fileno(), "alive": alive_r, "report": report_w})
             finally:
                 os.close(alive_r)
                 os.close(report_w)
+            with _descriptors.fork_lock:
+                hold = os.pidfd_open(pid)
+                _descriptors.own(hold)
             undo.pop_all()
-        self._alive, self._door = alive_w, door
+        self.pid, self._hold, self._alive, self._door = pid, hold, alive_w, door
         threading.Thread(target=self._read_report, args=(report_r,), daemon=True, name="actors-preload").start()
 
     def _spawn(self, descriptors: dict[str, int]) -> int:
@@ -179,6 +217,7 @@ class Zygote:
                 "main": main_module(),
                 "argv": sys.argv,
                 "path": path,
+                "token": _marks.token(),
                 **descriptors,
             }
             os.pwrite(plan, json.dumps(facts).encode(), 0)
@@ -212,6 +251,23 @@ def _listen(listener: socket.socket) -> int:
         shutil.rmtree(folder, ignore_errors=True)
 
 
+def _wait_for(descriptor: int, helper: int | None) -> None:
+    """Wait until *descriptor* is ready; a helper that somebody has stopped will never make it so."""
+    poller = select.poll()
+    poller.register(descriptor, select.POLLIN)
+    while not poller.poll(_LOOK_SECONDS * 1000):
+        if helper is not None and _is_stopped(helper):
+            raise EOFError("the forkserver is stopped")
+
+
+def _is_stopped(pid: int) -> bool:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as stream:
+            return stream.read().rpartition(b")")[2].split()[0] in {b"T", b"t"}
+    except (OSError, IndexError):
+        return False
+
+
 def _read_pid(descriptor: int) -> int:
     data = b""
     while len(data) < REPLY.size:
@@ -225,13 +281,10 @@ def _read_pid(descriptor: int) -> int:
     return pid
 
 
-def _has_ended(pid: int) -> bool:
-    try:
-        found, _status = os.waitpid(pid, os.WNOHANG)
-    except ChildProcessError:
-        # Reaped by the user's own waitpid(-1): whether the pid is ours any more cannot be known, so take a new one.
-        return True
-    return found != 0
+def _has_ended(pidfd: int) -> bool:
+    poller = select.poll()
+    poller.register(pidfd, select.POLLIN)
+    return bool(poller.poll(0))
 
 
 zygote = Zygote()

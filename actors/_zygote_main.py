@@ -25,10 +25,10 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from actors import _lifeline
+from actors import _lifeline, _sweep
 from actors._internals import forkserver, process, resource_tracker, spawn, util
 
-__all__ = ["ENDING", "REPLY", "import_main", "main"]
+__all__ = ["ENDING", "REPLY", "import_main", "kill_group_of_dead", "main"]
 
 # A pid, or minus an errno.
 REPLY = struct.Struct("<q")
@@ -72,6 +72,9 @@ def main(plan: dict[str, Any]) -> None:
     gc.collect()
     gc.freeze()
     _Server(plan["listener"], alive).run()
+    # The host is gone, and with it whoever swept behind its actors.
+    with contextlib.suppress(OSError):
+        _sweep.sweep(lambda worn: any(mark.startswith(plan["token"]) for mark in worn), tuple)
 
 
 def _import_main_guarded(how: tuple[str, str]) -> None:
@@ -95,6 +98,18 @@ def _timed(name: str, action: Callable[[], object]) -> dict[str, Any]:
     return {"module": name, "seconds": time.perf_counter() - began, "error": error, "threads": threads}
 
 
+def kill_group_of_dead(pid: int) -> None:
+    """
+    If the child *pid* has ended, kill what is left of its process group. Nobody else can have that number before it is reaped.
+
+    Raises:
+        ChildProcessError: There is no such child, or it was reaped.
+    """
+    if os.waitid(os.P_PID, pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None:
+        with contextlib.suppress(ProcessLookupError, PermissionError):
+            os.killpg(pid, signal.SIGKILL)
+
+
 class _Server:
     """
     The loop: take requests, fork, and pass exit codes on.
@@ -108,10 +123,14 @@ class _Server:
         self._listener = socket.socket(socket.AF_UNIX, fileno=listener)
         self._alive = alive
         self._ends: dict[int, int] = {}
+        # The end of the host is seen by the loop, which then sweeps behind the actors; the signal only continues it where somebody has
+        # stopped it. But no loop may hang while others of its process may hold what it needs: then it dies with the host at once.
+        self._farewell = signal.SIGCONT if threading.active_count() == 1 else signal.SIGKILL
         self._woken, self._waker = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
 
     def run(self) -> None:
         """Serve until the host has ended."""
+        _lifeline.announce(self._alive, self._farewell)
         util._close_stdin()
         # The handler does nothing: its signal writes to the pipe that is waited for.
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
@@ -133,9 +152,11 @@ class _Server:
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
             while True:
-                pid, status, used = os.wait4(-1, os.WNOHANG)
-                if pid == 0:
+                ended = os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOWAIT | os.WNOHANG)
+                if ended is None:
                     return
+                kill_group_of_dead(ended.si_pid)
+                pid, status, used = os.wait4(ended.si_pid, os.WNOHANG)
                 end = self._ends.pop(pid, -1)
                 if end >= 0:
                     _write(end, ENDING.pack(status, used.ru_maxrss, used.ru_utime + used.ru_stime))
@@ -161,7 +182,7 @@ class _Server:
 
     def _fork(self, start: int, end: int, tracker: int, *passed: int) -> None:
         try:
-            pid = os.fork()
+            pid = self._copy()
         except OSError as error:
             _tell(end, -(error.errno or errno.EAGAIN))
             _close([start, end, tracker, *passed])
@@ -171,6 +192,16 @@ class _Server:
         _tell(end, pid)
         self._ends[pid] = end
         _close([start, tracker, *passed])
+
+    def _copy(self) -> int:
+        """Call ``os.fork``. Hooks of the user's run in it, and may hang: meanwhile the host's end is ours at once."""
+        me = os.getpid()
+        _lifeline.announce(self._alive, signal.SIGKILL)
+        try:
+            return os.fork()
+        finally:
+            if os.getpid() == me:
+                _lifeline.announce(self._alive, self._farewell)
 
     def _become_an_actor(self, start: int, end: int, tracker: int, passed: list[int]) -> None:
         """In the new process: be what ``multiprocessing.spawn`` makes of a process, and leave."""

@@ -87,14 +87,14 @@ def living_processes() -> list[Process]:
 
 
 def open_descriptors() -> dict[int, str]:
-    """Each open descriptor of this process and what it leads to."""
+    """Each open descriptor of this process and what it leads to, less those by which a thread looks at the kernel's lists just now."""
     found = {}
     for entry in list(Path("/proc/self/fd").iterdir()):
         try:
             found[int(entry.name)] = str(entry.readlink())
         except OSError:  # the one the listing itself used
             continue
-    return found
+    return {number: target for number, target in found.items() if not target.startswith("/proc/")}
 
 
 def shared_memory() -> set[str]:

@@ -16,7 +16,7 @@ from pathlib import Path
 from actors import Actor, ActorRef, ExitReason, handler
 from actors._child import ActorProcess
 
-__all__ = ["Busy", "Child", "Flooder", "Mute", "Parent", "Stubborn", "Worker"]
+__all__ = ["Busy", "Chain", "Child", "Flooder", "Mute", "Parent", "Stubborn", "Worker"]
 
 
 class Worker(Actor):
@@ -90,6 +90,22 @@ class Parent(Actor):
     @handler
     def pid_of(self) -> int:
         return os.getpid()
+
+
+class Chain(Actor):
+    """Starts another of its kind, which starts another; the last one computes for ever."""
+
+    @handler
+    def grow(self, depth: int) -> None:
+        if depth:
+            below = self.spawn(Chain(), name=f"{self.ref.path.rsplit('/', 1)[-1]}-below", restart="temporary")
+            below.ask(Chain.grow, depth - 1).result(timeout=20)
+        else:
+            self.ref.tell(Chain.compute)
+
+    @handler
+    def compute(self) -> None:
+        sum(itertools.repeat(0))
 
 
 class Child(Actor):

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors import _descriptors, _limits
+from actors import _descriptors, _limits, _marks
 from actors._launch import Boot, exit_code
 from actors.errors import ActorsError
 from actors.mailbox import _failure
@@ -113,8 +113,10 @@ class Births:
             host_pid=os.getpid(),
             soft_limit=_descriptors.original_limit(),
             max_bytes=host.max_bytes,
+            mark=_marks.make_mark(host.name, cell.uid, incarnation),
         )
         body.boot = boot
+        host.sweeper.note_start(boot.mark)
         self._pump.watch(body.lane.fileno(), lambda: self._runner.control(cell, body))
         host.starter.submit(cell.cls, boot, functools.partial(self._outcome, cell, body))
 
@@ -144,11 +146,17 @@ class Births:
         body.process = process
         popen: Any = vars(process)["_popen"]
         body.pid, body.sentinel = popen.pid, popen.sentinel
-        if body.dead:
-            self._runner.burials.look_for_status(cell, body)
-        elif body.pidfd < 0:
+        assert body.boot is not None
+        self._host.sweeper.note_start(body.boot.mark, popen.pid)
+        claimed, body.claimed = body.claimed, None
+        if claimed is not None and claimed[0] == popen.pid:
+            self.introduced(cell, body, claimed[1])
+        else:
             self._hold(cell, body)
-        if body.killed_for is not None:
+        if claimed is not None and claimed[0] != popen.pid:
+            _descriptors.close(claimed[1])
+            self._runner.violated(cell, body, f"its first frame hands over process {claimed[0]}, and it is {popen.pid}")
+        elif body.killed_for is not None:
             body.signal(signal.SIGKILL)
 
     def _postpone(self, cell: Cell, incarnation: int, error: BaseException) -> bool:
@@ -192,22 +200,17 @@ class Births:
         return True
 
     def _not_launched(self, cell: Cell, body: Body, error: BaseException | None) -> None:
-        if error is not None and _is_shortage(error) and body.pidfd < 0 and body.killed_for is None:
+        postponable = body is cell.body and body.claimed is None and body.killed_for is None and not body.stop_sent
+        if error is not None and _is_shortage(error) and postponable and self._postpone(cell, body.incarnation, error):
             self._pump.unwatch(body.lane.fileno())
-            if not body.stop_sent and self._postpone(cell, body.incarnation, error):
-                cell.body = None
-                body.close()
-                return
+            cell.body = None
+            body.close()
+            return
         if error is not None and body.report is None and body.killed_for is None:
             body.report = _refused(cell.path, error)
         body.start_failed = True
-        if body.pidfd < 0:
-            # Nobody is there: a child that was half made finds its control lane closed, and leaves.
-            self._runner.burials.bury(cell, body, None, status_known=True)
-        elif body.dead:
-            self._runner.burials.bury(cell, body, None, status_known=False)
-        else:
-            body.signal(signal.SIGKILL)
+        # Nobody is there: a child that was half made finds its control lane closed, and leaves; else the sweep finds it.
+        self._runner.burials.bury(cell, body, None, status_known=body.claimed is None)
 
     def _hold(self, cell: Cell, body: Body) -> None:
         """The start call is over before the child has said hello: take hold of its process by a pidfd of our own."""
@@ -249,12 +252,20 @@ class Births:
         self._runner.handle(ev.ActorExited(cell.uid, incarnation, reason, random.random()))
 
     def introduced(self, cell: Cell, body: Body, pidfd: int) -> None:
-        """The child has said its pid: from now on only the pidfd is waited for and signalled."""
-        if body.pidfd >= 0 or body.dead:
-            _descriptors.close(pidfd)
-            return
+        """
+        The child has said its pid: from now on only the pidfd is waited for and signalled.
+
+        Not before the start call has said the same pid: until then it is the claim of a child, and may be anybody's.
+        """
         with _descriptors.fork_lock:
             _descriptors.own(pidfd)
+        if body.process is None and body.claimed is None:
+            assert body.pid is not None
+            body.claimed = (body.pid, pidfd)
+            return
+        if body.pidfd >= 0 or body.dead or body.process is None:
+            _descriptors.close(pidfd)
+            return
         body.pidfd = pidfd
         if body.pid is not None:
             body.oom_group = self._host.oom.enter(body.pid)

@@ -7,12 +7,12 @@ the answers it had published, the news to whoever asked; then the tree decides w
 
 from __future__ import annotations
 
-import functools
 import random
 import time
 from typing import TYPE_CHECKING
 
 from actors._launch import exit_code
+from actors._status import read_status
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 from actors.supervisor._autopsies import Autopsies
@@ -27,6 +27,8 @@ __all__ = ["Burials"]
 
 # How long an exit status may take to come after the end itself, as it does under a busy forkserver.
 _STATUS_SECONDS = 2.0
+# How long a forkserver that is neither stopped nor dead takes at most, as a rule.
+_FORKSERVER_SECONDS = 0.05
 
 
 class Burials:
@@ -59,23 +61,29 @@ class Burials:
         if body not in cell.bodies:
             return
         body.dead = True
-        if body.process is None:
-            if body.start_failed:
-                self.bury(cell, body, None, status_known=False)
-            return  # the start call is not over; its outcome comes
+        assert body.process is not None
         code, known = exit_code(body.process)
-        if code is not None or not known:
-            self.bury(cell, body, code, status_known=known)
+        if code is not None:
+            self.bury(cell, body, code, status_known=True)
+        elif not known:
+            self._bury_unreaped(cell, body)
         elif not body.status_wanted:
             # A forkserver passes it on, which takes another moment than the end itself.
             body.status_wanted = True
             self._pump.watch(body.sentinel, lambda: self.look_for_status(cell, body))
-            self._pump.after(_STATUS_SECONDS, functools.partial(self._status_is_lost, cell.uid, body.incarnation))
+            body.timers.append(self._pump.after(_FORKSERVER_SECONDS, lambda: self._ask_the_kernel(cell, body)))
+            body.timers.append(self._pump.after(_STATUS_SECONDS, lambda: self._bury_unreaped(cell, body)))
 
-    def _status_is_lost(self, uid: int, incarnation: int) -> None:
-        cell, body = self._runner.cells.get(uid), self._runner.find_body(uid, incarnation)
-        if cell is not None and body is not None:
-            self.bury(cell, body, None, status_known=False)
+    def _ask_the_kernel(self, cell: Cell, body: Body) -> None:
+        """The forkserver is slow to pass the status on, or is stopped: what it has not reaped yet can be seen."""
+        if body in cell.bodies and _status(body) is not None:
+            self._bury_unreaped(cell, body)
+
+    def _bury_unreaped(self, cell: Cell, body: Body) -> None:
+        """Nobody has passed its status on, or will: take what the kernel says."""
+        if body in cell.bodies:
+            code = _status(body)
+            self.bury(cell, body, code, status_known=code is not None)
 
     def bury(self, cell: Cell, body: Body, code: int | None, *, status_known: bool) -> None:
         if body not in cell.bodies:
@@ -94,6 +102,8 @@ class Burials:
         self._runner.obituaries.ended(cell, body.incarnation, reason)
         body.close()
         holder = (cell.uid, body.incarnation)
+        if body.boot is not None:
+            self._host.sweeper.note_end(body.boot.mark)
         for other in self._runner.cells.values():
             if holder in other.holders:
                 other.holders.discard(holder)
@@ -119,3 +129,7 @@ class Burials:
             exit_code=reason.exit_code,
             reason=one_line(_exits.describe(reason)),
         )
+
+
+def _status(body: Body) -> int | None:
+    return None if body.pid is None or body.pidfd < 0 else read_status(body.pid, body.pidfd)

@@ -32,7 +32,7 @@ from actors.mailbox._recorder import create_recorder
 from actors.mailbox._recorder_view import RecorderView
 from actors.supervisor._deaths import Deaths
 from actors.supervisor._exits import ExitReason
-from actors.supervisor._pump import Pump
+from actors.supervisor._pump import Pump, Timer
 from actors.supervisor._recycling import NEVER, Limits
 from actors.supervisor._spec import Options
 
@@ -61,6 +61,7 @@ class Body:
         start_failed: Whether the start call failed, though a process may be there.
         pid: Its process, once known.
         pidfd: Made by the child; from then on only that is waited for and signalled.
+        claimed: The pid and the pidfd that the child says are its own, until the start call is over.
         ready: Whether ``on_start`` is over.
         stop_sent: Whether it was asked to stop.
         killed_for: Why the supervisor killed it, or None.
@@ -89,6 +90,7 @@ class Body:
         handing_over: Whether it was asked to leave its mailbox to the one that stands by.
         replaces: Of one that stood by: the incarnation it takes over from; else 0.
         why: Of one that stood by: why that one is replaced.
+        timers: What is to be done about it at a time, as long as it is not buried.
     """
 
     incarnation: int
@@ -99,6 +101,7 @@ class Body:
     start_failed: bool = False
     pid: int | None = None
     pidfd: int = -1
+    claimed: tuple[int, int] | None = None
     sentinel: int = -1
     ready: bool = False
     stop_sent: bool = False
@@ -128,6 +131,7 @@ class Body:
     handing_over: bool = False
     replaces: int = 0
     why: str = ""
+    timers: list[Timer] = attrs.Factory(list)
 
     def note(self, sentence: str) -> None:
         """Keep a piece of evidence, once."""
@@ -158,9 +162,14 @@ class Body:
 
     def close(self) -> None:
         """Give back what belongs to this incarnation."""
+        for timer in self.timers:
+            timer.cancel()
+        self.timers.clear()
         self.lane.close()
-        _descriptors.close(self.boot_control, self.pidfd, self.reply_lane, self.stack_file)
+        claimed = -1 if self.claimed is None else self.claimed[1]
+        _descriptors.close(self.boot_control, self.pidfd, self.reply_lane, self.stack_file, claimed)
         self.boot_control = self.pidfd = self.reply_lane = self.stack_file = -1
+        self.claimed = None
         popen: Any = getattr(self.process, "_popen", None)
         if popen is not None and popen.finalizer is not None:
             popen.finalizer()

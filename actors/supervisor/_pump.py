@@ -20,10 +20,34 @@ from collections.abc import Callable
 
 from actors import _descriptors
 
-__all__ = ["Alarm", "Pump"]
+__all__ = ["Alarm", "Pump", "Timer"]
 
 # What epoll takes has a bound; a deadline that is further away is looked at in between.
 _LONGEST_WAIT = 86_400.0
+
+
+class Timer:
+    """
+    What is to be called at a time, unless cancelled.
+
+    Args:
+        action: What to call.
+    """
+
+    __slots__ = ("_action",)
+
+    def __init__(self, action: Callable[[], object]) -> None:
+        self._action: Callable[[], object] | None = action
+
+    def cancel(self) -> None:
+        """Call nothing, and let go of all that the call would have needed. Harmless when it has been called."""
+        self._action = None
+
+    def fire(self) -> None:
+        """Call it, once."""
+        action, self._action = self._action, None
+        if action is not None:
+            action()
 
 
 class Pump:
@@ -44,7 +68,7 @@ class Pump:
         self._epoll.register(self._wake_fd, select.EPOLLIN)
         self._actions: dict[int, Callable[[], object]] = {}
         self._posted: deque[Callable[[], object]] = deque()
-        self._timers: list[tuple[float, int, Callable[[], object]]] = []
+        self._timers: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
         self._planned = 0.0
         self._ended = False
@@ -110,9 +134,11 @@ class Pump:
             with contextlib.suppress(OSError, ValueError):
                 self._epoll.unregister(descriptor)
 
-    def after(self, seconds: float, action: Callable[[], object]) -> None:
-        """Call *action* in *seconds*."""
-        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), action))
+    def after(self, seconds: float, action: Callable[[], object]) -> Timer:
+        """Call *action* in *seconds*, unless the timer that is returned is cancelled."""
+        timer = Timer(action)
+        heapq.heappush(self._timers, (time.monotonic() + seconds, next(self._order), timer))
+        return timer
 
     def end(self) -> None:
         """End after this round."""
@@ -154,7 +180,7 @@ class Pump:
 
     def _fire(self, now: float) -> None:
         while self._timers and self._timers[0][0] <= now:
-            heapq.heappop(self._timers)[2]()
+            heapq.heappop(self._timers)[2].fire()
 
     def _plan(self) -> float:
         now = time.monotonic()

@@ -128,7 +128,8 @@ class Requests:
             body.report = _failure.describe(_limits.explain(cell.path, error))
             self._runner.kill(cell, body, "protocol")
         elif kind == "lane_wanted":
-            self._host.pump.after(_AGAIN_SECONDS, lambda: self._lane_wanted_again(cell, body, fields))
+            again = self._host.pump.after(_AGAIN_SECONDS, lambda: self._lane_wanted_again(cell, body, fields))
+            body.timers.append(again)
         else:
             self._answer(body, fields[0], "error", f"{kind}: the host cannot: {error}")
 

@@ -308,7 +308,7 @@ class Runner:
         if why == "boot_timeout":
             self._host.starter.cancel(boot)
         else:
-            self._pump.after(_FREE_SECONDS, lambda: self._free(body))
+            body.timers.append(self._pump.after(_FREE_SECONDS, lambda: self._free(body)))
 
     def _free(self, body: Body) -> None:
         if body.boot is not None and body.process is None and not body.start_failed:

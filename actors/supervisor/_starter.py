@@ -27,10 +27,12 @@ class Starter:
 
     Args:
         method: ``"forkserver"``, ``"spawn"`` or ``"fork"``.
+        replaced: Called in this thread with the pid of a forkserver that has ended and has a successor, once for each.
     """
 
-    def __init__(self, method: str) -> None:
+    def __init__(self, method: str, replaced: Callable[[int], object]) -> None:
         self._method = method
+        self._replaced = replaced
         self._jobs: queue.SimpleQueue[tuple[type[Actor], Boot, Outcome] | None] = queue.SimpleQueue()
         self._thread = threading.Thread(target=self._run, name="actors-starter", daemon=True)
         self._current: Boot | None = None
@@ -75,3 +77,5 @@ class Starter:
             outcome(actor, None)
         finally:
             self._current = None
+            if (lost := zygote.take_lost()) is not None:
+                self._replaced(lost)

@@ -7,14 +7,17 @@ from collections.abc import Iterator
 import pytest
 
 from actors import ActorSystem
+from actors._zygote import zygote
 from examples.counter import Counter
 from tests.helpers import eventually
 from tests.leaks import Snapshot
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture
 def helpers_are_running() -> None:
-    """Start the forkserver and whatever else serves all systems of this process, so that it is in each test's first picture."""
+    """See that the forkserver and whatever else serves all systems of this process runs, so that it is in each test's first picture."""
+    if zygote.pid is not None:
+        return
     with ActorSystem() as system:
         system.spawn(Counter())
 

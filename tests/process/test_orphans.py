@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
+import random
 import signal
+import subprocess
 import time
 from pathlib import Path
 
@@ -63,6 +66,61 @@ def test_no_process_of_a_killed_host_lives_on(start_method: str, tmp_path: Path)
 @pytest.mark.timeout(600)
 def test_no_process_of_fifty_killed_hosts_lives_on(start_method: str, tmp_path: Path) -> None:
     times = [kill_a_host(tmp_path, start_method) for _ in range(50)]
+
+    print(f"{start_method}: 50 hosts, gone {max(times) * 1000:.0f} ms after the host at the latest")
+
+
+CHAIN = """
+    import os, random, sys, threading
+    from actors import ActorSystem, Backoff, Supervisor, child
+    from tests.troupe import Busy, Chain
+
+    if __name__ == "__main__":
+        at_once = Backoff(initial=0.0, maximum=0.001, jitter=0.0)
+        tree = Supervisor("app", max_restarts=100_000, period=100.0, children=[child(Busy(), name="busy", backoff=at_once)])
+        print("up", flush=True)
+        with ActorSystem(tree, start_method=sys.argv[1]) as system:
+            system.whereis("busy").tell(Busy.compute)
+            while True:
+                top = system.spawn(Chain(), restart="temporary", name="top", wait=False)
+                top.ask(Chain.grow, 3).exception(timeout=20)
+                for info in system.actors():
+                    if info.pid is not None and random.random() < 0.3:
+                        os.kill(info.pid, 9)
+                system.whereis("busy").tell(Busy.compute)
+                top.stop()
+                while [info for info in system.actors() if info.path == "/app/top"]:
+                    threading.Event().wait(0.005)
+"""
+
+
+def kill_a_host_at_a_random_moment(folder: Path, start_method: str, chance: random.Random) -> float:
+    """SIGKILL a host that is starting, restarting and stopping a chain of actors all the time; return as above."""
+    program = scripts.start(scripts.write(folder, CHAIN), start_method)
+    with program:
+        assert program.stdout is not None
+        assert program.stdout.readline() == "up\n"
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            program.wait(chance.uniform(0.0, 2.0))
+            raise AssertionError(program.communicate()[1])
+        program.kill()
+        killed = time.monotonic()
+        eventually(lambda: not scripts.family(program.pid), 20.0, state=lambda: scripts.family(program.pid))
+        return time.monotonic() - killed
+
+
+def test_no_process_of_a_host_that_is_killed_at_a_random_moment_lives_on(start_method: str, tmp_path: Path) -> None:
+    times = [kill_a_host_at_a_random_moment(tmp_path, start_method, random.Random(number)) for number in range(3)]
+
+    print(f"{start_method}: gone {max(times) * 1000:.0f} ms after the host at the latest")
+
+
+@pytest.mark.soak
+@pytest.mark.timeout(900)
+def test_no_process_of_fifty_hosts_that_are_killed_at_random_moments_lives_on(
+    start_method: str, tmp_path: Path
+) -> None:
+    times = [kill_a_host_at_a_random_moment(tmp_path, start_method, random.Random(number)) for number in range(50)]
 
     print(f"{start_method}: 50 hosts, gone {max(times) * 1000:.0f} ms after the host at the latest")
 

@@ -296,7 +296,8 @@ def test_the_death_of_the_forkserver_touches_no_actor_and_the_next_start_works()
         eventually(lambda: not worker.is_alive(), SECONDS)
         failing.tell(Worker.fail, "as reported")
         eventually(lambda: not failing.is_alive(), SECONDS)
-        with pytest.raises(ActorNotRunningError, match="nobody knows how"):
+        # Linux 6.15 remembers how; before that nobody does.
+        with pytest.raises(ActorNotRunningError, match=r"nobody knows how|killed by SIGKILL"):
             worker.tell(Worker.add, 1)
         with pytest.raises(ActorNotRunningError, match="as reported"):
             failing.tell(Worker.add, 1)

@@ -1,0 +1,162 @@
+"""The forkserver is a helper: whatever becomes of it, no actor is touched, and the next start has one."""
+
+from __future__ import annotations
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from actors import ActorRef, ActorSystem, Backoff, _status
+from actors._zygote import zygote
+from actors.supervisor import _burials
+from tests.helpers import eventually
+from tests.troupe import Worker
+
+SECONDS = 20.0
+ACTORS = 20
+AT_ONCE = Backoff(initial=0.0, maximum=0.001, jitter=0.0)
+
+
+@pytest.fixture
+def system() -> Iterator[ActorSystem]:
+    with ActorSystem() as running:
+        yield running
+
+
+def forkserver() -> int:
+    assert zygote.pid is not None
+    return zygote.pid
+
+
+def pid_of(ref: ActorRef[Any]) -> int:
+    return int(ref.ask("pid_of").result(timeout=SECONDS))
+
+
+def troupe(system: ActorSystem) -> dict[ActorRef[Worker], int]:
+    refs = [system.spawn(Worker(), name=f"w{number}", backoff=AT_ONCE) for number in range(ACTORS)]
+    return {ref: pid_of(ref) for ref in refs}
+
+
+def replacements(logs: list[Any]) -> list[int]:
+    return [log["pid"] for log in logs if log["event"] == "actors.forkserver_replaced"]
+
+
+def processes_called(name: str) -> list[int]:
+    found = []
+    for folder in Path("/proc").iterdir():
+        try:
+            if folder.name.isdigit() and (folder / "comm").read_text() == f"{name}\n":
+                found.append(int(folder.name))
+        except OSError:
+            continue
+    return found
+
+
+def test_a_killed_forkserver_is_replaced_and_no_actor_restarted_or_doubled(system: ActorSystem) -> None:
+    with capture_logs() as logs:
+        pids, old = troupe(system), forkserver()
+        os.kill(old, signal.SIGKILL)
+        another = system.spawn(Worker(), name="another")
+
+        assert pid_of(another)
+        assert forkserver() != old
+        assert {ref: pid_of(ref) for ref in pids} == pids
+        assert {info.incarnation for info in system.actors()} == {1}
+        eventually(lambda: replacements(logs) == [old], state=lambda: logs)
+        assert pid_of(system.spawn(Worker(), name="yet-another"))
+    assert replacements(logs) == [old]
+
+
+def test_a_stopped_forkserver_delays_one_restart_and_touches_nobody(system: ActorSystem) -> None:
+    with capture_logs() as logs:
+        pids, old = troupe(system), forkserver()
+        victim = system.spawn(Worker(), name="victim", backoff=AT_ONCE)
+        pid = pid_of(victim)
+        os.kill(old, signal.SIGSTOP)
+        began = time.monotonic()
+        os.kill(pid, signal.SIGKILL)
+
+        assert pid_of(victim) != pid
+        print(f"restarted {(time.monotonic() - began) * 1000:.0f} ms after the end, with a forkserver stopped")
+        assert {ref: pid_of(ref) for ref in pids} == pids
+        eventually(lambda: replacements(logs) == [old], state=lambda: logs)
+    assert replacements(logs) == [old]
+
+
+@pytest.mark.parametrize("number", [signal.SIGKILL, signal.SIGSTOP], ids=lambda number: number.name)
+def test_a_death_that_no_forkserver_reports_is_never_given_a_false_status(
+    system: ActorSystem, number: signal.Signals
+) -> None:
+    with capture_logs() as logs:
+        workers = [system.spawn(Worker(), name=f"w{one}", restart="temporary") for one in range(4)]
+        old = forkserver()
+        os.kill(old, number)
+        began = time.monotonic()
+        os.kill(pid_of(workers[0]), signal.SIGKILL)
+        workers[1].tell(Worker.leave_at_once, 7)
+        workers[2].tell(Worker.fail, "as reported")
+        workers[3].tell(Worker.segfault)
+        for worker in workers:
+            eventually(lambda worker=worker: not worker.is_alive(), SECONDS)  # type: ignore[misc]
+        seconds = time.monotonic() - began
+        assert pid_of(system.spawn(Worker(), name="next"))
+
+    seen = {log["path"][-2:]: (log["kind"], log.get("exit_code")) for log in logs if "kind" in log}
+    told = {"w0": ("signal", -9), "w1": ("crash", 7), "w2": ("crash", 1), "w3": ("signal", -11)}
+    for name, ending in seen.items():
+        assert ending in {told[name], ("unknown", None), ("crash", None)}, name
+    if number is signal.SIGSTOP:
+        # Not reaped yet, so that the kernel shows it.
+        assert seen == told
+    print(f"{number.name}: {seen}, after {seconds * 1000:.0f} ms")
+
+
+def test_where_the_kernel_says_nothing_the_end_is_unknown(system: ActorSystem, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_burials, "read_status", lambda _pid, _pidfd: None)
+    with capture_logs() as logs:
+        worker = system.spawn(Worker(), name="worker", restart="temporary")
+        os.kill(forkserver(), signal.SIGKILL)
+        os.kill(pid_of(worker), signal.SIGKILL)
+        eventually(lambda: not worker.is_alive(), SECONDS)
+        assert pid_of(system.spawn(Worker(), name="next"))
+
+    assert [log["kind"] for log in logs if "kind" in log][:1] == ["unknown"]
+    assert _status.read_status is not None
+
+
+def test_a_forkserver_that_ends_in_the_middle_of_a_start_costs_that_start_nothing_but_time(
+    system: ActorSystem,
+) -> None:
+    with capture_logs() as logs:
+        system.spawn(Worker(), name="first")
+        for number in range(5):
+            old = forkserver()
+            # Stopped, it cannot answer: the start is under way until it is killed.
+            os.kill(old, signal.SIGSTOP)
+            ref = system.spawn(Worker(), name=f"late-{number}", wait=False)
+            reply = ref.ask(Worker.pid_of)
+            os.kill(old, signal.SIGKILL)
+
+            pid = reply.result(timeout=SECONDS)
+            assert ref.incarnation == 1
+            assert processes_called(f"late-{number}") == [pid]
+    assert len(replacements(logs)) == 5
+
+
+def test_random_ends_of_the_forkserver_while_actors_start(system: ActorSystem) -> None:
+    refs = []
+    for number in range(20):
+        refs.append(system.spawn(Worker(), name=f"r{number}", wait=False, start_timeout=10.0, backoff=AT_ONCE))
+        if number % 4 == 3:
+            assert pid_of(refs[-3])
+            os.kill(forkserver(), signal.SIGKILL)
+    pids = [pid_of(ref) for ref in refs]
+
+    assert len(set(pids)) == len(refs)
+    assert all(processes_called(f"r{number}") == [pid] for number, pid in enumerate(pids))

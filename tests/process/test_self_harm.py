@@ -1,0 +1,109 @@
+"""What a child does to itself it does to itself alone: it goes on or ends, with the reason that fits, and a sibling notices nothing."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import attrs
+import pytest
+from structlog.testing import capture_logs
+
+from actors import ActorRef, ActorsError, ActorSystem
+from tests.harm import HARMS, Harmer
+from tests.helpers import eventually
+
+SECONDS = 20.0
+# Ten times what is promised.
+SIBLING_SECONDS = 1.0
+
+
+@attrs.frozen
+class Ending:
+    """How it ends: whether it goes on until it is stopped, the kind of its end and the exit codes that are right."""
+
+    goes_on: bool
+    kind: str
+    codes: frozenset[int]
+
+
+def goes_on(*codes: int) -> Ending:
+    return Ending(True, "requested", frozenset(codes or (0,)))
+
+
+def ends(kind: str, *codes: int) -> Ending:
+    return Ending(False, kind, frozenset(codes))
+
+
+BY_THE_LADDER = goes_on(-15, -9)
+# Everything that is not here goes on, and stops when it is asked to.
+ENDINGS = {
+    "closes all its descriptors": ends("crash", 1),
+    "closes its control lane": ends("protocol", -9),
+    "closes its inbox": ends("crash", 1),
+    "closes its answer pipe": ends("crash", 1),
+    "leaves by os._exit": ends("crash", 3),
+    "writes garbage on its control lane": ends("protocol", -9),
+    "writes garbage into its answer pipe": ends("protocol", -9),
+    "writes garbage into its recorder": goes_on(0, -15, -9),
+    "recurses without end": ends("crash", 1),
+    "has a thread that never ends": BY_THE_LADDER,
+    # A plain fork leaves without exit handlers.
+    "hangs at its exit": goes_on(0, -15, -9),
+    "stops itself": BY_THE_LADDER,
+}
+DEAF = {"writes garbage into its recorder", "stops itself"}
+
+
+@contextmanager
+def answering(sibling: ActorRef[Harmer]) -> Iterator[list[float]]:
+    """Ask *sibling* again and again meanwhile; give the seconds that each answer took."""
+    times: list[float] = []
+    over = threading.Event()
+
+    def ask() -> None:
+        while not over.is_set():
+            began = time.monotonic()
+            with suppress(TimeoutError):
+                sibling.ask(Harmer.echo, 1).result(timeout=SECONDS)
+            times.append(time.monotonic() - began)
+            over.wait(0.005)
+
+    asker = threading.Thread(target=ask)
+    asker.start()
+    try:
+        yield times
+    finally:
+        over.set()
+        asker.join()
+
+
+@pytest.mark.parametrize("how", HARMS)
+def test_a_child_that_hurts_itself_hurts_nobody_else(start_method: Any, how: str) -> None:
+    ending = ENDINGS.get(how, goes_on())
+    with capture_logs() as logs, ActorSystem(start_method=start_method) as system:
+        sibling = system.spawn(Harmer(), name="sibling")
+        harmer = system.spawn(Harmer(), name="harmer", restart="temporary", shutdown=1.0, term_grace=0.5)
+        with answering(sibling) as times:
+            harmer.tell(Harmer.harm, how)
+            if ending.goes_on and how not in DEAF:
+                assert harmer.ask(Harmer.echo, 5).result(timeout=SECONDS) == 5
+            if how == "stops itself":
+                eventually(lambda: harmer.statistics().handler == "harm", SECONDS)
+            if ending.goes_on:
+                harmer.stop()
+            else:
+                # Some of it is noticed with the next message only, and some has ended it by now.
+                with suppress(ActorsError):
+                    harmer.ask(Harmer.echo, 5)
+            eventually(lambda: not harmer.is_alive(), SECONDS)
+        assert sibling.ask(Harmer.echo, 7).result(timeout=SECONDS) == 7
+        assert sibling.incarnation == 1
+
+    ended = [(log["kind"], log["exit_code"]) for log in logs if log.get("kind") and log["path"] == "/system/harmer"]
+    assert [kind for kind, _code in ended] == [ending.kind], ended
+    assert ended[0][1] in ending.codes
+    assert max(times) < SIBLING_SECONDS
