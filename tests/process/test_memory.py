@@ -59,14 +59,15 @@ def system(start_method: Any) -> Iterator[ActorSystem]:
 
 @pytest.fixture
 def replacements(monkeypatch: Any) -> list[ev.ReplaceActor]:
-    """What the tree is told of worn actors."""
+    """What the tree would be told of worn actors."""
     found: list[ev.ReplaceActor] = []
     handle = Runner.handle
 
     def note(self: Runner, event: ev.Event) -> None:
         if isinstance(event, ev.ReplaceActor):
             found.append(event)
-        handle(self, event)
+        else:
+            handle(self, event)
 
     monkeypatch.setattr(Runner, "handle", note)
     return found
