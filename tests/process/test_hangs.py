@@ -24,7 +24,6 @@ from actors import (
     Supervisor,
     handler,
 )
-from actors.supervisor import _watchers
 from tests.helpers import eventually
 from tests.troupe import Worker
 
@@ -51,7 +50,9 @@ class Patient(Worker):
 
     @handler
     def hold_the_gil(self) -> None:
-        ctypes.PyDLL(None).pause()
+        # In a call that goes on after the signal which takes the stack.
+        reader, _writer = os.pipe()
+        ctypes.PyDLL(None).read(reader, ctypes.create_string_buffer(1), 1)
 
     @handler
     def turn(self) -> None:
@@ -164,23 +165,22 @@ def test_a_handler_that_gets_nowhere_is_ended_and_the_next_incarnation_serves_th
 
 
 @pytest.mark.conformance
-def test_a_hang_is_announced_with_a_stack_before_it_is_ended(start_method: Any, monkeypatch: Any) -> None:
-    monkeypatch.setattr(_watchers, "no_stack", lambda _cell, _body, then: then("a stack"))
+def test_a_hang_is_announced_with_a_stack_before_it_is_ended(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         patient = system.spawn(Patient(), name="patient", **WATCHED)
         with pytest.raises(ActorDied):
             patient.ask(Patient.turn).result(timeout=SECONDS)
 
     (suspected,) = [log for log in logs if log["event"] == "actors.hang_suspected"]
-    told = {key: suspected[key] for key in ("path", "handler", "state", "incarnation", "stack", "log_level")}
+    told = {key: suspected[key] for key in ("path", "handler", "state", "incarnation", "log_level")}
     assert {
         "path": "/app/patient",
         "handler": "turn",
         "state": "handling",
         "incarnation": 1,
-        "stack": "a stack",
         "log_level": "warning",
     } == told
+    assert "in turn" in suspected["stack"]
     assert 0.3 <= suspected["seconds"] < 3.0
     ends = [log for log in logs if log["event"] == "actors.child_exited" and log["kind"] == "hang"]
     assert 1 == len(ends)
@@ -406,7 +406,7 @@ def test_a_cancel_meets_the_message_it_is_for_and_never_the_next(system: ActorSy
         # They end about when their grace does: some before, some after.
         doomed = ref.ask(Researcher.wait, 0.015 + 0.0002 * (number % 50))
         behind = ref.ask(Researcher.wait, 0.002)
-        eventually(lambda: ref.statistics().state == "handling", SECONDS)
+        eventually(lambda: ref.statistics().state == "handling" or behind.done(), SECONDS)
         doomed.cancel()
         behind.result(timeout=SECONDS)
     print(f"{ref.incarnation - 1} of 60 were ended, no other message with them")
