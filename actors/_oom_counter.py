@@ -7,6 +7,7 @@ and is read where there is no other), in version 1 ``memory.oom_control``; its f
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Iterator
 from typing import Protocol
@@ -62,10 +63,17 @@ def counter_of(pid: int) -> Counter | None:
         pid: A process that lives.
     """
     try:
-        with open(f"/proc/{pid}/cgroup") as groups, open("/proc/self/mountinfo") as mounts:
-            found = candidates(groups.read(), mounts.read())
+        with open(f"/proc/{pid}/cgroup") as groups:
+            return _counter_of_groups(groups.read())
     except OSError:
         return None
+
+
+@functools.lru_cache(maxsize=64)
+def _counter_of_groups(groups: str) -> Counter | None:
+    # Nearly all processes of a system are in the same groups, and mounts do not change.
+    with open("/proc/self/mountinfo") as mounts:
+        found = list(candidates(groups, mounts.read()))
     for path in found:
         counter = CounterFile(path)
         if counter.read() is not None:
