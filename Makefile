@@ -50,7 +50,7 @@ format: $(STAMP)  ## put the code into the one format, and fix what the linter c
 	$(RUN)ruff check --fix-only .
 	$(RUN)ruff format .
 
-docs: $(STAMP)  ## write docs/reference anew from the docstrings
+docs: $(STAMP)  ## write docs/reference and the states of a child anew from the code
 	$(RUN)python docs/generate.py
 
 cov: $(STAMP)  ## tests with branch coverage, children included; fails under the agreed number

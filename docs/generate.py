@@ -1,5 +1,6 @@
 """
-Writes ``docs/reference/*.md`` from the docstrings of what ``actors`` exports, one page per topic. ``--check`` only compares.
+Writes ``docs/reference/*.md`` from the docstrings of what ``actors`` exports, one page per topic, and the states of a child into
+``docs/explanation/states.md``. ``--check`` only compares.
 
 The pages are committed, so that they can be read without a build; ``make check`` fails when one is not what the code says.
 """
@@ -17,12 +18,15 @@ from typing import Any
 import attrs
 
 import actors
+import state_diagram
 from actors import errors
 from actors._seams import Cancellable, Stream
 from actors.supervisor._letter_office import Subscription
 from actors.supervisor._spec import Options
 
-REFERENCE = Path(__file__).parent / "reference"
+DOCS = Path(__file__).parent
+REFERENCE = DOCS / "reference"
+STATES = DOCS / "explanation" / "states.md"
 
 # Every export stands on exactly one page; one that is missing here fails the generation.
 TOPICS = {
@@ -237,20 +241,23 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.partition("\n\n")[0] if __doc__ else None)
     parser.add_argument("--check", action="store_true", help="write nothing; fail if a page is not what the code says")
     check = parser.parse_args().check
-    wanted = pages()
-    there = {path.name: path.read_text() for path in REFERENCE.glob("*.md")}
-    stale = sorted(name for name in {*wanted, *there} if wanted.get(name) != there.get(name))
+    wanted = {REFERENCE / name: text for name, text in pages().items()} | {
+        STATES: state_diagram.page(STATES.read_text())
+    }
+    there = {path: path.read_text() for path in (*REFERENCE.glob("*.md"), STATES)}
+    stale = sorted(path for path in {*wanted, *there} if wanted.get(path) != there.get(path))
     if check:
         if stale:
-            print(f"docs/reference is not what the code says: {', '.join(stale)}; run: make docs", file=sys.stderr)
+            names = ", ".join(str(path.relative_to(DOCS)) for path in stale)
+            print(f"docs is not what the code says: {names}; run: make docs", file=sys.stderr)
         return 1 if stale else 0
     REFERENCE.mkdir(exist_ok=True)
-    for name in stale:
-        if name in wanted:
-            (REFERENCE / name).write_text(wanted[name])
+    for path in stale:
+        if path in wanted:
+            path.write_text(wanted[path])
         else:
-            (REFERENCE / name).unlink()
-        print(f"docs/reference/{name}: {'written' if name in wanted else 'removed'}")
+            path.unlink()
+        print(f"docs/{path.relative_to(DOCS)}: {'written' if path in wanted else 'removed'}")
     return 0
 
 
