@@ -372,8 +372,8 @@ FAULTS = (
     Fault(
         "whoever is to take over from a child that goes down is left alone",
         "tables",
-        "if new is None or _is_wanted(turn, child):",
-        "if new is None or child.has_process:",
+        'return child.wanted == "replaced" or (child.wanted == "up" and isinstance(child.phase, Running))',
+        'return child.wanted == "replaced" or child.has_process',
     ),
     Fault(
         "nobody tells the one that stands by to serve",
@@ -512,7 +512,7 @@ def ask(judge: JudgeName, fault: Fault | None, *, thoroughness: int = 1) -> tupl
         capture_output=True,
         text=True,
         check=False,
-        timeout=60 * thoroughness,
+        timeout=120 * thoroughness,
     )
     if run.returncode not in VERDICTS:
         raise RuntimeError(f"{judge} met an accident (exit code {run.returncode})\n{run.stdout}\n{run.stderr}")

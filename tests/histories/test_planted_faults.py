@@ -39,27 +39,27 @@ def see_that_it_is_found(fault: Fault, judge: JudgeName, word: Word) -> None:
     assert verdict == "found", f"{fault.name!r} survives: {judge} finds nothing wrong with {fault.instead!r}"
 
 
-@pytest.mark.timeout(120)  # of those that are tried side by side one may have to wait for the other
+@pytest.mark.timeout(240)  # of those that are tried side by side one may have to wait for the other
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
 def test_a_fault_is_found(fault: Fault, words: dict[str, Future[Word]]) -> None:
     see_that_it_is_found(fault, fault.judge, words[fault.name].result())
 
 
-@pytest.mark.timeout(120)
+@pytest.mark.timeout(240)
 @pytest.mark.parametrize("judge", faults.JUDGES)
 def test_without_a_fault_nothing_is_found(judge: JudgeName) -> None:
     assert faults.ask(judge, None) == ("survived", "")
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("fault", FAULTS, ids=lambda fault: fault.name.replace(" ", "-"))
 def test_a_fault_is_found_by_the_tables_too(fault: Fault) -> None:
     see_that_it_is_found(fault, "tables", faults.ask("tables", fault))
 
 
 @pytest.mark.soak
-@pytest.mark.timeout(1200)
+@pytest.mark.timeout(2400)
 @pytest.mark.parametrize("judge", faults.JUDGES)
 def test_without_a_fault_nothing_is_found_however_long_one_looks(judge: JudgeName) -> None:
     assert faults.ask(judge, None, thoroughness=20) == ("survived", "")

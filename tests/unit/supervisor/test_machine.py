@@ -238,6 +238,27 @@ def test_a_failed_restart_takes_the_group_down_again() -> None:
     assert bench.exit("b", BOOT_FAILURE) == ["again b2 attempt 2", "stop a2"]
 
 
+def test_a_failed_restart_in_the_middle_of_a_rest_for_one_leaves_the_elder_alone() -> None:
+    bench = running(rule(), rule(), rule(), strategy="rest_for_one")
+    bench.exit("a")
+    bench.exit_all()
+    bench.ready("a")
+
+    assert bench.exit("b", BOOT_FAILURE) == ["again b2 attempt 1", "start b3"]
+    assert bench.ready_all() == ["start c2"]
+    assert [bench[letter].incarnation for letter in "abc"] == [2, 3, 2]
+
+
+def test_a_failed_restart_in_the_middle_of_a_group_can_be_once_too_often() -> None:
+    bench = running(rule(), rule(), rule(), strategy="one_for_all", max_restarts=1)
+    bench.exit("c")
+    bench.exit_all()
+    bench.ready("a")
+
+    assert bench.exit("b", BOOT_FAILURE) == ["exhausted 2 boot_failure", "stop a2"]
+    assert bench.exit("a", REQUESTED) == ["finish failed boot_failure"]
+
+
 def test_later_siblings_wait_for_the_backoff_of_an_earlier_one_in_a_group() -> None:
     bench = running(rule(backoff=Backoff(initial=2.0)), rule(), strategy="rest_for_one", period=10.0)
     bench.exit("a")
