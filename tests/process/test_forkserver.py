@@ -107,7 +107,9 @@ def test_a_death_that_no_forkserver_reports_is_never_given_a_false_status(
         seconds = time.monotonic() - began
         assert pid_of(system.spawn(Worker(), name="next"))
 
-    seen = {log["path"][-2:]: (log["kind"], log.get("exit_code")) for log in logs if "kind" in log}
+    seen = {
+        log["path"][-2:]: (log["kind"], log.get("exit_code")) for log in logs if log["event"] == "actors.child_exited"
+    }
     told = {"w0": ("signal", -9), "w1": ("crash", 7), "w2": ("crash", 1), "w3": ("signal", -11)}
     for name, ending in seen.items():
         assert ending in {told[name], ("unknown", None), ("crash", None)}, name
@@ -126,7 +128,7 @@ def test_where_the_kernel_says_nothing_the_end_is_unknown(system: ActorSystem, m
         eventually(lambda: not worker.is_alive(), SECONDS)
         assert pid_of(system.spawn(Worker(), name="next"))
 
-    assert [log["kind"] for log in logs if "kind" in log][:1] == ["unknown"]
+    assert [log["kind"] for log in logs if log["event"] == "actors.child_exited"][:1] == ["unknown"]
     assert _status.read_status is not None
 
 
