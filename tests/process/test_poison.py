@@ -181,6 +181,7 @@ def test_the_mode_of_delivery_says_how_often_a_message_is_handled(
         patient.tell(Patient.die_once_handled, 7)
     else:
         assert patient.ask(Patient.take, 7).result(timeout=20) == 7
+        eventually(lambda: patient.statistics().handled == 1)
         kill(calm, patient)
         eventually(lambda: patient.incarnation == 2)
     assert patient.ask(Patient.take, 8).result(timeout=20) == 8
