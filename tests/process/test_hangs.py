@@ -50,9 +50,10 @@ class Patient(Worker):
 
     @handler
     def hold_the_gil(self) -> None:
-        # In a call that goes on after the signal which takes the stack.
-        reader, _writer = os.pipe()
-        ctypes.PyDLL(None).read(reader, ctypes.create_string_buffer(1), 1)
+        # A dead-lock in C: nothing that a signal could interrupt, as a call that sleeps.
+        library, mutex = ctypes.PyDLL(None), ctypes.create_string_buffer(64)
+        library.pthread_mutex_lock(mutex)
+        library.pthread_mutex_lock(mutex)
 
     @handler
     def turn(self) -> None:

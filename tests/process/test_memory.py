@@ -118,6 +118,25 @@ def test_an_actor_above_its_soft_cap_is_to_be_replaced_once(start_method: Any, r
     assert "above 200 MiB" in soft["reason"]
 
 
+@pytest.mark.conformance
+def test_an_actor_above_its_soft_cap_changes_hands_and_no_message_is_lost(start_method: Any) -> None:
+    with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
+        leaky = system.spawn(Leaky(), name="leaky", memory_soft=200 * MIB, memory_hard=2000 * MIB, backoff=AT_ONCE)
+        pid = pid_of(leaky)
+        leaky.tell(Leaky.hold, 250)
+        asked = 0
+        while leaky.incarnation < 2 or pid_of(leaky) == pid:
+            replies = [leaky.ask(Leaky.add, 1) for _ in range(50)]
+            assert all(reply.result(timeout=SECONDS) for reply in replies)
+            asked += len(replies)
+            assert asked < 1_000_000, leaky.statistics()
+        assert 0 == leaky.statistics().restarts
+        assert {} == system.dead_letters()
+
+    (replaced,) = [log for log in logs if log["event"] == "actors.child_replaced"]
+    assert "above 200 MiB" in replaced["reason"]
+
+
 def test_an_actor_that_leaks_before_it_is_ready_is_ended_too(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         ref = system.spawn(
