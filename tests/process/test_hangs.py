@@ -407,7 +407,7 @@ def test_a_cancel_meets_the_message_it_is_for_and_never_the_next(system: ActorSy
         # They end about when their grace does: some before, some after.
         doomed = ref.ask(Researcher.wait, 0.015 + 0.0002 * (number % 50))
         behind = ref.ask(Researcher.wait, 0.002)
-        eventually(lambda: ref.statistics().state == "handling" or behind.done(), SECONDS)
+        eventually(lambda behind=behind: ref.statistics().state == "handling" or behind.done(), SECONDS)
         doomed.cancel()
         behind.result(timeout=SECONDS)
     print(f"{ref.incarnation - 1} of 60 were ended, no other message with them")

@@ -72,7 +72,7 @@ def rage(start_method: StartMethod, *, teams: int, size: int, seconds: float, pa
 
 @pytest.mark.timeout(240)
 def test_half_a_minute_of_storm_hurts_nobody_but_those_it_hits(start_method: StartMethod) -> None:
-    rage(start_method, teams=1, size=4, seconds=30.0, pause=0.05, seed=1)
+    rage(start_method, teams=2, size=4, seconds=30.0, pause=0.1, seed=1)
 
 
 @pytest.mark.soak
