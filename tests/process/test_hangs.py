@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import ctypes
+import functools
 import os
 import signal
 import threading
@@ -21,6 +22,7 @@ from actors import (
     ActorSystem,
     AskTimeoutError,
     Backoff,
+    Reply,
     Supervisor,
     handler,
 )
@@ -401,13 +403,18 @@ def test_a_cancel_of_an_ask_that_waits_touches_nobody(system: ActorSystem) -> No
     assert pid == pid_of(ref)
 
 
+def has_begun(ref: ActorRef[Any], behind: Reply[Any]) -> bool:
+    """Whether the actor handles a message, or has handled what stood behind it already."""
+    return ref.statistics().state == "handling" or behind.done()
+
+
 def test_a_cancel_meets_the_message_it_is_for_and_never_the_next(system: ActorSystem) -> None:
     ref = system.spawn(Researcher(), name="researcher", cancel_grace=0.02, backoff=AT_ONCE)
     for number in range(60):
         # They end about when their grace does: some before, some after.
         doomed = ref.ask(Researcher.wait, 0.015 + 0.0002 * (number % 50))
         behind = ref.ask(Researcher.wait, 0.002)
-        eventually(lambda behind=behind: ref.statistics().state == "handling" or behind.done(), SECONDS)
+        eventually(functools.partial(has_begun, ref, behind), SECONDS)
         doomed.cancel()
         behind.result(timeout=SECONDS)
     print(f"{ref.incarnation - 1} of 60 were ended, no other message with them")
