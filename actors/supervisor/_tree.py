@@ -23,13 +23,12 @@ Must not know: processes, pids, pipes, clocks. Events and effects are in ``_even
 
 from __future__ import annotations
 
-import itertools
 from collections import deque
 from typing import Final, assert_never
 
 import attrs
 
-from actors.supervisor import _machine
+from actors.supervisor import _machine, _wishes
 from actors.supervisor._events import (
     ActorExited,
     ActorGone,
@@ -44,7 +43,6 @@ from actors.supervisor._events import (
     IntensityExceeded,
     KillActor,
     PromoteActor,
-    RefusalKind,
     Refused,
     ReplaceActor,
     RestartActor,
@@ -63,17 +61,14 @@ from actors.supervisor._events import (
     TreeStarted,
 )
 from actors.supervisor._exits import ExitReason
-from actors.supervisor._nodes import ROOT_ID, Node, Planned, TreeState, build, grow, homes_of, plan
+from actors.supervisor._nodes import ROOT_ID, Node, Planned, TreeState, build, plan
 from actors.supervisor._policy import Seconds
 from actors.supervisor._state import (
-    SUPERVISOR_RULE,
-    AddChild,
     ChildExited,
     ChildGone,
     ChildId,
     ChildParked,
     ChildRestartScheduled,
-    ChildRule,
     ChildStarted,
     Disown,
     Exhausted,
@@ -86,7 +81,6 @@ from actors.supervisor._state import (
     Ready,
     RemoveChild,
     ReplaceChild,
-    RestartChild,
     StartChild,
     StartRequested,
     StopChild,
@@ -171,7 +165,7 @@ def step(state: TreeState, event: Event, now: Seconds) -> tuple[TreeState, tuple
     Returns:
         The new state, and what is to be done, in order.
     """
-    turn = _Turn(state, now, event.jitter if isinstance(event, ActorExited) else 0.0)
+    turn = Turn(state, now, event.jitter if isinstance(event, ActorExited) else 0.0)
     _receive(turn, event)
     turn.settle()
     return turn.result(), tuple(turn.effects)
@@ -186,7 +180,7 @@ def next_deadline(state: TreeState) -> Seconds | None:
 # ---------------------------------------------------------------- one step
 
 
-class _Turn:
+class Turn:
     """One step in the making: the only thing in here that changes in place, and nobody sees it."""
 
     def __init__(self, state: TreeState, now: Seconds, jitter: float) -> None:
@@ -232,7 +226,7 @@ class _Turn:
         return TreeState(self.root, self.nodes, self.homes, self.next_id, self.gave_up)
 
 
-def _disown_below(turn: _Turn, node: Node) -> None:
+def _disown_below(turn: Turn, node: Node) -> None:
     """Tell the supervisors below that will have no other life, so that their actors are gone as soon as they are down."""
     leaving = node.machine.final and node.machine.mode == "stopping"
     for child in node.machine.children.values():
@@ -245,7 +239,7 @@ def _disown_below(turn: _Turn, node: Node) -> None:
 # ---------------------------------------------------------------- events of the tree
 
 
-def _receive(turn: _Turn, event: Event) -> None:  # noqa: C901 - one row per event
+def _receive(turn: Turn, event: Event) -> None:  # noqa: C901 - one row per event
     match event:
         case Start():
             turn.tell(turn.root, StartRequested())
@@ -264,146 +258,15 @@ def _receive(turn: _Turn, event: Event) -> None:  # noqa: C901 - one row per eve
                 if node.machine.due is not None and node.machine.due <= turn.now:
                     turn.tell(path, event)
         case AddActor() | AddSupervisor() | RestartActor() | RestartSupervisor() | StopSupervisor():
-            _receive_request(turn, event)
+            _wishes.grant(turn, event)
         case _:
             assert_never(event)
-
-
-def _receive_request(
-    turn: _Turn, event: AddActor | AddSupervisor | RestartActor | RestartSupervisor | StopSupervisor
-) -> None:
-    """Requests that may be refused."""
-    match event:
-        case AddActor():
-            why = _add_actor(turn, event)
-        case AddSupervisor():
-            why = _add_supervisor(turn, event)
-        case RestartActor():
-            why = _restart_actor(turn, event.uid)
-        case RestartSupervisor():
-            why = _restart_supervisor(turn, event.path)
-        case StopSupervisor():
-            why = _stop_supervisor(turn, event.path)
-        case _:
-            assert_never(event)
-    if why is not None:
-        turn.emit(Refused(event, why, _kind_of_refusal(turn, event)))
-
-
-def _kind_of_refusal(turn: _Turn, event: Event) -> RefusalKind:
-    """Being full is looked at right after whether the supervisor runs at all, so that it is the reason whenever it holds."""
-    if isinstance(event, AddActor | AddSupervisor):
-        node = turn.nodes.get(event.parent_path)
-        if node is not None and _leaving(turn, node) is None and _machine.is_full(node.machine):
-            return "max_children"
-    return "refused"
-
-
-def _add_actor(turn: _Turn, event: AddActor) -> str | None:
-    why = _no_room(turn, event.parent_path, event.name)
-    if why is not None:
-        return why
-    node = turn.nodes[event.parent_path]
-    if event.uid in turn.homes:
-        return f"uid {event.uid} is taken by a child of {turn.homes[event.uid]}"
-    ids = {name: child_id for child_id, name in node.names.items()}
-    if unknown := [name for name in event.child.options.after if name not in ids]:
-        return f"after names {unknown[0]!r}, which is no child of {node.path}"
-    after = tuple(ids[name] for name in event.child.options.after)
-    turn.nodes[node.path] = attrs.evolve(node, names={**node.names, event.uid: event.name})
-    turn.homes[event.uid] = node.path
-    turn.tell(node.path, AddChild(event.uid, ChildRule.of(event.child.options, after)))
-    return None
-
-
-def _add_supervisor(turn: _Turn, event: AddSupervisor) -> str | None:
-    why = _no_room(turn, event.parent_path, event.spec.name)
-    if why is not None:
-        return why
-    node = turn.nodes[event.parent_path]
-    ids = itertools.count(turn.next_id, -1)
-    own_id = next(ids)
-    below = grow(event.spec, node.path, own_id, itertools.count(event.first_uid), ids)
-    homes = homes_of(below)
-    if taken := sorted(homes.keys() & turn.homes.keys()):
-        return f"uid {taken[0]} is taken by a child of {turn.homes[taken[0]]}"
-    turn.nodes |= {new.path: new for new in below}
-    turn.homes |= homes
-    turn.next_id = next(ids)
-    turn.nodes[node.path] = attrs.evolve(node, names={**node.names, own_id: event.spec.name})
-    turn.tell(node.path, AddChild(own_id, SUPERVISOR_RULE))
-    return None
-
-
-def _restart_actor(turn: _Turn, uid: int) -> str | None:
-    home = turn.homes.get(uid)
-    if home is None:
-        return f"there is no actor with uid {uid}"
-    return _restart_child(turn, turn.nodes[home], uid)
-
-
-def _restart_supervisor(turn: _Turn, path: str) -> str | None:
-    node = turn.nodes.get(path)
-    if node is None:
-        return f"there is no supervisor {path}"
-    if node.machine.mode == "parked":  # it lives, only its children do not
-        turn.tell(path, StartRequested())
-        return None
-    if node.parent is None:
-        return f"{path} is the root: it ends with its tree"
-    return _restart_child(turn, turn.nodes[node.parent], node.id)
-
-
-def _restart_child(turn: _Turn, node: Node, child_id: ChildId) -> str | None:
-    why = _leaving(turn, node)
-    if why is None and node.machine.children[child_id].wanted == "gone":
-        why = f"{node.path_of(child_id)} is being removed"
-    if why is None:
-        turn.tell(node.path, RestartChild(child_id))
-    return why
-
-
-def _stop_supervisor(turn: _Turn, path: str) -> str | None:
-    node = turn.nodes.get(path)
-    if node is None:
-        return f"there is no supervisor {path}"
-    if node.parent is None:
-        turn.tell(path, StopRequested())
-    else:
-        turn.tell(node.parent, RemoveChild(node.id))
-    return None
-
-
-def _no_room(turn: _Turn, path: str, name: str) -> str | None:
-    """Why the supervisor at *path* cannot take a child called *name*."""
-    node = turn.nodes.get(path)
-    if node is None:
-        return f"there is no supervisor {path}"
-    if why := _leaving(turn, node):
-        return why
-    if why := _machine.refusal(node.machine):
-        return f"{path} {why}"
-    if name in node.names.values():
-        return f"{path} has a child named {name!r} already"
-    return None
-
-
-def _leaving(turn: _Turn, node: Node) -> str | None:
-    """Why nothing can be started under *node*: it, or one above it, is not running or on its way down."""
-    if node.machine.mode not in ("booting", "serving", "parked"):
-        return f"{node.path} {'is stopping' if node.machine.mode == 'stopping' else 'is not running'}"
-    if node.parent is None:
-        return None
-    parent = turn.nodes[node.parent]
-    if parent.machine.children[node.id].wanted != "up":
-        return f"{node.path} is stopping"
-    return _leaving(turn, parent)
 
 
 # ---------------------------------------------------------------- effects of a node
 
 
-def _route(turn: _Turn, node: Node, effect: MachineEffect) -> None:
+def _route(turn: Turn, node: Node, effect: MachineEffect) -> None:
     match effect:
         case Ready():
             _on_ready(turn, node)
@@ -430,7 +293,7 @@ _OfChild = (
 )
 
 
-def _route_actor(turn: _Turn, node: Node, effect: _OfChild) -> None:
+def _route_actor(turn: Turn, node: Node, effect: _OfChild) -> None:
     match effect:
         case StartChild(uid, incarnation, standby):
             turn.emit(StartActor(uid, incarnation, standby))
@@ -456,7 +319,7 @@ def _route_actor(turn: _Turn, node: Node, effect: _OfChild) -> None:
             assert_never(effect)
 
 
-def _route_supervisor(turn: _Turn, node: Node, effect: _OfChild) -> None:
+def _route_supervisor(turn: Turn, node: Node, effect: _OfChild) -> None:
     path = node.path_of(effect.id)
     match effect:
         case StartChild(_, incarnation):
@@ -478,13 +341,13 @@ def _route_supervisor(turn: _Turn, node: Node, effect: _OfChild) -> None:
             assert_never(effect)
 
 
-def _forget_name(turn: _Turn, node: Node, child_id: ChildId) -> None:
+def _forget_name(turn: Turn, node: Node, child_id: ChildId) -> None:
     current = turn.nodes[node.path]
     names = {other: name for other, name in current.names.items() if other != child_id}
     turn.nodes[node.path] = attrs.evolve(current, names=names)
 
 
-def _park_below(turn: _Turn, node: Node, reason: ExitReason) -> None:
+def _park_below(turn: Turn, node: Node, reason: ExitReason) -> None:
     """Its actors are down and stay so until it is started again; those that were parked before are known to be."""
     for child in node.machine.children.values():
         if child.id < ROOT_ID:
@@ -493,7 +356,7 @@ def _park_below(turn: _Turn, node: Node, reason: ExitReason) -> None:
             turn.emit(ActorParked(child.id, child.reason or reason))
 
 
-def _on_ready(turn: _Turn, node: Node) -> None:
+def _on_ready(turn: Turn, node: Node) -> None:
     if node.parent is None:
         turn.emit(TreeStarted())
     else:
@@ -501,7 +364,7 @@ def _on_ready(turn: _Turn, node: Node) -> None:
         turn.tell(node.parent, ChildStarted(node.id, node.incarnation))
 
 
-def _on_exhausted(turn: _Turn, node: Node, effect: Exhausted) -> None:
+def _on_exhausted(turn: Turn, node: Node, effect: Exhausted) -> None:
     spec = node.machine.spec
     turn.emit(IntensityExceeded(node.path, effect.restarts, spec.period, effect.reason))
     ends_tree = spec.on_exhausted == "shutdown" or (node.parent is None and node.machine.mode != "parked")
@@ -511,7 +374,7 @@ def _on_exhausted(turn: _Turn, node: Node, effect: Exhausted) -> None:
         turn.tell(turn.root, StopRequested(failed=effect.reason))
 
 
-def _on_finish(turn: _Turn, node: Node, effect: Finish) -> None:
+def _on_finish(turn: Turn, node: Node, effect: Finish) -> None:
     if node.parent is None:
         failed = effect.outcome == "failed"
         turn.end = TreeFinished("failed" if failed else "stopped", effect.reason, turn.gave_up if failed else None)
