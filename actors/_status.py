@@ -5,7 +5,6 @@ How a process ended, told by the kernel and not by its parent: for when the pare
 from __future__ import annotations
 
 import fcntl
-import os
 import signal
 import struct
 
@@ -23,7 +22,7 @@ _EXIT_CODE_FIELD = 49
 
 def read_status(pid: int, pidfd: int) -> int | None:
     """
-    Return the exit code of a process that has ended, or None where the kernel does not say.
+    Return the raw wait status of a process that has ended, or None where the kernel does not say.
 
     A zombie shows it to its own user; once it is reaped, Linux 6.15 and later still tell it by the pidfd.
 
@@ -43,7 +42,7 @@ def read_status(pid: int, pidfd: int) -> int | None:
 
 def parse_stat_status(line: bytes) -> int | None:
     """
-    Return the exit code in a zombie's ``/proc/PID/stat``; None if it lives, or where nothing is certain.
+    Return the raw wait status in a zombie's ``/proc/PID/stat``; None if it lives, or where nothing is certain.
 
     The kernel writes 0 for those whom it does not tell, so that 0 is no evidence.
 
@@ -53,8 +52,7 @@ def parse_stat_status(line: bytes) -> int | None:
     fields = line.rpartition(b")")[2].split()
     if len(fields) <= _EXIT_CODE_FIELD or fields[0] != b"Z":
         return None
-    status = int(fields[_EXIT_CODE_FIELD])
-    return os.waitstatus_to_exitcode(status) if status else None
+    return int(fields[_EXIT_CODE_FIELD]) or None
 
 
 def _remembered(pidfd: int) -> int | None:
@@ -66,4 +64,5 @@ def _remembered(pidfd: int) -> int | None:
         return None
     if not _MASK.unpack_from(info)[0] & _PIDFD_INFO_EXIT:
         return None
-    return os.waitstatus_to_exitcode(_STATUS.unpack_from(info, _INFO_BYTES - _STATUS.size)[0])
+    status: int = _STATUS.unpack_from(info, _INFO_BYTES - _STATUS.size)[0]
+    return status

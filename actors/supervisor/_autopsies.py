@@ -95,7 +95,7 @@ class Autopsies:
             protocol_error=body.broken,
             oom_kills=oom_kills,
             status_known=status_known,
-            status=None if usage is None else usage.status,
+            status=body.wait_status if usage is None else usage.status,
             rss=rss,
             offence=body.offence,
             notes=body.notes,

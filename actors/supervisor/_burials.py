@@ -7,6 +7,7 @@ the answers it had published, the news to whoever asked; then the tree decides w
 
 from __future__ import annotations
 
+import os
 import random
 import time
 from typing import TYPE_CHECKING
@@ -82,8 +83,12 @@ class Burials:
     def _bury_unreaped(self, cell: Cell, body: Body) -> None:
         """Nobody has passed its status on, or will: take what the kernel says."""
         if body in cell.bodies:
-            code = _status(body)
-            self.bury(cell, body, code, status_known=code is not None)
+            body.wait_status = _status(body)
+            if body.wait_status is None:
+                self.bury(cell, body, None, status_known=False)
+                return
+            body.note("its status was read from the kernel: nobody had passed it on")
+            self.bury(cell, body, os.waitstatus_to_exitcode(body.wait_status), status_known=True)
 
     def bury(self, cell: Cell, body: Body, code: int | None, *, status_known: bool) -> None:
         if body not in cell.bodies:

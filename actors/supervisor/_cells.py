@@ -73,6 +73,7 @@ class Body:
         backlog: Frames for its reply lane that found no room.
         spawned: The uids of actors that it started.
         status_wanted: Whether its exit status is being waited for.
+        wait_status: Its raw wait status, where the kernel had to be asked for it, else None.
         stack_file: Where it writes its stacks; see :mod:`actors.supervisor._stacks`.
         stack: The stacks that were taken last, or "".
         stack_taken: When that was, in ``time.monotonic()`` seconds.
@@ -114,6 +115,7 @@ class Body:
     backlog: deque[bytes] = attrs.Factory(deque)
     spawned: set[int] = attrs.Factory(set)
     status_wanted: bool = False
+    wait_status: int | None = None
     stack_file: int = -1
     stack: str = ""
     stack_taken: float = 0.0

@@ -138,10 +138,10 @@ def test_the_kernel_says_how_a_process_ended_before_and_after_it_is_reaped() -> 
         assert read_status(pid, pidfd) is None
         os.kill(pid, signal.SIGKILL)
         select.select([pidfd], [], [])
-        assert read_status(pid, pidfd) == -9
+        assert read_status(pid, pidfd) == signal.SIGKILL
         os.waitpid(pid, 0)
         # Linux 6.15 remembers it.
-        assert read_status(pid, pidfd) in {-9, None}
+        assert read_status(pid, pidfd) in {signal.SIGKILL, None}
     finally:
         os.close(pidfd)
 
@@ -149,7 +149,7 @@ def test_the_kernel_says_how_a_process_ended_before_and_after_it_is_reaped() -> 
 def test_what_is_no_certain_status_is_none() -> None:
     fields = b" ".join([b"Z", *[b"1"] * 48])
 
-    assert parse_stat_status(b"7 (a) b) " + fields + b" 11") == -11
+    assert parse_stat_status(b"7 (a) b) " + fields + b" 11") == 11
     assert parse_stat_status(b"7 (a) " + fields + b" 0") is None
     assert parse_stat_status(b"7 (a) " + fields) is None
     assert parse_stat_status(b"7 (a) S" + fields[1:] + b" 11") is None
