@@ -138,14 +138,14 @@ def test_what_is_queued_when_the_last_incarnation_dies_is_dead(
     expect(system, letters, callee, "dead", 10, "note")
 
 
-def test_what_is_told_to_one_that_stops_is_stopping(system: ActorSystem, sender: Here, tmp_path: Path) -> None:
+def test_what_is_told_to_one_that_stops_is_stopping(system: ActorSystem, sender: Here) -> None:
     letters, callee = subscribe(system), system.spawn(Echo())
-    busy = busy_with(callee, tmp_path / "gate")
+    busy = callee.ask(Echo.wait_for_stop)
+    eventually(lambda: callee.statistics().handler == "wait_for_stop")
     sender.tell(callee, "note", 5)
     callee.flush()
     callee.stop()
-    sender.tell(callee, "note", 4)
-    (tmp_path / "gate").touch()
+    Here().tell(callee, "note", 4)
     busy.result(timeout=5)
     eventually(lambda: not callee.is_alive())
 
