@@ -19,6 +19,7 @@ from actors.supervisor import _exits
 from actors.supervisor._autopsies import Autopsies
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._report import one_line
+from actors.supervisor._watches import is_abnormal
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -104,7 +105,11 @@ class Burials:
             self._host.mail.settle(cell, body, reason)
         self._host.orphan_arenas(cell.uid, body.incarnation)
         self.autopsies.report(cell, body, reason, words)
-        self._runner.obituaries.ended(cell, body.incarnation, reason)
+        successor = cell.standby
+        if successor is not None and successor.ready and body.handing_over and not is_abnormal(reason):
+            self._runner.obituaries.handed_over(cell, body.incarnation, successor.incarnation)
+        else:
+            self._runner.obituaries.ended(cell, body.incarnation, reason)
         body.close()
         holder = (cell.uid, body.incarnation)
         if body.boot is not None:

@@ -4,7 +4,8 @@ Tells those who watch an incarnation, and those linked to it, that it has ended;
 A watch or a link is with the incarnation that is there, starting or running. Of an actor that is between two incarnations, parked
 or gone it is told at once, as of one that has just died; of one that has not begun yet it is with the first. Who has been told of
 that end already, and watches or links again while the next incarnation is still to come, waits for that one: to follow all of them
-it is enough to watch again in the handler of the news. A start that failed was an incarnation too.
+it is enough to watch again in the handler of the news. A start that failed was an incarnation too. One that is replaced and hands
+over has not died to others: they go on with its successor.
 
 Runs in the pump's thread. What follows from a death is :mod:`actors.supervisor._watches`'s to say; this is the shell around it.
 """
@@ -154,12 +155,21 @@ class Obituaries:
 
     def ended(self, cell: Cell, incarnation: int, reason: _exits.ExitReason) -> None:
         """An incarnation has ended, or could not be started: tell whom it concerns, once."""
+        life = self._bury(cell, incarnation)
+        self._tell(life, _End(cell.uid, cell.path, incarnation, reason))
+
+    def handed_over(self, cell: Cell, incarnation: int, successor: int) -> None:
+        """An incarnation has left its place to the one that stood by: nobody is told, and nobody's watch or link is over."""
+        self._book.pass_on(self._bury(cell, incarnation), (cell.uid, successor))
+
+    def _bury(self, cell: Cell, incarnation: int) -> Life:
         life = (cell.uid, incarnation)
         self._bodies.pop(life, None)
         self._doomed.pop(life, None)
         self._told.pop(life, None)
-        self._ended[cell.uid] = incarnation
-        self._tell(life, _End(cell.uid, cell.path, incarnation, reason))
+        # One that was to take over may have ended before the one that serves.
+        self._ended[cell.uid] = max(incarnation, self._ended.get(cell.uid, 0))
+        return life
 
     def gone(self, cell: Cell, reason: _exits.ExitReason) -> None:
         """No incarnation will come: remember how the last one ended, and tell those who waited for another one."""

@@ -2,7 +2,8 @@
 Who watches whom, and who is linked to whom: the book, and what a death means to each. Pure.
 
 All of it is between *lives*: incarnations, as ``(uid, incarnation)``. The host watches as life ``(0, 0)``. What a life watches and
-what it is linked to ends with it, so nothing here outlives a restart.
+what it is linked to ends with it, so nothing here outlives a restart. A replacement is no end to others: whoever watches one that hands
+over goes on with its successor.
 """
 
 from __future__ import annotations
@@ -112,6 +113,21 @@ class Watches:
             watchers.setdefault(watcher, []).append(number)
             self._forget_watched(watcher, number)
         return Ending(watchers, linked)
+
+    def pass_on(self, life: Life, successor: Life) -> None:
+        """
+        A life leaves its place to *successor*: whoever watches it, or is linked to it, is told of the end of that one instead.
+
+        What it watches itself, and whether it traps, ends with it: its successor has said so for itself.
+        """
+        for number, target in self._watched.pop(life, {}).items():
+            self._forget_watch(life, number, target)
+        self._trapping.discard(life)
+        for watcher, number in self._watchers.pop(life, ()):
+            self.watch(watcher, number, successor)
+        for other in self._links.pop(life, ()):
+            self._drop_link(other, life)
+            self.link(other, successor)
 
     def _forget_watch(self, watcher: Life, number: int, target: Life) -> None:
         watchers = self._watchers[target]

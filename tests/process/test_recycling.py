@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
+import queue
 import random
 import signal
 import threading
@@ -16,12 +17,13 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from actors import ActorDied, ActorRef, ActorSystem, Recycle, Reply, SpecError, Supervisor
-from tests.helpers import eventually
+from actors import ActorDied, ActorRef, ActorSystem, Backoff, Down, Recycle, Reply, SpecError, Supervisor
+from tests.helpers import eventually, kill
 from tests.leaks import open_descriptors
 from tests.messengers import Echo, Sender, endings
 from tests.process.test_supervision import is_gone, resident_kib
 from tests.successors import Asker, Book, Chief, Frail, Line, Mourner, Recycled, Slow, Ticker
+from tests.watchers import Watcher
 
 SECONDS = 30.0
 SENDERS = 3
@@ -237,6 +239,54 @@ def test_a_successor_learns_that_whom_it_asks_has_died(system: ActorSystem, tmp_
 
     assert mourner.ask(Mourner.mourned).result(timeout=SECONDS) == "ActorDied"
     assert friend.ask(Recycled.which).result(timeout=SECONDS) == 2
+
+
+def test_who_watches_or_is_linked_to_one_that_is_replaced_hears_of_the_end_of_its_successor(
+    start_method: Any, logs: Logs
+) -> None:
+    downs: queue.SimpleQueue[Down] = queue.SimpleQueue()
+    with ActorSystem(start_method=start_method) as system:
+        target = system.spawn(Watcher(), name="target")
+        watcher = system.spawn(Watcher(), name="watcher")
+        linked = system.spawn(Watcher(links=[target]), name="linked")
+        watcher.ask(Watcher.follow, target).result(timeout=SECONDS)
+        system.watch(target, downs.put)
+        for _ in range(2):
+            replace(system, target, logs)
+        target.ask(Watcher.noted).result(timeout=SECONDS)
+        assert watcher.ask(Watcher.noted).result(timeout=SECONDS) == []
+        assert linked.incarnation == 1
+        assert downs.empty()
+
+        kill(system, target)
+        assert downs.get(timeout=SECONDS).incarnation == 3
+        eventually(lambda: watcher.ask(Watcher.noted).result(timeout=SECONDS) == [("/system/target", 3, "signal")])
+        eventually(lambda: linked.incarnation == 2, SECONDS)
+    assert downs.empty()
+
+
+def test_whoever_waits_for_the_next_incarnation_is_not_misled_by_a_successor_that_failed(
+    system: ActorSystem, tmp_path: Path, logs: Logs
+) -> None:
+    path = tmp_path / "word"
+    frail = system.spawn(Frail(str(path)), name="frail", backoff=Backoff(initial=0.01, factor=1.0, maximum=0.1))
+    watcher = system.spawn(Watcher(), name="watcher")
+    watcher.ask(Watcher.follow, frail, by="on_down_again").result(timeout=SECONDS)
+    path.write_text("fail")
+    system.supervisor("/system").replace("frail")
+    eventually(lambda: replacing(logs, frail.path) >= 3, SECONDS)
+    assert watcher.ask(Watcher.noted).result(timeout=SECONDS) == []
+    path.unlink()
+    eventually(lambda: replaced(logs, frail.path) == 1, SECONDS)
+    second = frail.incarnation
+    for _ in range(2):
+        before = frail.incarnation
+        kill(system, frail)
+        eventually(lambda before=before: frail.incarnation > before, SECONDS)  # type: ignore[misc]
+        frail.ask(Frail.pid_of).result(timeout=SECONDS)
+
+    expected = [("/system/frail", second + number, "signal") for number in range(2)]
+    eventually(lambda: watcher.ask(Watcher.noted).result(timeout=SECONDS) == expected, SECONDS)
 
 
 def test_timers_end_with_the_one_that_set_them(system: ActorSystem, tmp_path: Path, logs: Logs) -> None:

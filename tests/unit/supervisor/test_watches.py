@@ -77,6 +77,40 @@ def test_unlinking_takes_the_link_from_both() -> None:
     assert is_empty(book)
 
 
+def test_who_watches_or_is_linked_to_one_that_hands_over_goes_on_with_its_successor() -> None:
+    book, successor = Watches(), (C[0], 2)
+    book.watch(A, 1, C)
+    book.watch(HOST, 1, C)
+    book.watch(B, 2, successor)
+    book.link(A, C)
+    book.link(C, B)
+    book.link(B, successor)
+    book.watch(C, 1, A)
+    book.trap(C, on=True)
+    book.pass_on(C, successor)
+
+    assert book.end(C) == NOBODY
+    assert book.count(C) == 0
+    assert not book.traps(C)
+    assert not book.traps(successor)
+    assert book.end(successor) == Ending({A: [1], HOST: [1], B: [2]}, (B, A))
+    assert book.end(A) == book.end(B) == NOBODY
+    assert is_empty(book)
+
+
+def test_a_link_to_one_that_hands_over_is_taken_back_from_its_successor() -> None:
+    book, successor = Watches(), (C[0], 2)
+    book.watch(A, 1, C)
+    book.link(A, C)
+    book.pass_on(C, successor)
+    book.unwatch(A, 1)
+    book.unlink(A, C[0])
+
+    assert book.end(successor) == NOBODY
+    assert book.end(A) == NOBODY
+    assert is_empty(book)
+
+
 def test_trapping_ends_with_its_life() -> None:
     book = Watches()
     book.trap(A, on=True)
