@@ -114,8 +114,10 @@ def test_how_often_it_died_of_the_same_message_is_counted(start_method: Any, rep
     with ActorSystem(Supervisor("app", max_restarts=10), start_method=start_method, on_crash=reports.append) as system:
         ref = spawn(system, restart="permanent", redeliver=2, backoff=AT_ONCE)
         ref.tell(Casualty.leave_at_once, 4)
-        pid_of(ref)
-        os.kill(pid_of(ref), signal.SIGKILL)
+        pid = ref.ask(Casualty.pid_of).result(timeout=50.0)
+        # An answer comes before its message counts as handled.
+        eventually(lambda: ref.statistics().state == "idle", SECONDS)
+        os.kill(pid, signal.SIGKILL)
         eventually(lambda: len(reports) == 4, SECONDS)
 
     assert [1, 2, 3, 0] == [report.attempts for report in reports]
