@@ -142,6 +142,11 @@ class Zygote:
         """Return the pid of a helper that has ended and was replaced, once for each; None if there is none. One thread at a time."""
         return self._lost.pop(0) if self._lost else None
 
+    def is_stopped(self) -> bool:
+        """Return whether somebody has stopped the helper: it lives, and does nothing. Any thread."""
+        pid = self.pid
+        return pid is not None and _is_stopped(pid)
+
     def kill(self) -> None:
         """End the helper: frees a start that hangs on it. Actors live on."""
         # Any thread, while another may be about to reap it: its pid may be a stranger's by now.

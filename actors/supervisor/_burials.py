@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from actors._launch import exit_code
 from actors._status import read_status
+from actors._zygote import zygote
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 from actors.supervisor._autopsies import Autopsies
@@ -29,7 +30,7 @@ __all__ = ["Burials"]
 
 # How long an exit status may take to come after the end itself, as it does under a busy forkserver.
 _STATUS_SECONDS = 2.0
-# How long a forkserver that is neither stopped nor dead takes at most, as a rule.
+# How long a forkserver takes at most, as a rule; then it is looked whether it is stopped.
 _FORKSERVER_SECONDS = 0.05
 
 
@@ -77,8 +78,8 @@ class Burials:
             body.timers.append(self._pump.after(_STATUS_SECONDS, lambda: self._bury_unreaped(cell, body)))
 
     def _ask_the_kernel(self, cell: Cell, body: Body) -> None:
-        """The forkserver is slow to pass the status on, or is stopped: what it has not reaped yet can be seen."""
-        if body in cell.bodies and _status(body) is not None:
+        """The forkserver takes long. If it is only slow, it will say more than the kernel does; if it is stopped, it says nothing."""
+        if body in cell.bodies and zygote.is_stopped() and _status(body) is not None:
             self._bury_unreaped(cell, body)
 
     def _bury_unreaped(self, cell: Cell, body: Body) -> None:
