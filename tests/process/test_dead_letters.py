@@ -138,14 +138,23 @@ def test_what_is_queued_when_the_last_incarnation_dies_is_dead(
     expect(system, letters, callee, "dead", 10, "note")
 
 
-def test_what_is_told_to_one_that_stops_is_stopping(system: ActorSystem, sender: Here) -> None:
-    letters, callee = subscribe(system), system.spawn(Echo())
-    busy = callee.ask(Echo.wait_for_stop)
-    eventually(lambda: callee.statistics().handler == "wait_for_stop")
+class Leaver(Echo):
+    @handler
+    def wait_for_both(self, path: str) -> None:
+        """Return when this actor knows that it is to stop, and the file *path* is there."""
+        self.wait_for_stop()
+        self.wait_for(path)
+
+
+def test_what_is_told_to_one_that_stops_is_stopping(system: ActorSystem, sender: Here, tmp_path: Path) -> None:
+    letters, callee = subscribe(system), system.spawn(Leaver())
+    busy = callee.ask(Leaver.wait_for_both, str(tmp_path / "gate"))
+    eventually(lambda: callee.statistics().handler == "wait_for_both")
     sender.tell(callee, "note", 5)
     callee.flush()
     callee.stop()
-    Here().tell(callee, "note", 4)
+    sender.tell(callee, "note", 4)
+    (tmp_path / "gate").touch()
     busy.result(timeout=5)
     eventually(lambda: not callee.is_alive())
 
