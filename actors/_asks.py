@@ -47,6 +47,7 @@ class OpenAsks:
         self._armed: deque[tuple[float, int]] = deque()
         self._deadlines: list[tuple[float, int]] = []
         self._spared: dict[int, set[int]] = {}
+        self._moved: dict[int, int] = {}
 
     # --- ends by an answer or a death ---------------------------------------------------------------------------------------
 
@@ -112,6 +113,7 @@ class OpenAsks:
         if type(news) is _envelope.Down:
             self._gone(news.uid, reason)
             self._spared.pop(news.uid, None)
+            self._moved.pop(news.uid, None)
             self.fail_asks(news.uid, reason, may_have_run=False)
             return
         if news.part == 0:
@@ -120,7 +122,10 @@ class OpenAsks:
         spared = self._spared.setdefault(news.uid, set())
         spared.update(news.spared)
         if news.part + 1 >= news.parts:
-            self.fail_asks(news.uid, reason, may_have_run=True, spared=spared)
+            # What was asked over the new pipe, or after the host had destroyed the mail, was not in it.
+            below = self._moved.pop(news.uid, None) if news.below is None else news.below
+            later = () if below is None else (ask_id for ask_id in list(self.asks) if ask_id >= below)
+            self.fail_asks(news.uid, reason, may_have_run=True, spared=spared.union(later))
 
     def fail_asks(
         self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool, spared: Container[int] = ()

@@ -66,6 +66,10 @@ class Node(OpenAsks):
         self._arenas = Arenas(directory.make_arena, retired=directory.retire_arena)
         self.inherited_deadline: Callable[[], float | None] = lambda: None
 
+    def next_id(self) -> int:
+        """Return an ask id: whatever is asked from now on has a greater one."""
+        return next(self._ids)
+
     # --- sending ----------------------------------------------------------------------------------------------------------
 
     def tell(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
@@ -201,6 +205,7 @@ class Node(OpenAsks):
             found = self._directory.find_route(ref)
             route.gone = found.gone
             if found.gone is None and found.outbox is not route.outbox:
+                self._moved[route.uid] = self.next_id()
                 before, route.outbox = route.outbox, found.outbox
                 descriptor = before.descriptor
                 for message in before.close():

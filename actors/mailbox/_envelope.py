@@ -15,7 +15,7 @@ Item       ``[3, ask_id, value]``                                               
 End        ``[4, ask_id]``                                                             answers
 Died       ``[5, ask_id, reason, may_have_run]``                                       answers
 Down       ``[6, uid, reason]``                                                        answers
-Lost       ``[7, uid, reason, spared, part, parts]``                                   answers
+Lost       ``[7, uid, reason, spared, part, parts, below]``                            answers
 =========  ==========================================================================  ===========================
 
 *caller* is the uid of the actor that asks, 0 for the host. *ask_id* is the caller's incarnation << 40 | a counter. *deadline* is
@@ -215,9 +215,11 @@ def encode_down(uid: int, reason: Mapping[str, Any]) -> bytes:
     return pack_wrapped([DOWN, uid, wrap(dict(reason), "reason")])
 
 
-def encode_lost(uid: int, reason: Mapping[str, Any], spared: Sequence[int], part: int, parts: int) -> bytes:
-    """The bytes of one part of a Lost; *reason* is plain data, *spared* ask ids."""
-    return pack_wrapped([LOST, uid, wrap(dict(reason), "reason"), list(spared), part, parts])
+def encode_lost(
+    uid: int, reason: Mapping[str, Any], spared: Sequence[int], part: int, parts: int, below: int | None
+) -> bytes:
+    """The bytes of one part of a Lost; *reason* is plain data, *spared* ask ids, *below* an ask id or None."""
+    return pack_wrapped([LOST, uid, wrap(dict(reason), "reason"), list(spared), part, parts, below])
 
 
 def lane_number(caller: int, incarnation: int) -> int:

@@ -52,7 +52,7 @@ RESULT, FAILURE, ITEM, END, DIED, DOWN, LOST = 0, 1, 3, 4, 5, 6, 7
 _ASK_SIZE = 7
 _DEADLINES = frozenset({float, int, type(None)})
 _LARGE_SIZE = 5
-_LOST_SIZE = 6
+_LOST_SIZE = 7
 
 
 class _Opaque:
@@ -168,6 +168,7 @@ class Lost:
         spared: Ids of this caller's asks that had been read, and are still to be handled.
         part: Which part this is, from 0.
         parts: How many there are; the last one says that the others are lost.
+        below: Asks with this id and above were made later and are not meant; None: unknown, all are.
     """
 
     uid: int
@@ -175,6 +176,7 @@ class Lost:
     spared: list[int]
     part: int
     parts: int
+    below: int | None
 
 
 @attrs.frozen
@@ -248,8 +250,15 @@ def _is_ask(
     )
 
 
-def _is_lost(_kind: int, uid: object, reason: object, spared: object, part: object, parts: object) -> bool:
-    return type(reason) is dict and type(spared) is list and all(map(_is_id, (uid, part, parts, *spared)))
+def _is_lost(
+    _kind: int, uid: object, reason: object, spared: object, part: object, parts: object, below: object
+) -> bool:
+    return (
+        type(reason) is dict
+        and type(spared) is list
+        and all(map(_is_id, (uid, part, parts, *spared)))
+        and (below is None or _is_id(below))
+    )
 
 
 def _is_id(value: object) -> bool:

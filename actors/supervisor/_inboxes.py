@@ -90,7 +90,7 @@ def asks_in(bodies: list[bytes], arenas: ArenaBook) -> dict[int, list[int]]:
     return found
 
 
-def lost_news(uid: int, reason: _exits.ExitReason, spared: list[int]) -> Iterator[bytes]:
+def lost_news(uid: int, reason: _exits.ExitReason, spared: list[int], below: int | None = None) -> Iterator[bytes]:
     """
     Say to one caller that mail of *uid* was destroyed, in parts that fit a frame each.
 
@@ -98,12 +98,13 @@ def lost_news(uid: int, reason: _exits.ExitReason, spared: list[int]) -> Iterato
         uid: The actor.
         reason: Why; only its kind and a line of evidence are said.
         spared: Ids of the caller's asks that will be answered.
+        below: The id of the caller's next ask, where that is known: what it asks from now on is not lost.
     """
     told = _exits.to_data(_exits.ExitReason(reason.kind, evidence=tuple(text[:200] for text in reason.evidence[:2])))
     parts = max(1, -(-len(spared) // _IDS_PER_PART))
     for part in range(parts):
         ids = spared[part * _IDS_PER_PART : (part + 1) * _IDS_PER_PART]
-        yield _envelope.encode_lost(uid, told, ids, part, parts)
+        yield _envelope.encode_lost(uid, told, ids, part, parts, below)
 
 
 def _bodies(data: bytes) -> Iterator[bytes]:

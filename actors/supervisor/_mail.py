@@ -100,8 +100,13 @@ class Mail:
         self._letter(cell, "undecodable", count)
         spared = asks_in(cell.view.queued_frames(), self._host.arenas)
         reason = _exits.ExitReason("protocol", evidence=("its inbox was written to by somebody else", why))
+        self._tell_lost(cell, reason, spared)
+
+    def _tell_lost(self, cell: Cell, reason: _exits.ExitReason, spared: dict[int, list[int]]) -> None:
+        """Mail of *cell* was destroyed: tell all who may have asked it."""
+        below = self._host.node.next_id()
         for caller, incarnation in ((0, 0), *cell.holders):
-            for news in lost_news(cell.uid, reason, spared.get(caller, [])):
+            for news in lost_news(cell.uid, reason, spared.get(caller, []), None if caller else below):
                 self._answer(cell, caller, incarnation, news)
         self._host.arenas.forget_mark(cell.uid)
 
@@ -109,10 +114,7 @@ class Mail:
         """It was written over: what it held is lost, and said to be."""
         self._letter(cell, "undecodable", 1)
         self._host.log("error", "actors.recorder_lost", path=cell.path, uid=cell.uid, reason=str(error))
-        for news in lost_news(cell.uid, _lost(error), []):
-            self._answer(cell, 0, 0, news)
-            self._news_to_holders(cell, news)
-        self._host.arenas.forget_mark(cell.uid)
+        self._tell_lost(cell, _lost(error), {})
         with _descriptors.fork_lock:
             recorder = create_recorder(mailbox_bytes=cell.options.mailbox_bytes, pipe_bytes=cell.view.pipe_bytes)
             _descriptors.own(recorder)

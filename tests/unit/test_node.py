@@ -236,7 +236,7 @@ def test_of_the_asks_to_an_actor_whose_mail_was_destroyed_only_the_spared_ones_s
     first, second, third = (node.ask(TARGET, "add", (), {}) for _ in range(3))
     other = node.ask(ActorRef("here", 2, "/app/other"), "add", (), {})
     ids = list(node.asks)
-    parts = [_envelope.encode_lost(1, to_data(CRASH), [ids[part]], part, 2) for part in range(2)]
+    parts = [_envelope.encode_lost(1, to_data(CRASH), [ids[part]], part, 2, None) for part in range(2)]
     node.deliver(parts[0], 1)
     assert not third.done(), "there is more to come"
     for _again in range(2):
@@ -246,8 +246,10 @@ def test_of_the_asks_to_an_actor_whose_mail_was_destroyed_only_the_spared_ones_s
     assert isinstance(end, ActorDied)
     assert end.may_have_run
     assert not any(reply.done() for reply in (first, second, other))
-    node.deliver(_envelope.encode_lost(1, to_data(CRASH), [], 0, 1), 1)
+    node.deliver(_envelope.encode_lost(1, to_data(CRASH), [], 0, 1, ids[1]), 1)
     assert first.done()
+    assert not second.done(), "it was asked later"
+    node.deliver(_envelope.encode_lost(1, to_data(CRASH), [], 0, 1, None), 1)
     assert second.done()
     assert not other.done()
 

@@ -141,9 +141,9 @@ ANSWERS = [
     ),
     pytest.param(encode_down(7, {}), b"\x93\x06\x07\xd5\x01\x91\x02", Down(7, {}), id="down"),
     pytest.param(
-        encode_lost(7, {}, [8, 9], 0, 1),
-        b"\x96\x07\x07\xd5\x01\x91\x02\x92\x08\x09\x00\x01",
-        Lost(7, {}, [8, 9], 0, 1),
+        encode_lost(7, {}, [8, 9], 0, 1, None),
+        b"\x97\x07\x07\xd5\x01\x91\x02\x92\x08\x09\x00\x01\xc0",
+        Lost(7, {}, [8, 9], 0, 1, None),
         id="lost",
     ),
 ]
