@@ -210,6 +210,14 @@ def zombies() -> list[int]:
     return found
 
 
+def is_held(system: ActorSystem, pid: int) -> bool:
+    """Whether the system has seen that it has adopted this process: it looks once a second."""
+    host = system._host
+    assert host is not None
+    assert host.sweeper._adopted is not None
+    return pid in host.sweeper._adopted._held
+
+
 def test_a_subreaper_reaps_what_actors_leave_and_nobody_elses_children(start_method: Any) -> None:
     before = zombies()
     mine = os.fork()
@@ -222,8 +230,10 @@ def test_a_subreaper_reaps_what_actors_leave_and_nobody_elses_children(start_met
 
         # Adopted while their actor lives, they are reaped when they end.
         eventually(lambda: zombies() == [*before, mine] or zombies() == [mine, *before], GONE_SECONDS, state=zombies)
-        os.kill(litter["a program whose parent is gone"], signal.SIGKILL)
-        eventually(lambda: not Path(f"/proc/{litter['a program whose parent is gone']}").exists(), GONE_SECONDS)
+        orphan = litter["a program whose parent is gone"]
+        eventually(lambda: is_held(system, orphan), GONE_SECONDS)
+        os.kill(orphan, signal.SIGKILL)
+        eventually(lambda: not Path(f"/proc/{orphan}").exists(), GONE_SECONDS)
 
         os.kill(pid_of(litterer), signal.SIGKILL)
         eventually(lambda: not any(Path(f"/proc/{pid}").exists() for pid in litter.values()), GONE_SECONDS)
