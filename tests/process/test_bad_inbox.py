@@ -17,8 +17,6 @@ from actors._child import ActorProcess
 from actors.mailbox._frames import frame
 from tests.helpers import eventually
 
-pytestmark = pytest.mark.conformance
-
 BAD = [
     pytest.param(b"\xff\xff\xff\xff", id="negative"),
     pytest.param(b"\0\0\x7f\xff" + b"x" * 100, id="too-long"),

@@ -52,7 +52,6 @@ def one(reports: Reports) -> CrashReport:
     return reports[0]
 
 
-@pytest.mark.conformance
 def test_a_report_says_all_that_is_known(start_method: Any, reports: Reports) -> None:
     inner = Supervisor("inner", max_restarts=10)
     tree = Supervisor("app", children=[inner])
@@ -109,7 +108,6 @@ def test_an_exception_comes_with_its_traceback_and_its_handler(system: ActorSyst
     assert ("fail", 1) == (report.handler, report.attempts)
 
 
-@pytest.mark.conformance
 def test_how_often_it_died_of_the_same_message_is_counted(start_method: Any, reports: Reports) -> None:
     with ActorSystem(Supervisor("app", max_restarts=10), start_method=start_method, on_crash=reports.append) as system:
         ref = spawn(system, restart="permanent", redeliver=2, backoff=AT_ONCE)
@@ -150,7 +148,6 @@ def test_a_start_that_fails_is_reported(system: ActorSystem, reports: Reports) -
 # --- hostile ----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.conformance
 def test_junk_in_its_recorder_leaves_a_report_without_what_it_said(system: ActorSystem, reports: Reports) -> None:
     spawn(system).tell(Casualty.spoil_its_recorder)
     report = one(reports)

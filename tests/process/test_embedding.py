@@ -15,8 +15,6 @@ from tests import scripts
 from tests.helpers import eventually
 from tests.troupe import Worker
 
-pytestmark = pytest.mark.conformance
-
 SECONDS = 20.0
 AT_ONCE = Backoff(initial=0.0, maximum=0.0, jitter=0.0)
 

@@ -145,7 +145,6 @@ def let_pass(system: ActorSystem, seconds: float) -> None:
 STUCK = ["forget_a_lock", "hold_the_gil", "turn", "never"]
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize("how", STUCK)
 def test_a_handler_that_gets_nowhere_is_ended_and_the_next_incarnation_serves_the_others(
     system: ActorSystem, how: str
@@ -167,7 +166,6 @@ def test_a_handler_that_gets_nowhere_is_ended_and_the_next_incarnation_serves_th
     assert 2 == patient.incarnation
 
 
-@pytest.mark.conformance
 def test_a_hang_is_announced_with_a_stack_before_it_is_ended(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         patient = system.spawn(Patient(), name="patient", **WATCHED)
@@ -190,7 +188,6 @@ def test_a_hang_is_announced_with_a_stack_before_it_is_ended(start_method: Any) 
     assert logs.index(suspected) < logs.index(ends[0])
 
 
-@pytest.mark.conformance
 def test_a_process_that_is_stopped_dead_between_messages_is_ended_when_mail_comes(system: ActorSystem) -> None:
     patient = system.spawn(Patient(), name="patient", **WATCHED)
     pid = pid_of(patient)
@@ -201,7 +198,6 @@ def test_a_process_that_is_stopped_dead_between_messages_is_ended_when_mail_come
     assert pid != pid_of(patient)
 
 
-@pytest.mark.conformance
 def test_a_timer_that_gets_nowhere_is_ended_too(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         patient = system.spawn(Patient(), name="patient", **WATCHED)
@@ -227,7 +223,6 @@ def slow_work(patient: ActorRef[Patient]) -> dict[str, int]:
     }
 
 
-@pytest.mark.conformance
 def test_slow_work_that_says_so_and_a_generator_between_two_items_are_no_hang(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         patient = system.spawn(Patient(), name="patient", **{**WATCHED, "handler_timeout": 0.6})
@@ -242,7 +237,6 @@ def test_slow_work_that_says_so_and_a_generator_between_two_items_are_no_hang(st
     assert [] == [log for log in logs if "hang" in log["event"]]
 
 
-@pytest.mark.conformance
 def test_a_producer_that_waits_for_its_reader_is_no_hang(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         patient = system.spawn(Patient(), name="patient", **WATCHED)
@@ -257,7 +251,6 @@ def test_a_producer_that_waits_for_its_reader_is_no_hang(start_method: Any) -> N
     assert [] == [log for log in logs if "hang" in log["event"]]
 
 
-@pytest.mark.conformance
 def test_a_sender_that_waits_for_room_is_no_hang(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         patient = system.spawn(Patient(), name="patient", **WATCHED)
@@ -275,7 +268,6 @@ def test_a_sender_that_waits_for_room_is_no_hang(start_method: Any) -> None:
     assert [] == [log for log in logs if "hang" in log["event"]]
 
 
-@pytest.mark.conformance
 def test_a_circle_of_asks_without_a_deadline_ends_as_a_hang(system: ActorSystem) -> None:
     one = system.spawn(Patient(), name="one", **WATCHED)
     two = system.spawn(Patient(), name="two", **WATCHED)
@@ -300,7 +292,6 @@ def test_a_circle_of_asks_with_a_deadline_ends_by_it(system: ActorSystem) -> Non
     assert [1, 1] == [ref.incarnation for ref in (one, two)]
 
 
-@pytest.mark.conformance
 def test_a_handler_that_goes_on_within_the_grace_is_left_alone(start_method: Any, tmp_path: Path) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         patient = system.spawn(Patient(), name="patient", **{**WATCHED, "hang_grace": 1.0})
@@ -356,7 +347,6 @@ class Researcher(Worker):
         return "found"
 
 
-@pytest.mark.conformance
 def test_a_handler_that_ignores_a_cancel_is_ended_after_the_grace_and_only_that(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         ref = system.spawn(Researcher(), name="researcher", cancel_grace=0.3, redeliver=3, backoff=AT_ONCE)
@@ -376,7 +366,6 @@ def test_a_handler_that_ignores_a_cancel_is_ended_after_the_grace_and_only_that(
     assert "search did not react to a cancel within 0.3 s" in ended["reason"]
 
 
-@pytest.mark.conformance
 def test_a_handler_that_heeds_a_cancel_lives_and_so_do_the_messages_behind_it(system: ActorSystem) -> None:
     ref = system.spawn(Researcher(), name="researcher", cancel_grace=0.3, backoff=AT_ONCE)
     pid = pid_of(ref)

@@ -79,7 +79,6 @@ def rungs(logs: list[Any], path: str) -> list[str]:
     return [log.get("rung", "exit") for log in logs if log["event"] in steps and log["path"] == path]
 
 
-@pytest.mark.conformance
 def test_a_cooperative_actor_gets_no_signal_also_when_a_long_handler_holds_it_up(
     start_method: Any, tmp_path: Path
 ) -> None:
@@ -96,7 +95,6 @@ def test_a_cooperative_actor_gets_no_signal_also_when_a_long_handler_holds_it_up
     assert not note.exists()
 
 
-@pytest.mark.conformance
 def test_each_rung_has_a_time_of_its_own(start_method: Any) -> None:
     took: dict[str, float] = {}
     with capture_logs() as logs, ActorSystem(start_method=start_method) as system:
@@ -132,7 +130,6 @@ def test_no_time_for_a_request_means_a_kill_at_once(start_method: Any) -> None:
     assert ["SIGKILL", "exit"] == rungs(logs, "/system/deaf")
 
 
-@pytest.mark.conformance
 def test_the_last_rung_takes_what_an_actor_has_started_along(start_method: Any) -> None:
     with ActorSystem(start_method=start_method) as system:
         ref = system.spawn(Stubborn(), name="stubborn", shutdown=0.1, term_grace=0.1)
@@ -143,7 +140,6 @@ def test_the_last_rung_takes_what_an_actor_has_started_along(start_method: Any) 
         eventually(lambda: is_gone(pid) and is_gone(helper), SECONDS)
 
 
-@pytest.mark.conformance
 def test_a_tree_of_actors_that_refuse_every_rung_ends_within_its_deadline(start_method: Any) -> None:
     inner = Supervisor("inner", children=[child(Deaf(), name=f"i{number}") for number in range(10)])
     tree = Supervisor("app", children=[*(child(Deaf(), name=f"d{number}") for number in range(10)), inner])
@@ -158,7 +154,6 @@ def test_a_tree_of_actors_that_refuse_every_rung_ends_within_its_deadline(start_
     assert all(map(is_gone, pids))
 
 
-@pytest.mark.conformance
 def test_a_tree_with_an_actor_that_is_stopped_dead_ends_within_its_deadline(start_method: Any) -> None:
     tree = Supervisor("app", children=[child(Worker(), name=f"w{number}") for number in range(3)])
     with pytest.raises(LookupError), ActorSystem(tree, start_method=start_method, shutdown_deadline=1.0) as system:

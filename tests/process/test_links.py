@@ -40,7 +40,6 @@ def downs_of(system: ActorSystem, *refs: ActorRef[Any]) -> queue.SimpleQueue[Dow
     return downs
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize("dies", ["who links", "who is linked to"])
 def test_an_abnormal_end_takes_the_other_down(system: ActorSystem, dies: str) -> None:
     one, other = spawn(system, "one"), spawn(system, "other")

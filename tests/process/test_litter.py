@@ -17,8 +17,6 @@ from tests import scripts
 from tests.helpers import eventually
 from tests.litter import COPIES, WAYS, Litterer
 
-pytestmark = pytest.mark.conformance
-
 SECONDS = 10.0
 # Ten times what is promised.
 GONE_SECONDS = 20.0

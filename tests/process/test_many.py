@@ -111,7 +111,6 @@ def open_folder() -> Iterator[Path]:
         yield folder
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize(
     ("limit", "expected"),
     [

@@ -77,7 +77,6 @@ def pid_of(ref: ActorRef[Any]) -> int:
     return int(ref.ask("pid_of").result(timeout=SECONDS))
 
 
-@pytest.mark.conformance
 def test_an_actor_above_its_hard_cap_is_ended_with_the_ask_it_handles_and_the_others_are_served(
     system: ActorSystem,
 ) -> None:
@@ -100,7 +99,6 @@ def test_an_actor_above_its_hard_cap_is_ended_with_the_ask_it_handles_and_the_ot
     assert other_pid == pid_of(other)
 
 
-@pytest.mark.conformance
 def test_an_actor_above_its_soft_cap_is_to_be_replaced_once(start_method: Any, replacements: list[Any]) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         leaky = system.spawn(Leaky(), name="leaky", memory_soft=200 * MIB, memory_hard=2000 * MIB, backoff=AT_ONCE)
@@ -118,7 +116,6 @@ def test_an_actor_above_its_soft_cap_is_to_be_replaced_once(start_method: Any, r
     assert "above 200 MiB" in soft["reason"]
 
 
-@pytest.mark.conformance
 def test_an_actor_above_its_soft_cap_changes_hands_and_no_message_is_lost(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         leaky = system.spawn(Leaky(), name="leaky", memory_soft=200 * MIB, memory_hard=2000 * MIB, backoff=AT_ONCE)

@@ -92,7 +92,6 @@ if __name__ == "__main__":
 """
 
 
-@pytest.mark.conformance
 def test_the_kernels_own_kill_is_told_from_one_by_hand(start_method: str, tmp_path: Path) -> None:
     program = scripts.write(tmp_path, PROGRAM)
     with memory_group(LIMIT_BYTES) as group:
@@ -104,7 +103,6 @@ def test_the_kernels_own_kill_is_told_from_one_by_hand(start_method: str, tmp_pa
     assert "signal -9 SIGKILL; ended by a signal; no out-of-memory kill was counted in its group; " in by_hand
 
 
-@pytest.mark.conformance
 def test_a_sigkill_with_a_counter_that_rose_is_the_kernels(start_method: Any, counter: Recorded) -> None:
     with ActorSystem(start_method=start_method) as system:
         one, two, three = (spawn(system) for _ in range(3))

@@ -84,7 +84,6 @@ def innocent() -> Iterator[subprocess.Popen[bytes]]:
         process.kill()
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize("stops", ["waits", "stops"])
 @pytest.mark.parametrize("says", ["early", "late"])
 def test_a_child_that_hands_over_another_process_ends_alone(

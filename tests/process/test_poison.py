@@ -42,7 +42,6 @@ def slots_in_use(system: ActorSystem) -> int:
     return sum(host.arenas.reader(number).in_use() for number in list(host.arenas._entries))
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize("load", [b"", LARGE], ids=["small", "large"])
 def test_an_ask_that_kills_each_incarnation_is_quarantined(calm: ActorSystem, log: str, load: bytes) -> None:
     letters = subscribe(calm)

@@ -65,7 +65,6 @@ def check_lines(lines: list[Line], expected: dict[int, int]) -> None:
 # --- messages ---------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.conformance
 @pytest.mark.timeout(180)
 def test_an_actor_that_is_replaced_under_load_handles_each_message_once_and_in_order(
     start_method: Any, tmp_path: Path, logs: Logs
@@ -100,7 +99,6 @@ def test_an_actor_that_is_replaced_under_load_handles_each_message_once_and_in_o
     assert {entry["reason"] for entry in events(logs, target.path, "actors.child_replaced")} == {"messages"}
 
 
-@pytest.mark.conformance
 def test_a_successor_is_ready_before_the_one_it_replaces_is_asked_to_leave(
     start_method: Any, tmp_path: Path, logs: Logs
 ) -> None:
@@ -148,7 +146,6 @@ def test_of_one_supervisors_children_one_is_replaced_at_a_time(system: ActorSyst
         assert begun[1] == over[1]
 
 
-@pytest.mark.conformance
 def test_asks_in_flight_of_the_host_and_of_actors_are_answered_once(
     start_method: Any, tmp_path: Path, logs: Logs
 ) -> None:
@@ -215,7 +212,6 @@ def test_a_stream_that_nobody_reads_holds_a_replacement_up_no_longer_than_shutdo
     assert target.statistics().restarts == 0
 
 
-@pytest.mark.conformance
 def test_a_successor_asks_others_before_it_is_ready_while_the_old_one_asks_them_too(
     start_method: Any, logs: Logs
 ) -> None:
@@ -367,7 +363,6 @@ def kill_one(system: ActorSystem, ref: ActorRef[Any], dice: random.Random, pause
             signal.pidfd_send_signal(body.pidfd, signal.SIGKILL)
 
 
-@pytest.mark.conformance
 @pytest.mark.timeout(240)
 def test_kills_of_either_one_at_any_moment_lose_only_what_was_being_handled(
     start_method: Any, tmp_path: Path, logs: Logs
@@ -413,7 +408,6 @@ def in_the_middle(
     return target, gate, asked
 
 
-@pytest.mark.conformance
 def test_a_system_that_is_left_in_the_middle_of_a_replacement_handles_what_is_queued(
     start_method: Any, tmp_path: Path, logs: Logs
 ) -> None:
@@ -459,7 +453,6 @@ def test_a_stop_at_once_in_the_middle_of_a_replacement_ends_every_ask_that_is_qu
     assert len(Book.read(str(tmp_path / "book"))) == endings(asked).count("answered")
 
 
-@pytest.mark.conformance
 @pytest.mark.timeout(180)
 def test_leaving_at_any_moment_of_many_replacements_loses_nothing(start_method: Any, tmp_path: Path) -> None:
     dice = random.Random(5)
@@ -503,7 +496,6 @@ def held_when_quiet(system: ActorSystem) -> tuple[int, int]:
     return len(open_descriptors()), threading.active_count()
 
 
-@pytest.mark.conformance
 @pytest.mark.timeout(180)
 def test_replacements_leave_nothing_in_the_host(start_method: Any, logs: Logs) -> None:
     with ActorSystem(start_method=start_method) as system:

@@ -75,7 +75,6 @@ def is_busy(ref: ActorRef[Casualty], handler: str) -> bool:
     return ref.statistics().handler == handler and ref.statistics().state == "handling"
 
 
-@pytest.mark.conformance
 def test_a_handler_that_holds_the_gil_in_c_code_shows_its_line(system: ActorSystem, reports: Reports) -> None:
     ref = spawn(system)
     ref.tell(Casualty.hold_the_gil)
@@ -96,7 +95,6 @@ def test_a_handler_that_holds_the_gil_in_c_code_shows_its_line(system: ActorSyst
     assert "hold_the_gil" == reports[0].handler
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize("why", ["hang", "memory_limit"])
 def test_the_stack_is_taken_before_the_kill(system: ActorSystem, reports: Reports, why: str) -> None:
     ref = spawn(system)
@@ -112,7 +110,6 @@ def test_the_stack_is_taken_before_the_kill(system: ActorSystem, reports: Report
     assert "its stack was taken" in reports[0].evidence
 
 
-@pytest.mark.conformance
 def test_a_fault_leaves_the_stack_of_the_line_that_faulted(system: ActorSystem, reports: Reports) -> None:
     ref = spawn(system)
     ref.tell(Casualty.segfault)

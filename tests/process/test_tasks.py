@@ -139,7 +139,6 @@ def write(fifo: str, text: str) -> None:
 # --- run --------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.conformance
 def test_a_task_gives_the_result_of_its_function_and_its_process_ends(system: ActorSystem) -> None:
     tasks = system.tasks("tasks", max_children=8)
 
@@ -152,7 +151,6 @@ def test_a_task_gives_the_result_of_its_function_and_its_process_ends(system: Ac
     none_left(system)
 
 
-@pytest.mark.conformance
 def test_an_exception_in_the_function_comes_with_its_traceback(system: ActorSystem) -> None:
     reply = system.tasks().run(refuse_odd, 3)
 
@@ -164,7 +162,6 @@ def test_an_exception_in_the_function_comes_with_its_traceback(system: ActorSyst
     none_left(system)
 
 
-@pytest.mark.conformance
 def test_a_task_that_ends_its_process_fails_with_the_reason(system: ActorSystem) -> None:
     tasks = system.tasks()
     replies: list[Reply[Any]] = [
@@ -181,7 +178,6 @@ def test_a_task_that_ends_its_process_fails_with_the_reason(system: ActorSystem)
     none_left(system)
 
 
-@pytest.mark.conformance
 def test_at_its_deadline_a_task_ends_with_a_timeout_and_is_killed(system: ActorSystem) -> None:
     reply = system.tasks().options(timeout=3.0).run(wait_for_ever)
     seen: set[int] = set()
@@ -204,7 +200,6 @@ def test_nobody_has_to_wait_for_a_task_to_be_killed_at_its_deadline(system: Acto
     assert isinstance(reply.exception(), AskTimeoutError)
 
 
-@pytest.mark.conformance
 def test_a_cancel_kills_that_task_and_no_other(system: ActorSystem, fifo: str) -> None:
     tasks = system.tasks(max_children=2)
     other = tasks.run(wait_for, fifo)
@@ -231,7 +226,6 @@ def test_tasks_that_are_cancelled_while_they_start_leave_nothing(start_method: A
         assert 4 == tasks.run(square, 2).result(timeout=SECONDS)
 
 
-@pytest.mark.conformance
 def test_leaving_the_block_waits_for_running_tasks(start_method: Any) -> None:
     with ActorSystem(start_method=start_method) as system:
         reply = system.tasks().run(square, 7)
@@ -262,7 +256,6 @@ def test_a_reply_can_be_awaited(system: ActorSystem) -> None:
 # --- limits -----------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.conformance
 def test_one_task_too_many_is_refused_with_limit_and_use(system: ActorSystem) -> None:
     tasks = system.tasks(max_children=2)
     replies = [tasks.run(wait_for_ever) for _ in range(2)]
@@ -396,7 +389,6 @@ def test_a_function_without_a_name_to_find_it_by_is_refused(function: Any, probl
         assert () == system.actors()
 
 
-@pytest.mark.conformance
 def test_what_cannot_travel_is_named_and_leaves_nothing(system: ActorSystem) -> None:
     tasks = system.tasks(max_children=1)
 
@@ -480,7 +472,6 @@ def test_a_task_that_could_not_be_asked_is_a_failed_reply(start_method: Any, mon
     assert ("requested", False) == (error.reason.kind, error.may_have_run)
 
 
-@pytest.mark.conformance
 def test_a_process_that_nobody_asks_anything_ends_by_itself(system: ActorSystem) -> None:
     system.spawn(Task(square, patience=0.01), name="forsaken")
 
@@ -490,7 +481,6 @@ def test_a_process_that_nobody_asks_anything_ends_by_itself(system: ActorSystem)
 # --- map --------------------------------------------------------------------------------------------------------------------
 
 
-@pytest.mark.conformance
 def test_a_map_gives_results_in_order(system: ActorSystem) -> None:
     assert [0, 1, 4, 9, 16] == list(system.tasks(max_children=3).map(square, range(5)))
     assert [0, 2, 4] == list(system.tasks().map(double_later, range(3), max_concurrency=3))
@@ -519,7 +509,6 @@ def test_a_map_over_an_endless_iterable_is_lazy_and_bounded(system: ActorSystem)
     none_left(system)
 
 
-@pytest.mark.conformance
 def test_a_map_raises_returns_or_skips_failures(system: ActorSystem) -> None:
     tasks = system.tasks(max_children=2)
 
@@ -659,7 +648,6 @@ def books(system: ActorSystem) -> dict[str, int]:
     }
 
 
-@pytest.mark.conformance
 def test_tasks_leave_nothing_in_the_host(start_method: Any) -> None:
     run_many(start_method, 5, before_that=3)
 

@@ -25,7 +25,6 @@ def pair(system: ActorSystem, **options: Any) -> tuple[ActorRef[Watcher], ActorR
     return system.spawn(Watcher(), name="watcher"), system.spawn(Watcher(), name="target", **options)
 
 
-@pytest.mark.conformance
 def test_a_watch_says_once_that_the_incarnation_has_ended(system: ActorSystem) -> None:
     watcher, target = pair(system)
     watcher.ask(Watcher.follow, target).result(timeout=20)
@@ -247,7 +246,6 @@ def test_ten_thousand_watches_on_one_actor_delay_nobody_beyond_a_tick(system: Ac
 # --- the host watches
 
 
-@pytest.mark.conformance
 def test_the_host_is_called_back_once_for_each_watch(system: ActorSystem) -> None:
     target = system.spawn(Watcher(), restart="temporary")
     downs: queue.SimpleQueue[Down] = queue.SimpleQueue()
