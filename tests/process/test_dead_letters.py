@@ -314,7 +314,7 @@ def test_a_subscriber_that_raises_gets_the_next_letter(system: ActorSystem, capf
     def all_are_shown() -> bool:
         # On either stream: where it is shown depends on how logging is configured.
         shown.extend(capfd.readouterr())
-        return "".join(shown).count("not mine") >= 3
+        return "".join(shown).count("ValueError: not mine") >= 3
 
     eventually(all_are_shown)
 
