@@ -83,7 +83,7 @@ class _HostsOwn(Node):
 
     def came_back(self, uid: int) -> None:
         """That actor was parked, and is started again. In the pump's thread."""
-        self._back[uid] = next(self._ids)
+        self._back[uid] = self.next_id()
 
     def mark_gone(self, uid: int, reason: _exits.ExitReason) -> None:
         """See :meth:`Node.mark_gone`; old news changes nothing."""

@@ -9,7 +9,7 @@ import resource
 
 import attrs
 
-__all__ = ["SignalState", "cpu_seconds", "resident_bytes", "signal_state"]
+__all__ = ["SignalState", "cpu_seconds", "main_thread_state", "resident_bytes", "signal_state"]
 
 _PAGE_BYTES = resource.getpagesize()
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -67,6 +67,16 @@ def cpu_seconds(pid: int) -> float | None:
     if len(fields) <= _SYSTEM_TIME:
         return None
     return (int(fields[_USER_TIME]) + int(fields[_SYSTEM_TIME])) / _TICKS_PER_SECOND
+
+
+def main_thread_state(pid: int) -> str | None:
+    """
+    What the main thread of the process does, as a letter of :attr:`SignalState.state`; None where it is gone.
+
+    Args:
+        pid: The process, as in :func:`resident_bytes`.
+    """
+    return _read(f"/proc/{pid}/stat").rpartition(b")")[2].strip()[:1].decode() or None
 
 
 def signal_state(pid: int) -> SignalState | None:

@@ -24,6 +24,7 @@ from typing import Any
 
 from actors import _descriptors, _marks
 from actors._internals import process, resource_tracker, spawn, start_program, util
+from actors._probe import main_thread_state
 from actors._zygote_main import REPLY
 
 __all__ = ["Zygote", "main_module", "zygote"]
@@ -36,6 +37,7 @@ _COMMAND = (
 
 # How long a start may take before it is looked whether the helper is stopped.
 _LOOK_SECONDS = 1.0
+_STOPPED = frozenset(("T", "t"))
 # Helpers that one start may outlive, and one more.
 _TRIES = 5
 
@@ -145,7 +147,7 @@ class Zygote:
     def is_stopped(self) -> bool:
         """Return whether somebody has stopped the helper: it lives, and does nothing. Any thread."""
         pid = self.pid
-        return pid is not None and _is_stopped(pid)
+        return pid is not None and main_thread_state(pid) in _STOPPED
 
     def kill(self) -> None:
         """End the helper: frees a start that hangs on it. Actors live on."""
@@ -261,16 +263,8 @@ def _wait_for(descriptor: int, helper: int | None) -> None:
     poller = select.poll()
     poller.register(descriptor, select.POLLIN)
     while not poller.poll(_LOOK_SECONDS * 1000):
-        if helper is not None and _is_stopped(helper):
+        if helper is not None and main_thread_state(helper) in _STOPPED:
             raise EOFError("the forkserver is stopped")
-
-
-def _is_stopped(pid: int) -> bool:
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stream:
-            return stream.read().rpartition(b")")[2].split()[0] in {b"T", b"t"}
-    except (OSError, IndexError):
-        return False
 
 
 def _read_pid(descriptor: int) -> int:

@@ -11,7 +11,6 @@ cannot be passed at all sets one that the kernel keeps (``resource.setrlimit`` i
 from __future__ import annotations
 
 import functools
-import os
 import random
 import signal
 import time
@@ -27,8 +26,6 @@ if TYPE_CHECKING:
     from actors.supervisor._runner import Runner
 
 __all__ = ["Meters"]
-
-_PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 
 
 @attrs.define(eq=False)
@@ -99,11 +96,10 @@ class Meters:
 
 def _resident_bytes(body: Body) -> int | None:
     """Return what the kernel counts for this very process; None where it has ended."""
+    rss = body.measure()
     try:
-        with open(f"/proc/{body.pid}/statm", "rb") as statm:
-            pages = int(statm.read().split()[1])
         # While it lives its number is its own: what was just read was its, and not a later process's.
         signal.pidfd_send_signal(body.pidfd, 0)
-    except (OSError, IndexError, ValueError):
+    except OSError:
         return None
-    return pages * _PAGE_BYTES
+    return rss

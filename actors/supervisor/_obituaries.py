@@ -235,23 +235,12 @@ class Obituaries:
             return  # it has ended, was unlinked, or is on the ladder of a stop
         if body.report is None:
             body.report = report
-        self._log_rung(cell, body, rung)
+        self._runner.log_rung(cell, body, rung.name)
         after, then = (cell.options.term_grace, signal.SIGKILL) if rung is signal.SIGTERM else (None, rung)
         if not (body.signal(rung) if rung is signal.SIGTERM else body.kill_group()):
             after, then = _AGAIN_SECONDS, rung  # its start is not over
         if after is not None:
             self._pump.after(after, functools.partial(self._force, life, cause, then))
-
-    def _log_rung(self, cell: Cell, body: Body, rung: signal.Signals) -> None:
-        self._host.log(
-            "warning",
-            "actors.stop_escalated",
-            path=cell.path,
-            uid=cell.uid,
-            incarnation=body.incarnation,
-            pid=body.pid,
-            rung=rung.name,
-        )
 
     def _body(self, cell: Cell | None, life: Life) -> Body | None:
         """Return the body of a life, also of one that stands by; None where it has ended."""

@@ -267,7 +267,7 @@ class Runner:
 
     def _ask_to_stop(self, cell: Cell, body: Body) -> None:
         body.stop_sent = True
-        self._log_rung(cell, body, "request")
+        self.log_rung(cell, body, "request")
         # One that stood by while the one before it died is asked to stop before it serves: what it may have to drain is its own now.
         self.replacing.promote(cell, body)
         self.tell_body(body, "stop", "drain" if self.draining or cell.drain else "now")
@@ -275,7 +275,7 @@ class Runner:
     def _terminate(self, cell: Cell, body: Body) -> None:
         def terminate(stack: str) -> None:
             if not body.dead and body.killed_for is None:
-                self._log_rung(cell, body, "SIGTERM", stack)
+                self.log_rung(cell, body, "SIGTERM", stack)
                 body.signal(signal.SIGTERM)
 
         self.stacks.take(cell, body, terminate)
@@ -290,7 +290,7 @@ class Runner:
             body.killed_for = why
             body.rss = body.measure()
             if why == "shutdown" and cell.standby is not body:  # one that stands by has nothing to be asked for first
-                self._log_rung(cell, body, "SIGKILL")
+                self.log_rung(cell, body, "SIGKILL")
         if why in _STACK_FIRST:
             self.stacks.take(cell, body, lambda _stack: self._kill_now(cell, body, why))
         else:
@@ -314,7 +314,8 @@ class Runner:
         if body.boot is not None and body.process is None and not body.start_failed:
             self._host.starter.cancel(body.boot)
 
-    def _log_rung(self, cell: Cell, body: Body, rung: str, stack: str = "") -> None:
+    def log_rung(self, cell: Cell, body: Body, rung: str, stack: str = "") -> None:
+        """Log that a rung of the ladder of a stop is taken: ``request``, or the name of a signal."""
         polite = rung == "request"
         self._host.log(
             "debug" if polite else "warning",

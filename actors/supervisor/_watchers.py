@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 import attrs
 
+from actors._probe import main_thread_state
 from actors.errors import ProtocolError
 from actors.mailbox._inbox import queued_bytes
 from actors.supervisor import _watchdog
@@ -269,7 +270,7 @@ class Watchers:
     ) -> None:
         if body.dead or body.killed_for is not None:
             return
-        state = _main_thread_state(body.pid)
+        state = "X" if body.pid is None else main_thread_state(body.pid) or "X"
         if state in _ENDED:
             return
         if state not in _FROZEN and time.monotonic() < give_up:
@@ -290,12 +291,3 @@ class Watchers:
 
 def _since(watch: _watchdog.Watch, now: float) -> float:
     return now if watch.since is None else watch.since
-
-
-def _main_thread_state(pid: int | None) -> str:
-    """Return the letter of what the main thread of a process does, by the kernel's account; ``"X"`` where it is gone."""
-    try:
-        with open(f"/proc/{pid}/stat", "rb") as stat:
-            return stat.read().rpartition(b") ")[2][:1].decode()
-    except OSError:
-        return "X"
