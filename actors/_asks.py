@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import heapq
 import math
+import sys
 from collections import deque
 from collections.abc import Callable, Container
 from typing import Any
@@ -48,6 +49,8 @@ class OpenAsks:
         self._deadlines: list[tuple[float, int]] = []
         self._spared: dict[int, set[int]] = {}
         self._moved: dict[int, int] = {}
+        # Of actors that were given up and came back: how often, and the first ask id since then.
+        self._revived: dict[int, tuple[int, int]] = {}
 
     # --- ends by an answer or a death ---------------------------------------------------------------------------------------
 
@@ -111,10 +114,7 @@ class OpenAsks:
         """An actor is gone for good; or mail of it was destroyed, and nobody knows how far it had come with that."""
         reason = _exits.from_data(news.reason)
         if type(news) is _envelope.Down:
-            self._gone(news.uid, reason)
-            self._spared.pop(news.uid, None)
-            self._moved.pop(news.uid, None)
-            self.fail_asks(news.uid, reason, may_have_run=False)
+            self._take_down(news, reason)
             return
         if news.part == 0:
             self._spared[news.uid] = set()
@@ -126,6 +126,18 @@ class OpenAsks:
             below = self._moved.pop(news.uid, None) if news.below is None else news.below
             later = () if below is None else (ask_id for ask_id in list(self.asks) if ask_id >= below)
             self.fail_asks(news.uid, reason, may_have_run=True, spared=spared.union(later))
+
+    def _take_down(self, news: _envelope.Down, reason: _exits.ExitReason) -> None:
+        """It may have come back, which is told over another lane: then what was asked since then is not concerned."""
+        self._spared.pop(news.uid, None)
+        self._moved.pop(news.uid, None)
+        revivals, since = self._revived.get(news.uid, (0, 0))
+        if news.revivals < revivals:
+            self.fail_asks(news.uid, reason, may_have_run=True, spared=range(since, sys.maxsize))
+            return
+        self._revived.pop(news.uid, None)
+        self._gone(news.uid, reason)
+        self.fail_asks(news.uid, reason, may_have_run=False)
 
     def fail_asks(
         self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool, spared: Container[int] = ()

@@ -234,8 +234,9 @@ class ActorDirectory:
 
     def _back(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
         """In the attendant: an actor that was given up comes back after all."""
-        if isinstance(fields[0], int):
-            self._process.node.forget_route(fields[0])
+        match fields:
+            case (int(uid), int(revivals)):
+                self._process.node.came_back(uid, revivals)
 
     def _arena_gone(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
         arena = self._arenas.pop(fields[0], None) if isinstance(fields[0], int) else None

@@ -12,9 +12,8 @@ import os
 import select
 import signal
 import socket
-import sys
 from collections import OrderedDict
-from collections.abc import Callable, Container
+from collections.abc import Callable
 from typing import Any
 
 from actors import _descriptors, _lifeline, _limits, _log
@@ -72,37 +71,25 @@ class _HostsOwn(Node):
     """
     What the host itself sends and asks.
 
-    An actor that was parked can be back before the news that it is down has been read. Its routes are those of the cells, so that
-    they open again, and asks that were opened since it is back outlive that news.
+    Its routes are those of the cells: that of an actor which was parked opens again when the actor comes back.
     """
 
     def __init__(self, host: Host, *, uid: int, incarnation: int, max_bytes: int, max_open_asks: int) -> None:
         super().__init__(host, uid=uid, incarnation=incarnation, max_bytes=max_bytes, max_open_asks=max_open_asks)
         self._host = host
-        self._back: dict[int, int] = {}
 
-    def came_back(self, uid: int) -> None:
-        """That actor was parked, and is started again. In the pump's thread."""
-        self._back[uid] = self.next_id()
+    def came_back(self, uid: int, revivals: int) -> None:
+        """See :meth:`Node.came_back`. In the pump's thread."""
+        self._revived[uid] = (revivals, self.next_id())
 
     def mark_gone(self, uid: int, reason: _exits.ExitReason) -> None:
-        """See :meth:`Node.mark_gone`; old news changes nothing."""
+        """See :meth:`Node.mark_gone`; what an actor that lives says of itself changes nothing."""
         cell = self._host.runner.cells.get(uid)
         if cell is not None and cell.gone is None:
             return
-        self._back.pop(uid, None)
         if cell is not None:
             self.routes.setdefault(uid, cell.route)
         super().mark_gone(uid, reason)
-
-    def fail_asks(
-        self, uid: int, reason: _exits.ExitReason, *, may_have_run: bool, spared: Container[int] = ()
-    ) -> None:
-        """See :meth:`Node.fail_asks`; news that it is down is not about asks that were opened since it is back."""
-        since = None if may_have_run else self._back.get(uid)
-        if since is not None:
-            spared = range(since, sys.maxsize)
-        super().fail_asks(uid, reason, may_have_run=may_have_run, spared=spared)
 
 
 class Host:

@@ -130,8 +130,13 @@ class Node(OpenAsks):
         self.asks.pop(reply.ask_id, None)
 
     def _find(self, ref: ActorRef[Any]) -> Route:
+        revived = self._revived.get(ref.uid)
         found = self._directory.find_route(ref)
         route = self.routes.setdefault(ref.uid, found)
+        if found.gone is not None and self._revived.get(ref.uid) is not revived:
+            # It has come back before it was noted that it is gone.
+            self.routes.pop(ref.uid, None)
+            return self._find(ref)
         self._forget_oldest(route)
         if route is not found:
             # Another thread was faster, or the news that it is gone was.
@@ -322,8 +327,9 @@ class Node(OpenAsks):
                 if oldest is not None and _leads_nowhere(oldest):
                     self.routes.pop(oldest.uid, None)
 
-    def forget_route(self, uid: int) -> None:
-        """An actor that was given up comes back: the next send asks for its inbox again."""
+    def came_back(self, uid: int, revivals: int) -> None:
+        """An actor that was given up comes back, the so many-eth time: the next send asks for its inbox again."""
+        self._revived[uid] = (revivals, self.next_id())
         self.close_route(uid)
         self.routes.pop(uid, None)
 

@@ -14,7 +14,7 @@ Failure    ``[1, ask_id, error]``                                               
 Item       ``[3, ask_id, value]``                                                      answers
 End        ``[4, ask_id]``                                                             answers
 Died       ``[5, ask_id, reason, may_have_run]``                                       answers
-Down       ``[6, uid, reason]``                                                        answers
+Down       ``[6, uid, reason, revivals]``                                              answers
 Lost       ``[7, uid, reason, spared, part, parts, below]``                            answers
 =========  ==========================================================================  ===========================
 
@@ -210,9 +210,9 @@ def encode_died(ask_id: int, reason: Mapping[str, Any], *, may_have_run: bool) -
     return pack_wrapped([DIED, ask_id, wrap(dict(reason), "reason"), may_have_run])
 
 
-def encode_down(uid: int, reason: Mapping[str, Any]) -> bytes:
+def encode_down(uid: int, reason: Mapping[str, Any], revivals: int) -> bytes:
     """The bytes of a Down; *reason* is plain data."""
-    return pack_wrapped([DOWN, uid, wrap(dict(reason), "reason")])
+    return pack_wrapped([DOWN, uid, wrap(dict(reason), "reason"), revivals])
 
 
 def encode_lost(

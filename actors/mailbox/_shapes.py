@@ -151,10 +151,12 @@ class Down:
     Attributes:
         uid: The actor.
         reason: The exit reason as plain data.
+        revivals: How often it had come back before after it had been given up.
     """
 
     uid: int
     reason: Mapping[str, Any]
+    revivals: int
 
 
 @attrs.frozen
@@ -231,7 +233,7 @@ def is_answer(message: Any) -> bool:
     if kind == DIED:
         return size == 4 and _is_id(message[1]) and type(message[2]) is dict and type(message[3]) is bool
     if kind == DOWN:
-        return size == 3 and _is_id(message[1]) and type(message[2]) is dict
+        return size == 4 and _is_id(message[1]) and type(message[2]) is dict and _is_id(message[3])
     if kind == LOST:
         return size == _LOST_SIZE and _is_lost(*message)
     return kind == END and size == 2 and _is_id(message[1])

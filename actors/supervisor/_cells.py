@@ -81,6 +81,7 @@ class Body:
         offence: What it did that the supervisor kills it for, in a sentence, or None.
         notes: What is known of its end besides, one sentence each: evidence for its exit reason.
         rss: Its resident memory in bytes when it was killed, or None.
+        base_rss: Its resident memory in bytes as it began to serve, where it has a limit of memory; else 0.
         born: When its start began, in ``time.monotonic()`` seconds.
         died: When its end was seen; 0.0 before.
         oom_group: Name of the counter of out-of-memory kills that it falls under, or None.
@@ -123,6 +124,7 @@ class Body:
     offence: str | None = None
     notes: list[str] = attrs.Factory(list)
     rss: int | None = None
+    base_rss: int = 0
     born: float = attrs.Factory(time.monotonic)
     died: float = 0.0
     oom_group: str | None = None
@@ -196,6 +198,7 @@ class Cell:
         body: The incarnation that serves (or starts, or is dying), or None.
         standby: The incarnation that is to take over from *body*, or None. It has no hold on the mailbox yet.
         gone: Why no incarnation will come, or None.
+        revivals: How often it came back after it had been given up.
         last: Why the last incarnation ended, or None.
         backlog: Frames for the answer pipe to the host that found no room.
         drain: Whether it is to handle what is queued before it stops.
@@ -219,6 +222,7 @@ class Cell:
     body: Body | None = None
     standby: Body | None = None
     gone: ExitReason | None = None
+    revivals: int = 0
     last: ExitReason | None = None
     backlog: deque[bytes] = attrs.Factory(deque)
     drain: bool = False

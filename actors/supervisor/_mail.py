@@ -208,17 +208,18 @@ class Mail:
         if cell.gone is None:
             return
         self._pump.unwatch(cell.inbox_read)
-        self._host.node.came_back(cell.uid)
+        cell.revivals += 1
+        self._host.node.came_back(cell.uid, cell.revivals)
         cell.gone = cell.route.gone = None
         for other in self._host.runner.cells.values():
             for body in other.bodies:
-                self._host.runner.tell_body(body, "back", cell.uid)
+                self._host.runner.tell_body(body, "back", cell.uid, cell.revivals)
 
     def _announce(self, cell: Cell, reason: _exits.ExitReason) -> None:
         cell.route.gone = reason
         self._host.remember(cell.uid, reason)
         data = _exits.to_data(reason)
-        down = _down(cell.uid, reason)
+        down = _down(cell.uid, reason, cell.revivals)
         self._answer(cell, 0, 0, down)
         self._news_to_holders(cell, down)
         runner = self._host.runner
@@ -332,9 +333,9 @@ def _checked(replies: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:
     return replies
 
 
-def _down(uid: int, reason: _exits.ExitReason) -> bytes:
-    news = _envelope.encode_down(uid, _exits.to_data(reason))
-    return news if len(news) <= MAX_BODY_BYTES else _envelope.encode_down(uid, _short(reason))
+def _down(uid: int, reason: _exits.ExitReason, revivals: int) -> bytes:
+    news = _envelope.encode_down(uid, _exits.to_data(reason), revivals)
+    return news if len(news) <= MAX_BODY_BYTES else _envelope.encode_down(uid, _short(reason), revivals)
 
 
 def _died(ask_id: int, reason: _exits.ExitReason, *, may_have_run: bool) -> bytes:

@@ -62,35 +62,40 @@ class Meters:
             return
         self._look(cell, _Meter(body, _wear.begin(limits, time.monotonic())))
 
+    def serves(self, cell: Cell, body: Body) -> None:
+        """It begins to take messages: what it holds now is what it takes anyway."""
+        if cell.options.memory_soft is not None or cell.options.recycle is not None:
+            body.base_rss = body.measure() or 0
+
     def _look(self, cell: Cell, meter: _Meter) -> None:
         body = meter.body
         rss = None if body.dead or body.killed_for is not None else _resident_bytes(body)
         if rss is None:
             return
-        first = meter.gauge.asked is None
         serves = body.ready and not body.stop_sent and cell.body is body
         now = time.monotonic()
-        meter.gauge, verdict = _wear.look(meter.gauge, rss, now, serves=serves)
+        meter.gauge, verdict = _wear.look(meter.gauge, rss, now, serves=serves, base=body.base_rss)
         if verdict == "kill":
             body.offence = meter.gauge.why
             self._runner.kill(cell, body, "memory_limit")
             return
         self._host.pump.after(meter.gauge.due - now, functools.partial(self._look, cell, meter))
-        if verdict == "replace":
-            if first:
-                self._log(cell, body, rss, meter.gauge.why)
+        if verdict == "too_low":
+            self._log("warning", "actors.memory_soft_too_low", cell, body, meter.gauge)
+        elif verdict == "replace":
+            self._log("info", "actors.memory_soft", cell, body, meter.gauge)
             self._runner.replacing.ask(cell, body, meter.gauge.why)
 
-    def _log(self, cell: Cell, body: Body, rss: int, why: str) -> None:
+    def _log(self, level: str, event: str, cell: Cell, body: Body, gauge: _wear.Gauge) -> None:
         self._host.log(
-            "info",
-            "actors.memory_soft",
+            level,
+            event,
             path=cell.path,
             uid=cell.uid,
             incarnation=body.incarnation,
             pid=body.pid,
-            rss=rss,
-            reason=why,
+            rss=gauge.rss,
+            reason=gauge.why,
         )
 
 

@@ -134,7 +134,7 @@ class Runner:
             case ev.ActorGone(uid, reason):
                 self._gone(uid, reason)
             case ev.ActorParked(uid, reason):
-                self._host.mail.park(self.cells[uid], reason)
+                self._park(self.cells[uid], reason)
             case ev.RestartScheduled(uid, incarnation, at, attempt):
                 self._log_restart(uid, incarnation, at, attempt)
             case ev.IntensityExceeded(path, restarts, period, reason):
@@ -180,6 +180,10 @@ class Runner:
         cell = self.cells.get(uid)
         return None if cell is None else cell.find(incarnation)
 
+    def _park(self, cell: Cell, reason: _exits.ExitReason) -> None:
+        self._host.log("warning", "actors.child_parked", path=cell.path, uid=cell.uid, reason=_exits.describe(reason))
+        self._host.mail.park(cell, reason)
+
     def _log_restart(self, uid: int, incarnation: int, at: float, attempt: int) -> None:
         self._host.log(
             "info",
@@ -195,6 +199,7 @@ class Runner:
 
     def serves(self, cell: Cell, body: Body) -> None:
         """It has begun to take messages: from now on it is watched, and grows old."""
+        self.meters.serves(cell, body)
         self.watchers.serving(cell, body)
         self.replacing.serves(body)
 

@@ -20,14 +20,15 @@ from actors.supervisor._spec import Options
 
 __all__ = ["Gauge", "Limits", "Verdict", "begin", "look", "size"]
 
-Verdict: TypeAlias = Literal["none", "replace", "kill"]
+Verdict: TypeAlias = Literal["none", "replace", "too_low", "kill"]
 
 SOONEST_SECONDS: Final = 0.1
 LATEST_SECONDS: Final = 1.0
 # A process that begins to leak right after a look may do it so fast; one that is seen to leak, this many times faster than seen.
 FASTEST_LEAK: Final = 512 << 20
 FASTER: Final = 4
-# A replacement that was asked for and did not come about (it failed to start) is asked for again.
+# A replacement that was asked for and did not come about (it failed to start) is asked for again. And where a limit is below what
+# the actor takes when it has done nothing yet, each incarnation lasts at least so long.
 AGAIN_SECONDS: Final = 10.0
 
 _KIB: Final = 1024
@@ -78,7 +79,7 @@ class Gauge:
         looked: When it was looked at last.
         rss: Resident bytes then.
         due: When it is to be looked at next.
-        asked: When a replacement was asked for, or None.
+        asked: When a replacement was asked for or put off, or None.
         why: Which limit was passed, as a sentence; ``""`` for none.
     """
 
@@ -101,7 +102,7 @@ def begin(limits: Limits, now: float) -> Gauge:
     return Gauge(limits=limits, looked=now, due=now)
 
 
-def look(gauge: Gauge, rss: int, now: float, *, serves: bool) -> tuple[Gauge, Verdict]:
+def look(gauge: Gauge, rss: int, now: float, *, serves: bool, base: int = 0) -> tuple[Gauge, Verdict]:
     """
     Judge one look.
 
@@ -110,10 +111,11 @@ def look(gauge: Gauge, rss: int, now: float, *, serves: bool) -> tuple[Gauge, Ve
         rss: Resident bytes.
         now: The time.
         serves: Whether it is ready and not stopping: any other is not replaced.
+        base: Resident bytes as it began to serve.
 
     Returns:
         The gauge with the time of the next look, and what to do. A replacement is asked for once, and again every ten seconds while
-        the incarnation lives on. After a kill there is no next look.
+        the incarnation lives on; ``"too_low"`` puts off the first request. After a kill there is no next look.
     """
     limits = gauge.limits
     seen = attrs.evolve(gauge, looked=now, rss=rss, due=now + _pause(gauge, rss, now))
@@ -123,7 +125,8 @@ def look(gauge: Gauge, rss: int, now: float, *, serves: bool) -> tuple[Gauge, Ve
         return seen, "none"
     if gauge.asked is not None and now < gauge.asked + AGAIN_SECONDS:
         return seen, "none"
-    return attrs.evolve(seen, asked=now, why=f"{size(rss)} resident, above {size(limits.soft)}"), "replace"
+    above = attrs.evolve(seen, asked=now, why=f"{size(rss)} resident, above {size(limits.soft)}")
+    return above, "too_low" if gauge.asked is None and base > limits.soft else "replace"
 
 
 def _pause(gauge: Gauge, rss: int, now: float) -> float:

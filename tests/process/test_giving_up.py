@@ -7,6 +7,7 @@ import signal
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors import (
     ActorInfo,
@@ -90,7 +91,7 @@ def test_a_child_that_dies_in_the_same_way_again_and_again_is_parked_and_the_res
     tree = Supervisor(
         "app", children=[child(Worker(), name="x", **options), child(Worker(), name="other")], max_restarts=1
     )
-    with ActorSystem(tree, start_method=start_method) as system:
+    with capture_logs() as logs, ActorSystem(tree, start_method=start_method) as system:
         x, other = ref_of(system, "x"), ref_of(system, "other")
         x.tell(Worker.fail, "one message")
         eventually(lambda: info_of(system, "x").state == "idle" and info_of(system, "x").incarnation == 2, SECONDS)
@@ -109,6 +110,9 @@ def test_a_child_that_dies_in_the_same_way_again_and_again_is_parked_and_the_res
     evidence = parked.reason.evidence[-1]
     assert evidence.startswith("2 deaths in a row with one fingerprint: crash ValueError")
     assert "tests/troupe.py:fail" in evidence
+    (log,) = [log for log in logs if log["event"] == "actors.child_parked"]
+    assert ("/app/x", "warning") == (log["path"], log["log_level"])
+    assert "ValueError" in log["reason"]
 
 
 def test_a_parked_supervisor_tries_again_by_itself(start_method: Any) -> None:

@@ -116,6 +116,20 @@ def test_an_actor_above_its_soft_cap_is_to_be_replaced_once(start_method: Any, r
     assert "above 200 MiB" in soft["reason"]
 
 
+def test_a_soft_cap_below_what_an_actor_takes_anyway_is_said_and_does_not_replace_it_again_and_again(
+    start_method: Any, replacements: list[Any]
+) -> None:
+    with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
+        leaky = system.spawn(Leaky(), name="leaky", memory_soft=1 * MIB, backoff=AT_ONCE)
+        eventually(lambda: "actors.memory_soft_too_low" in [log["event"] for log in logs], SECONDS)
+        pid_of(leaky)
+
+    assert [] == replacements
+    (too_low,) = [log for log in logs if log["event"] == "actors.memory_soft_too_low"]
+    assert ("/app/leaky", 1, "warning") == (too_low["path"], too_low["incarnation"], too_low["log_level"])
+    assert "above 1 MiB" in too_low["reason"]
+
+
 def test_an_actor_above_its_soft_cap_changes_hands_and_no_message_is_lost(start_method: Any) -> None:
     with capture_logs() as logs, ActorSystem(TREE, start_method=start_method) as system:
         leaky = system.spawn(Leaky(), name="leaky", memory_soft=200 * MIB, memory_hard=2000 * MIB, backoff=AT_ONCE)

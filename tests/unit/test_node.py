@@ -46,6 +46,7 @@ class FakeDirectory:
         self.at_find: Callable[[], object] = lambda: None
         self.at_wait: Callable[[], object] = lambda: None
         self.open: list[int] = []
+        self.lent: list[Outbox] = []
         self.gone: ExitReason | None = None
         self.renew()
 
@@ -54,8 +55,11 @@ class FakeDirectory:
         self.open += [self.reader, self.writer]
 
     def find_route(self, ref: ActorRef[Any]) -> Route:
+        gone = self.gone
         self.at_find()
-        return Route(ref.uid, ref.path, Outbox(self.writer), gone=self.gone, send_timeout=0.1)
+        outbox = Outbox() if gone is not None else Outbox(os.dup(self.writer))
+        self.lent.append(outbox)
+        return Route(ref.uid, ref.path, outbox, gone=gone, send_timeout=0.1)
 
     def drop_route(self, route: Route) -> None:
         route.outbox.close()
@@ -127,6 +131,9 @@ def directory() -> Iterator[FakeDirectory]:
     yield directory
     for descriptor in directory.open:
         os.close(descriptor)
+    for outbox in directory.lent:
+        if outbox.descriptor >= 0:
+            os.close(outbox.descriptor)
 
 
 @pytest.fixture
@@ -223,13 +230,50 @@ def test_news_of_a_death_ends_the_asks_of_that_actor(node: Node) -> None:
     mine, other = node.ask(TARGET, "add", (), {}), node.ask(ActorRef("here", 2, "/app/other"), "add", (), {})
     node.deliver(_envelope.encode_died(next(iter(node.asks)), to_data(CRASH), may_have_run=True), None)
     queued = node.ask(TARGET, "add", (), {})
-    node.deliver(_envelope.encode_down(1, to_data(CRASH)), 1)
-    node.deliver(_envelope.encode_down(2, to_data(CRASH)), 1)
+    node.deliver(_envelope.encode_down(1, to_data(CRASH), 0), 1)
+    node.deliver(_envelope.encode_down(2, to_data(CRASH), 0), 1)
 
     ends = [mine.exception(), queued.exception()]
     assert all(isinstance(end, ActorDied) and end.reason == CRASH for end in ends)
     assert [end.may_have_run for end in ends if isinstance(end, ActorDied)] == [True, False]
     assert not other.done(), "an actor can say of itself alone that it is gone"
+
+
+def test_old_news_that_an_actor_was_given_up_does_not_concern_what_is_asked_since_it_came_back(node: Node) -> None:
+    before = node.ask(TARGET, "add", (), {})
+    node.came_back(1, 1)
+    since = node.ask(TARGET, "add", (), {})
+    for _again in range(2):
+        node.deliver(_envelope.encode_down(1, to_data(CRASH), 0), 1)
+
+    end = before.exception()
+    assert isinstance(end, ActorDied)
+    assert end.may_have_run, "it can have been sent to the one that came back"
+    assert not since.done()
+    node.tell(TARGET, "add", (), {})
+    node.deliver(_envelope.encode_down(1, to_data(CRASH), 1), 1)
+    assert since.done()
+    with pytest.raises(ActorNotRunningError):
+        node.tell(TARGET, "add", (), {})
+    node.came_back(1, 2)
+    node.tell(TARGET, "add", (), {})
+
+
+def test_an_actor_that_comes_back_while_a_sender_hears_that_it_is_gone_is_reached(
+    node: Node, directory: FakeDirectory
+) -> None:
+    directory.gone = CRASH
+
+    def come_back() -> None:
+        if directory.gone is not None:
+            directory.gone = None
+            node.came_back(1, 1)
+
+    directory.at_find = come_back
+    node.tell(TARGET, "add", (1,), {})
+    node.flush_all()
+
+    assert [message[2] for message in directory.arrived()] == [[1]]
 
 
 def test_of_the_asks_to_an_actor_whose_mail_was_destroyed_only_the_spared_ones_stay_open(node: Node) -> None:

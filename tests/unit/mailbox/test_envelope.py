@@ -139,7 +139,7 @@ ANSWERS = [
         Died(7, {"kind": "x"}, may_have_run=True),
         id="died",
     ),
-    pytest.param(encode_down(7, {}), b"\x93\x06\x07\xd5\x01\x91\x02", Down(7, {}), id="down"),
+    pytest.param(encode_down(7, {}, 3), b"\x94\x06\x07\xd5\x01\x91\x02\x03", Down(7, {}, 3), id="down"),
     pytest.param(
         encode_lost(7, {}, [8, 9], 0, 1, None),
         b"\x97\x07\x07\xd5\x01\x91\x02\x92\x08\x09\x00\x01\xc0",
@@ -246,7 +246,8 @@ BAD_ANSWERS: list[Any] = [
     [4, -1],
     [5, 1, {}],
     [5, 1, "x", True],
-    [6, 1, {}, 1],
+    [6, 1, {}],
+    [6, 1, {}, -1],
 ]
 
 

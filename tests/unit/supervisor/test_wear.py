@@ -43,7 +43,7 @@ def test_below_its_limits_nothing_is_done() -> None:
 
 
 def test_above_the_soft_limit_it_is_replaced_and_the_reason_said() -> None:
-    seen, verdict = look(gauge(soft=100 * MIB), 101 * MIB, START, serves=True)
+    seen, verdict = look(gauge(soft=100 * MIB), 101 * MIB, START, serves=True, base=100 * MIB)
 
     assert ("replace", "101 MiB resident, above 100 MiB") == (verdict, seen.why)
 
@@ -60,13 +60,20 @@ def test_one_that_does_not_serve_is_not_replaced() -> None:
 
 
 def test_a_replacement_is_asked_for_once_and_again_when_it_did_not_come() -> None:
-    seen = gauge(soft=100)
-    verdicts = []
-    for seconds in (0.0, 1.0, 9.9, 10.0, 11.0):
-        seen, verdict = look(seen, 200, START + seconds, serves=True)
-        verdicts.append(verdict)
+    assert ["replace", "none", "none", "replace", "none"] == above(base=100)
 
-    assert ["replace", "none", "none", "replace", "none"] == verdicts
+
+def test_one_that_holds_too_much_as_it_begins_to_serve_is_not_replaced_at_once() -> None:
+    assert ["too_low", "none", "none", "replace", "none"] == above(base=101)
+
+
+def above(base: int) -> list[str]:
+    seen = gauge(soft=100)
+    verdicts: list[str] = []
+    for seconds in (0.0, 1.0, 9.9, 10.0, 11.0):
+        seen, verdict = look(seen, 200, START + seconds, serves=True, base=base)
+        verdicts.append(verdict)
+    return verdicts
 
 
 # --- when it is looked at again -----------------------------------------------------------------------------------------------
