@@ -254,11 +254,15 @@ def _runs(each: ChildState) -> bool:
 
 
 def _zombies(parent: int) -> list[int]:
-    found = []
-    for task in Path(f"/proc/{parent}/task").glob("*/children"):
-        with contextlib.suppress(OSError):
-            for pid in task.read_text().split():
-                with contextlib.suppress(OSError):
-                    if b") Z" in Path(f"/proc/{pid}/stat").read_bytes():
-                        found.append(int(pid))
-    return found
+    """Its children that are dead and not reaped; of one that has just been killed itself, none."""
+    children: list[str] = []
+    with contextlib.suppress(OSError):
+        for task in Path(f"/proc/{parent}/task").glob("*/children"):
+            children += task.read_text().split()
+    return [int(pid) for pid in children if _is_zombie(pid)]
+
+
+def _is_zombie(pid: str) -> bool:
+    with contextlib.suppress(OSError):
+        return b") Z" in Path(f"/proc/{pid}/stat").read_bytes()
+    return False
