@@ -47,7 +47,7 @@ class SignalState:
 
 def resident_bytes(pid: int) -> int | None:
     """
-    How much memory of the process is in RAM, in bytes; pages it shares with others count in full.
+    How much memory of the process is in RAM, in bytes; pages it shares with others count in full. None where that cannot be read.
 
     Args:
         pid: The process. Whoever asks makes sure that the number is still its own.
@@ -71,7 +71,9 @@ def cpu_seconds(pid: int) -> float | None:
 
 def main_thread_state(pid: int) -> str | None:
     """
-    What the main thread of the process does, as a letter of :attr:`SignalState.state`; None where it is gone.
+    What the main thread of the process does, as a letter of :attr:`SignalState.state`.
+
+    None where it is gone, and where this process has no descriptor left to look: no proof that it is gone.
 
     Args:
         pid: The process, as in :func:`resident_bytes`.
@@ -96,5 +98,5 @@ def _read(path: str) -> bytes:
     try:
         with open(path, "rb") as stream:
             return stream.read()
-    except OSError:  # it has ended
+    except OSError:  # it has ended; or there is no descriptor left to look
         return b""

@@ -181,7 +181,7 @@ class ControlLane:
                     return notices, False
                 raise self.error
             try:
-                data, rights, _flags, _address = self._socket.recvmsg(
+                data, rights, flags, _address = self._socket.recvmsg(
                     _CHUNK_BYTES, socket.CMSG_SPACE(_MAX_DESCRIPTORS * _INT_BYTES), socket.MSG_CMSG_CLOEXEC
                 )
             except (BlockingIOError, InterruptedError):
@@ -189,6 +189,9 @@ class ControlLane:
             except OSError:
                 return notices, True
             self._take_descriptors(rights)
+            if flags & socket.MSG_CTRUNC:
+                self.error = ProtocolError("control lane: descriptors got lost, this process has no room for them")
+                continue
             if not data:
                 return notices, True
             self._parse_all(data, notices)

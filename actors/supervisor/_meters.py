@@ -69,8 +69,12 @@ class Meters:
 
     def _look(self, cell: Cell, meter: _Meter) -> None:
         body = meter.body
-        rss = None if body.dead or body.killed_for is not None else _resident_bytes(body)
+        if body.dead or body.killed_for is not None:
+            return
+        rss = _resident_bytes(body)
         if rss is None:
+            # It has ended, which its pidfd will say; or the host has no descriptor left to look.
+            self._host.pump.after(_wear.SOONEST_SECONDS, functools.partial(self._look, cell, meter))
             return
         serves = body.ready and not body.stop_sent and cell.body is body
         now = time.monotonic()
@@ -100,7 +104,7 @@ class Meters:
 
 
 def _resident_bytes(body: Body) -> int | None:
-    """Return what the kernel counts for this very process; None where it has ended."""
+    """Return what the kernel counts for this very process; None where it has ended, or nobody can look."""
     rss = body.measure()
     try:
         # While it lives its number is its own: what was just read was its, and not a later process's.

@@ -143,7 +143,11 @@ class Requests:
     # --- life -------------------------------------------------------------------------------------------------------------
 
     def _hello(self, cell: Cell, body: Body, pid: Any, descriptors: tuple[int, ...]) -> None:
-        found = _pid_of(descriptors[0]) if len(descriptors) == 1 else None
+        try:
+            found = _pid_of(descriptors[0]) if len(descriptors) == 1 else None
+        except OSError:
+            _descriptors.close(*descriptors)
+            raise
         if found == _REAPED:
             # Dead and buried before we came to read this; the host's own hold on its process, or its start, says so too.
             _descriptors.close(*descriptors)
@@ -327,12 +331,14 @@ def _as_report(value: Any) -> dict[str, Any]:
 
 
 def _pid_of(pidfd: int) -> int | None:
-    """Return the pid that a descriptor stands for, or None if it is no pidfd."""
-    try:
-        with open(f"/proc/self/fdinfo/{pidfd}", "rb") as info:
-            for line in info:
-                if line.startswith(b"Pid:"):
-                    return int(line[4:])
-    except (OSError, ValueError):
-        return None
+    """
+    Return the pid that a descriptor stands for, or None if it is no pidfd.
+
+    Raises:
+        OSError: This process has no descriptor left to look.
+    """
+    with open(f"/proc/self/fdinfo/{pidfd}", "rb") as info:
+        for line in info:
+            if line.startswith(b"Pid:"):
+                return int(line[4:])
     return None

@@ -40,8 +40,8 @@ _STACK_LOOK_SECONDS = 0.01
 # A stop signal takes effect within microseconds, but for a process that waits in the kernel and would not be interrupted.
 _FREEZE_SECONDS = 0.1
 _FREEZE_LOOK_SECONDS = 0.001
-_FROZEN = frozenset("Tt")
-_ENDED = frozenset("ZX")
+_FROZEN = frozenset(("T", "t"))
+_ENDED = frozenset(("Z", "X"))
 _OVER = frozenset(("idle", "starting"))
 
 
@@ -270,7 +270,8 @@ class Watchers:
     ) -> None:
         if body.dead or body.killed_for is not None:
             return
-        state = "X" if body.pid is None else main_thread_state(body.pid) or "X"
+        # None says nothing: it has ended, which its pidfd will say, or the host has no descriptor left to look.
+        state = None if body.pid is None else main_thread_state(body.pid)
         if state in _ENDED:
             return
         if state not in _FROZEN and time.monotonic() < give_up:

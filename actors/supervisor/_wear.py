@@ -18,7 +18,7 @@ import attrs
 
 from actors.supervisor._spec import Options
 
-__all__ = ["Gauge", "Limits", "Verdict", "begin", "look", "size"]
+__all__ = ["SOONEST_SECONDS", "Gauge", "Limits", "Verdict", "begin", "look", "size"]
 
 Verdict: TypeAlias = Literal["none", "replace", "too_low", "kill"]
 

@@ -6,6 +6,7 @@ import asyncio
 import ctypes
 import functools
 import os
+import resource
 import signal
 import threading
 import time
@@ -27,6 +28,7 @@ from actors import (
     handler,
 )
 from tests.helpers import eventually
+from tests.leaks import open_descriptors
 from tests.troupe import Worker
 
 AT_ONCE = Backoff(initial=0.0, maximum=0.001, jitter=0.0)
@@ -195,6 +197,23 @@ def test_a_process_that_is_stopped_dead_between_messages_is_ended_when_mail_come
 
     assert 7 == patient.ask(Patient.add, 7).result(timeout=SECONDS)
 
+    assert pid != pid_of(patient)
+
+
+def test_an_actor_that_hangs_is_ended_also_while_the_host_has_no_descriptor_left(system: ActorSystem) -> None:
+    with capture_logs() as logs:
+        patient = system.spawn(Patient(), name="patient", **WATCHED)
+        pid = pid_of(patient)
+        limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (len(open_descriptors()) // 2, limits[1]))
+        try:
+            os.kill(pid, signal.SIGSTOP)
+            answer = patient.ask(Patient.add, 7)
+            eventually(lambda: "actors.child_exited" in [log["event"] for log in logs], SECONDS)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, limits)
+
+    assert 7 == answer.result(timeout=SECONDS)
     assert pid != pid_of(patient)
 
 

@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from actors import ActorDied, ActorRef, ActorSystem, Backoff, Supervisor, handler
 from actors.supervisor import _events as ev
+from actors.supervisor import _meters
 from actors.supervisor._runner import Runner
 from tests.helpers import eventually
 from tests.troupe import Worker
@@ -97,6 +98,19 @@ def test_an_actor_above_its_hard_cap_is_ended_with_the_ask_it_handles_and_the_ot
     assert 1 == behind.result(timeout=SECONDS)
     assert pid != pid_of(leaky)
     assert other_pid == pid_of(other)
+
+
+def test_an_actor_is_looked_at_again_when_a_look_was_not_possible(
+    system: ActorSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    look, blind = _meters._resident_bytes, [None] * 5
+    monkeypatch.setattr(_meters, "_resident_bytes", lambda body: blind.pop() if blind else look(body))
+    leaky = system.spawn(Leaky(), name="leaky", memory_hard=200 * MIB, backoff=AT_ONCE)
+
+    with pytest.raises(ActorDied, match="at its memory limit"):
+        leaky.ask(Leaky.leak, 2000, 500).result(timeout=SECONDS)
+
+    assert not blind
 
 
 def test_an_actor_above_its_soft_cap_is_to_be_replaced_once(start_method: Any, replacements: list[Any]) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import socket
 import threading
 from collections.abc import Iterator
@@ -55,6 +56,21 @@ def test_a_notice_arrives_with_its_fields_and_descriptors(lanes: tuple[ControlLa
     assert os.read(reader, 1) == b"!"
     for descriptor in (reader, *descriptors):
         os.close(descriptor)
+
+
+def test_descriptors_that_find_no_room_on_this_side_are_said_to_be_lost(
+    lanes: tuple[ControlLane, ControlLane],
+) -> None:
+    ours, theirs = lanes
+    with open(os.devnull, "rb") as nothing:
+        assert ours.send("take", descriptors=[nothing.fileno()])
+    limits = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, limits[1]))
+    try:
+        with pytest.raises(ProtocolError, match="descriptors got lost"):
+            theirs.receive()
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, limits)
 
 
 def test_what_does_not_fit_waits_and_leaves_in_order(lanes: tuple[ControlLane, ControlLane]) -> None:
