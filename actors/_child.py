@@ -25,7 +25,7 @@ from actors._attendant import Attendant
 from actors._context import Context
 from actors._coroutines import Coroutines
 from actors._directory import ActorDirectory
-from actors._dispatch import Crash, Dispatcher
+from actors._dispatch import SHORT_TELL, Crash, Dispatcher
 from actors._flow import Flow
 from actors._launch import Boot
 from actors._node import Node
@@ -44,6 +44,7 @@ from actors.supervisor._exits import ExitReason
 __all__ = ["ActorProcess", "serve"]
 
 _FAREWELL_SECONDS = 1.0
+_NEVER = math.inf
 _LONGEST_WAIT = 86_400.0
 
 
@@ -352,7 +353,13 @@ class ActorProcess:
 
     def _handle_frame(self, base: int, body: bytes) -> None:
         """Handle the messages of one frame, up to an interruption; the rest is found again by ``next_frame``."""
-        recorder, reader, dispatch = self.recorder, self.dispatcher.reader, self.dispatcher.handle
+        recorder, reader, dispatch, timers = self.recorder, self.dispatcher.reader, self.dispatcher.handle, self.timers
+        begin, finish, plain, run_plain = (
+            recorder.begin,
+            recorder.finish,
+            self.dispatcher.plain,
+            self.dispatcher.run_plain,
+        )
         offset, stop = base, base + len(body)
         reader.feed(body)
         messages = iter(reader)
@@ -360,18 +367,27 @@ class ActorProcess:
             self._note_attempt()
         while offset < stop:
             # Before it is decoded: a message may kill this process by that alone.
-            recorder.begin(offset)
-            message = self._next_message(messages)
+            begin(offset)
+            try:
+                message: Any = next(messages, None)
+            except ProtocolError as error:
+                self._say_undecodable(error)
+                message = None
             if message is None:
-                recorder.finish(stop)
+                finish(stop)
                 return
             offset = base + reader.consumed
-            dispatch(message, offset < stop)
-            recorder.finish(offset)
+            # Nearly all messages: a tell of a plain handler, without keywords.
+            known = plain.get(message[1]) if type(message) is list and len(message) == SHORT_TELL else None
+            if known is not None:
+                run_plain(*known, message[2])
+            else:
+                dispatch(message, offset < stop)
+            finish(offset)
             self.attempt = 0
             if self.coroutines is not None:
                 self.coroutines.turn()
-            if self._interrupted or self.ending or self.timers.first <= time.monotonic():
+            if self._interrupted or self.ending or (timers.first < _NEVER and timers.first <= time.monotonic()):
                 return
 
     def _note_attempt(self) -> None:
@@ -380,14 +396,10 @@ class ActorProcess:
         self.attempt = count if place == self.recorder.handled_bytes else 0
         self._redelivered = None
 
-    def _next_message(self, messages: Iterator[Any]) -> Any:
-        """Return the next message of a frame; None where the rest of it is junk that somebody wrote."""
-        try:
-            return next(messages, None)
-        except ProtocolError as error:
-            self.directory.dead_letter(self.ref.path, "undecodable", 1, uid=self.ref.uid)
-            self.actor.log.warning("actors.undecodable", reason=str(error))
-            return None
+    def _say_undecodable(self, error: ProtocolError) -> None:
+        """The rest of a frame is junk that somebody wrote."""
+        self.directory.dead_letter(self.ref.path, "undecodable", 1, uid=self.ref.uid)
+        self.actor.log.warning("actors.undecodable", reason=str(error))
 
     def _idle(self) -> None:
         """Nothing to handle: let everything out, then wait for a message, a timer or the attendant."""

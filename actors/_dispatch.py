@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from actors._handlers import HandlerInfo
@@ -25,9 +25,13 @@ from actors.supervisor._letters import DeadLetterReason
 if TYPE_CHECKING:
     from actors._child import ActorProcess
 
-__all__ = ["Crash", "Dispatcher"]
+__all__ = ["SHORT_TELL", "Crash", "Dispatcher"]
 
 _ROOM_LOOK_SECONDS = 0.002
+_monotonic = time.monotonic  # read once per message
+
+SHORT_TELL = 3
+"""How many items the array of a Tell without keywords has; no other message has so many."""
 
 
 class Crash(BaseException):
@@ -45,16 +49,23 @@ class Dispatcher:
 
     Attributes:
         reader: Decodes the frames of the inbox.
+        plain: Of each handler that is neither async nor a generator: what :meth:`run_plain` needs.
     """
 
     def __init__(self, process: ActorProcess) -> None:
         self._process = process
         self._actor = process.actor
         self._recorder = process.recorder
+        self._begin_handler = process.recorder.begin_handler
         self._answering = process.answering
         self._node = process.node
         self._table = type(process.actor)._handlers
         self._indices = {name: index for index, name in enumerate(self._table)}
+        self.plain = {
+            name: (info.function, self._indices[name], name)
+            for name, info in self._table.items()
+            if info.kind == "sync"
+        }
         self._recorder.name_handlers(list(self._table))
         self.reader = _envelope.MessageReader()
 
@@ -98,6 +109,23 @@ class Dispatcher:
             return
         self.handle(message, more)
         arena.release(number, generation)
+
+    def run_plain(self, function: Callable[..., Any], index: int, name: str, args: list[Any]) -> None:
+        """
+        Handle a tell without keywords by what :attr:`plain` says of its handler; no call more than that takes.
+
+        Raises:
+            Crash, SystemExit: As :meth:`handle`.
+        """
+        self._begin_handler(index, _monotonic())
+        try:
+            function(self._actor, *args)
+            if self._node.unsent:
+                self._node.flush_all()
+        except SystemExit:
+            raise
+        except BaseException as error:  # noqa: BLE001 - as in _tell()
+            self.fail(error, name)
 
     def _tell(self, name: str, args: list[Any], kwargs: dict[str, Any] | None) -> None:
         info = self._table.get(name)
@@ -241,14 +269,14 @@ class Dispatcher:
     def _call(self, info: HandlerInfo, args: list[Any], kwargs: dict[str, Any] | None) -> Any:
         """Run the handler, and let out what it told others."""
         process, recorder = self._process, self._recorder
-        recorder.note_handler(self._indices[info.name], time.monotonic())
-        recorder.note_state(FlightState.HANDLING)
+        recorder.begin_handler(self._indices[info.name], time.monotonic())
         process.busy = True
         result = info.function(self._actor, *args, **kwargs) if kwargs else info.function(self._actor, *args)
         if info.kind == "async":
             result = process.run_coroutine(result)
         process.busy = False
-        self._node.flush_all()
+        if self._node.unsent:
+            self._node.flush_all()
         return result
 
     def run_timer(self, timer: Timer) -> None:
@@ -258,8 +286,7 @@ class Dispatcher:
         Raises:
             Crash: It failed.
         """
-        self._recorder.note_handler(self._indices.get(timer.name, -1), time.monotonic())
-        self._recorder.note_state(FlightState.HANDLING)
+        self._recorder.begin_handler(self._indices.get(timer.name, -1), time.monotonic())
         self._process.busy = True
         try:
             result = timer.action()

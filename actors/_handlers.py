@@ -16,20 +16,22 @@ import difflib
 import inspect
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import Any, Literal, TypeAlias, TypeVar
+from typing import Any, Final, Literal, TypeAlias, TypeVar
 
 import attrs
 
 from actors.errors import ArgumentsError, HandlerNotFoundError, SpecError
 
-__all__ = ["HandlerInfo", "HandlerKind", "HandlerTable", "build_table", "check_arguments", "handler", "info_of"]
+__all__ = ["MARK", "HandlerInfo", "HandlerKind", "HandlerTable", "build_table", "check_arguments", "handler", "info_of"]
 
 HandlerKind: TypeAlias = Literal["sync", "async", "generator"]
 """How a handler answers: by returning, by a coroutine, or by a stream of items."""
 
 F = TypeVar("F", bound=Callable[..., Any])
 
-_MARK = "__actors_handler__"
+MARK: Final = "__actors_handler__"
+"""The attribute of a function that carries its :class:`HandlerInfo`."""
+
 _KINDS = inspect.Parameter
 _UNLIMITED = sys.maxsize
 
@@ -83,7 +85,7 @@ def handler(function: F) -> F:
 
 def info_of(function: object) -> HandlerInfo | None:
     """What ``@handler`` noted on *function*, a method of a class or bound to an actor; None where it is not marked."""
-    info = getattr(function, _MARK, None)
+    info = getattr(function, MARK, None)
     return info if isinstance(info, HandlerInfo) else None
 
 
@@ -115,25 +117,28 @@ class HandlerTable(Mapping[str, HandlerInfo]):
     Args:
         owner: Name of the class, for errors.
         infos: Its handlers.
+
+    Attributes:
+        infos: The same by name, for where a call for each message is too much.
     """
 
-    __slots__ = ("_infos", "owner")
+    __slots__ = ("infos", "owner")
 
     def __init__(self, owner: str, infos: Iterable[HandlerInfo] = ()) -> None:
         self.owner = owner
-        self._infos = {info.name: info for info in infos}
+        self.infos = {info.name: info for info in infos}
 
     def __getitem__(self, name: str) -> HandlerInfo:
-        return self._infos[name]
+        return self.infos[name]
 
     def __iter__(self) -> Iterator[str]:
-        return iter(self._infos)
+        return iter(self.infos)
 
     def __len__(self) -> int:
-        return len(self._infos)
+        return len(self.infos)
 
     def __repr__(self) -> str:
-        return f"<handlers of {self.owner}: {', '.join(self._infos) or 'none'}>"
+        return f"<handlers of {self.owner}: {', '.join(self.infos) or 'none'}>"
 
     def find(self, name: str, target: str = "") -> HandlerInfo:
         """
@@ -146,7 +151,7 @@ class HandlerTable(Mapping[str, HandlerInfo]):
         Raises:
             HandlerNotFoundError: There is none. Names the closest ones.
         """
-        info = self._infos.get(name)
+        info = self.infos.get(name)
         if info is None:
             raise HandlerNotFoundError(self._missing(name, target), target=target)
         return info
@@ -159,18 +164,18 @@ class HandlerTable(Mapping[str, HandlerInfo]):
             HandlerNotFoundError: There is none.
             ArgumentsError: They do not fit.
         """
-        info = self._infos.get(name) or self.find(name, target)
+        info = self.infos.get(name) or self.find(name, target)
         if kwargs or not info.low <= len(args) <= info.high:
             check_arguments(info, args, kwargs, target)
         return info
 
     def _missing(self, name: str, target: str) -> str:
         who = f"{target} ({self.owner})" if target else self.owner
-        close = difflib.get_close_matches(name, self._infos, n=3, cutoff=0.5)
+        close = difflib.get_close_matches(name, self.infos, n=3, cutoff=0.5)
         if close:
             hint = f"did you mean {' or '.join(map(repr, close))}?"
-        elif self._infos:
-            hint = f"it has {', '.join(map(repr, self._infos))}"
+        elif self.infos:
+            hint = f"it has {', '.join(map(repr, self.infos))}"
         else:
             hint = "it has none; mark its methods with @handler"
         return f"{who} has no handler {name!r}; {hint}"
@@ -249,7 +254,7 @@ def _mark(function: object, name: str) -> HandlerInfo:
             f"@handler on {getattr(inner, '__qualname__', inner)!r}: a {kind} is no method that messages can reach"
         )
     info = _inspect(function, name)
-    setattr(function, _MARK, info)
+    setattr(function, MARK, info)
     return info
 
 

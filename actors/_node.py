@@ -21,6 +21,7 @@ from typing import Any, TypeVar
 
 from actors import _descriptors
 from actors._asks import OpenAsks
+from actors._handlers import HandlerInfo
 from actors._ref import ActorRef
 from actors._reply import Reply
 from actors._routes import HOLD_SECONDS, Directory, Route
@@ -37,6 +38,7 @@ T = TypeVar("T", bound=Reply[Any])
 __all__ = ["Node"]
 
 _AT_ONCE = -1.0
+_encode_tell = _envelope.encode_tell  # read once per message
 # How often a sender looks whether receivers have released memory for large messages.
 _ROOM_LOOK_SECONDS = 0.002
 # How many actors that are gone this process knows to be so without asking.
@@ -61,6 +63,8 @@ class Node(OpenAsks):
         self._max_bytes = max_bytes
         self._max_open_asks = max_open_asks
         self.routes: dict[int, Route] = {}
+        # Whether something told may wait in an outbox.
+        self.unsent = False
         self._gone_uids: deque[int] = deque()
         self._ids = itertools.count((incarnation << _envelope.INCARNATION_SHIFT) + 1)
         self._arenas = Arenas(directory.make_arena, retired=directory.retire_arena)
@@ -72,16 +76,31 @@ class Node(OpenAsks):
 
     # --- sending ----------------------------------------------------------------------------------------------------------
 
-    def tell(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> None:
-        """Send one message that nobody answers."""
+    def tell(
+        self,
+        ref: ActorRef[Any],
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: Mapping[str, Any],
+        checked: HandlerInfo | None = None,
+    ) -> None:
+        """Send one message that nobody answers. Its arguments are known to fit the handler *checked*."""
         route = self.routes.get(ref.uid) or self._find(ref)
         if route.gone is not None:
             raise _not_running(route)
-        if route.table is not None:
-            route.table.check(name, args, kwargs)
+        table = route.table
+        if table is not None and (checked is None or table.infos.get(name) is not checked):
+            table.check(name, args, kwargs)
         if route.stopping:
             self._directory.dead_letter(route.path, "stopping", 1, handler=name, uid=route.uid)
-        elif not self._post(ref, route, _envelope.encode_tell(name, args, kwargs), HOLD_SECONDS):
+            return
+        message = _encode_tell(name, args, kwargs)
+        outbox = route.joinable
+        if outbox is not None and outbox.join(message):
+            self.unsent = True
+            if route.joinable is not outbox:
+                self._joined_too_late(route, outbox)
+        elif not self._post(ref, route, message, HOLD_SECONDS):
             self._directory.dead_letter(route.path, "overflow", 1, handler=name, uid=route.uid)
 
     def ask(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]) -> Reply[Any]:
@@ -157,14 +176,35 @@ class Node(OpenAsks):
             accepted = self._post_large(ref, route, message, hold)
         else:
             accepted = self._offer(ref, route, message, hold, None)
-        if accepted and route.outbox.waits and not route.due:
-            try:
-                route.due = True
-                self._directory.flush_soon(route)
-            except BaseException:
-                route.due = False
-                raise
+        if accepted and route.outbox.waits:
+            self.unsent = True
+            if route.joinable is None:
+                self._arrange_flush(route)
         return accepted
+
+    def _arrange_flush(self, route: Route) -> None:
+        try:
+            route.joinable = route.outbox
+            self._directory.flush_soon(route)
+        except BaseException:
+            route.joinable = None
+            raise
+
+    def _joined_too_late(self, route: Route, outbox: Outbox) -> None:
+        """A message waits in *outbox*, whose flush may be over, or which may be closed by now."""
+        if route.gone is not None:
+            self.abandon(route)
+            return
+        if route.outbox is not outbox:
+            self._move(outbox.take_back(), route)
+        self._arrange_flush(route)
+
+    def _move(self, messages: list[bytes], route: Route) -> None:
+        """Have what waited in an outbox that was replaced leave by its successor."""
+        for message in messages:
+            # Its own hold: it stands before whatever is sent now.
+            if not route.outbox.offer(message, time.monotonic(), hold=math.inf):
+                self._directory.dead_letter(route.path, "overflow", 1, uid=route.uid)
 
     def _post_large(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float) -> bool:
         slot = self._store(ref, route, message)
@@ -211,12 +251,10 @@ class Node(OpenAsks):
             route.gone = found.gone
             if found.gone is None and found.outbox is not route.outbox:
                 self._moved[route.uid] = self.next_id()
+                route.joinable = None
                 before, route.outbox = route.outbox, found.outbox
                 descriptor = before.descriptor
-                for message in before.close():
-                    # Its own hold: it stands before whatever is sent now.
-                    if not route.outbox.offer(message, time.monotonic(), hold=math.inf):
-                        self._directory.dead_letter(route.path, "overflow", 1, uid=route.uid)
+                self._move(before.close(), route)
                 _descriptors.close(descriptor)
         if route.gone is not None:
             self.abandon(route)
@@ -280,11 +318,17 @@ class Node(OpenAsks):
 
     def flush_all(self) -> None:
         """Write whatever waits; see :meth:`flush_route`."""
-        for route in list(self.routes.values()):
-            if route.outbox.waits:
-                # One that is gone has its messages counted; the others are flushed all the same.
-                with contextlib.suppress(ActorNotRunningError):
-                    self.flush_route(route)
+        # First of all: who tells something while this looks says so afterwards.
+        self.unsent = False
+        try:
+            for route in list(self.routes.values()):
+                if route.outbox.waits:
+                    # One that is gone has its messages counted; the others are flushed all the same.
+                    with contextlib.suppress(ActorNotRunningError):
+                        self.flush_route(route)
+        except BaseException:
+            self.unsent = True
+            raise
 
     def abandon(self, route: Route) -> None:
         """Count what waits for an actor that is gone."""
@@ -313,6 +357,7 @@ class Node(OpenAsks):
             # The news overtook a thread that has just got the way there, and is about to note it.
             route = self.routes.setdefault(uid, Route(uid, f"actor {uid}", Outbox(), gone=reason))
         route.gone = reason
+        route.joinable = None
         self.abandon(route)
         self._forget_oldest(route)
 

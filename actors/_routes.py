@@ -43,7 +43,7 @@ class Route:
         send_timeout: Seconds a blocked send waits, unless the ref says otherwise.
         gone: Why it is gone for good, or None.
         stopping: Whether it was asked to stop for good.
-        due: Whether a flush is arranged.
+        joinable: The outbox, while a flush of it is arranged, so that messages may wait in it; else None.
     """
 
     uid: int
@@ -54,7 +54,7 @@ class Route:
     send_timeout: float = 10.0
     gone: ExitReason | None = None
     stopping: bool = False
-    due: bool = False
+    joinable: Outbox | None = None
 
 
 class Directory(Protocol):
@@ -114,11 +114,11 @@ def flush_held(route: Route, after: Callable[[float, Callable[[], object]], obje
         route: Whose flush was arranged.
         after: Has a function called in so many seconds, in this same thread.
     """
-    route.due = False
+    route.joinable = None  # first of all: who has a message wait looks afterwards whether it is still so
     # A pipe that broke is its next sender's affair: what waits is sent again to the pipe that replaced it, or is counted.
     with contextlib.suppress(BrokenPipeError):
         if not route.outbox.try_flush(time.monotonic()) and route.outbox.waits:
-            route.due = True
+            route.joinable = route.outbox
             after(10 * HOLD_SECONDS, functools.partial(flush_held, route, after))
 
 

@@ -20,6 +20,7 @@ import attrs
 from actors.errors import ActorNotRunningError, ActorsError, SpecError
 
 if TYPE_CHECKING:
+    from actors._handlers import HandlerInfo
     from actors._ref import ActorRef
     from actors._reply import Reply
 
@@ -148,8 +149,15 @@ class Node(Keeper, Protocol):
     ``name`` is the handler's. The options of a send are fields of the ref: ``timeout``, ``on_full``, ``send_timeout``.
     """
 
-    def tell(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
-        """Send, and forget."""
+    def tell(
+        self,
+        ref: ActorRef[Any],
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        checked: HandlerInfo | None = None,
+    ) -> None:
+        """Send, and forget. The arguments are known to fit the handler *checked*."""
         ...
 
     def ask(self, ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Reply[Any]:

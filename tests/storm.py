@@ -108,9 +108,10 @@ class Storm:
     Args:
         system: What it breaks.
         seed: Of everything random.
-        hurt: When each path was hurt last, in ``time.monotonic()`` seconds.
+        hurt: Until when each path may be busy with what was done to it, in ``time.monotonic()`` seconds.
         done: How often each fault was done.
         open: Every ask that was made meanwhile.
+        last: The last fault.
     """
 
     system: ActorSystem
@@ -118,6 +119,7 @@ class Storm:
     hurt: dict[str, float] = attrs.Factory(dict)
     done: Counter[str] = attrs.Factory(Counter)
     open: list[Reply[int]] = attrs.Factory(list)
+    last: str = ""
     random: random.Random = attrs.field(init=False)
 
     def __attrs_post_init__(self) -> None:
@@ -127,7 +129,9 @@ class Storm:
         """Do one random fault, to one random actor that is there."""
         name = self.random.choice(list(FAULTS))
         info = self.random.choice(self.system.actors())
-        self.hurt[info.path] = time.monotonic()
+        # What hurts an actor may take its time (a hang is found after its timeout, memory grows), and waits for what came before.
+        self.hurt[info.path] = max(self.hurt.get(info.path, 0.0), time.monotonic()) + 4 * HANG_SECONDS
+        self.last = f"{name} at {info.path}"
         ref = self.system.whereis(info.path)
         # What is down already cannot be hurt: that is no failure of anything.
         with contextlib.suppress(ActorsError, ProcessLookupError):
@@ -194,11 +198,12 @@ class Watch:
     Args:
         storm: What goes on.
         slowest: The longest that an actor which nobody hurt took to answer, in seconds.
+        slow: What took longer than a tick: for how long, and what had happened just before.
     """
 
     storm: Storm
     slowest: float = 0.0
-    slow: int = 0
+    slow: list[str] = attrs.Factory(list)
     probes: int = 0
     descriptors: int = 0
     zombies: dict[int, float] = attrs.Factory(dict)
@@ -215,12 +220,12 @@ class Watch:
         assert reply.result() == 1
         took = time.monotonic() - began
         self.probes += 1
-        self.slow += took > TICK_SECONDS
+        if took > TICK_SECONDS:
+            self.slow.append(f"{path} {took * 1000:.0f} ms after {storm.last}, load {os.getloadavg()[0]:.1f}")
         self.slowest = max(self.slowest, took)
 
     def _is_calm(self, path: str) -> bool:
-        # What hurts an actor may take its time: a hang is found after its timeout, memory grows.
-        return "/one-for-one/" in path and time.monotonic() - self.storm.hurt.get(path, 0.0) > 8 * HANG_SECONDS
+        return "/one-for-one/" in path and time.monotonic() > self.storm.hurt.get(path, 0.0) + 4 * HANG_SECONDS
 
     def shape(self, state: TreeState) -> None:
         """The tree is one that its strategies allow, at every moment."""

@@ -36,6 +36,7 @@ __all__ = [
     "message",
     "new_unpacker",
     "pack_plain",
+    "pack_scalars",
     "pack_wrapped",
     "register_type",
     "wrap",
@@ -105,6 +106,28 @@ def _pack_tree(tree: object) -> bytes:
         return _new_packer(split_int, "surrogatepass")(tree)
     if len(data) <= _KEEP_BYTES:
         _put_back_for_tree(pack)
+    return data
+
+
+# One for all callers: with scalars alone in the value, packing runs in C to its end, and nothing can come between.
+_scalar_packer = [msgpack.Packer(strict_types=True).pack]
+
+
+def pack_scalars(value: object) -> bytes | None:
+    """
+    The bytes of lists of values whose types are exactly those of ``SCALARS``; None where one needs another way after all.
+
+    Half the cost of :func:`pack_plain`, which takes anything.
+
+    Args:
+        value: Its caller has looked at every type in it.
+    """
+    try:
+        data = _scalar_packer[0](value)
+    except (OverflowError, ValueError):  # an int beyond 64 bits, a lone surrogate, too much
+        return None
+    if len(data) > _KEEP_BYTES:
+        _scalar_packer[0] = msgpack.Packer(strict_types=True).pack
     return data
 
 

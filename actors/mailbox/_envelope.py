@@ -28,7 +28,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.errors import EncodeError
-from actors.mailbox._codec import pack_plain, pack_wrapped, wrap
+from actors.mailbox._codec import pack_plain, pack_scalars, pack_wrapped, wrap
 from actors.mailbox._reader import (
     AnswerReader,
     MessageReader,
@@ -61,7 +61,7 @@ from actors.mailbox._shapes import (
     Tell,
     Undecodable,
 )
-from actors.mailbox._values import Refused
+from actors.mailbox._values import SCALARS, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -129,6 +129,13 @@ def encode_tell(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | No
     Raises:
         EncodeError: A value cannot travel. Says the path, such as ``args[0]["x"]``.
     """
+    if not kwargs:
+        for arg in args:
+            if type(arg) not in SCALARS:
+                break
+        else:
+            if data := pack_scalars([TELL, name, [*args]]):
+                return data
     values = list(args)
     if kwargs:
         return pack_plain([TELL, name, values, dict(kwargs)]) or _pack_slowly([TELL, name], values, kwargs)
@@ -157,6 +164,13 @@ def encode_ask(
     Raises:
         EncodeError: A value cannot travel. Says the path, such as ``kwargs["limit"].items[3]``.
     """
+    if not kwargs:
+        for arg in args:
+            if type(arg) not in SCALARS:
+                break
+        else:
+            if data := pack_scalars([ASK, name, [*args], None, caller, ask_id, deadline]):
+                return data
     values = list(args)
     if kwargs:
         envelope = [ASK, name, values, dict(kwargs), caller, ask_id, deadline]

@@ -5,6 +5,9 @@ Safe at any bytecode: a signal handler may raise in the middle of a send, or sen
 therefore noted by the same C call that makes it (``list.extend(map(os.write, ...))``), and every other change of state is a run of
 plain stores, between which the interpreter does not look for signals. Never waits; who waits for room, and how long, is the
 caller's affair.
+
+Messages that only wait for company come without the lock (:meth:`Outbox.join`): one append to a deque, which no thread and no signal
+handler can split.
 """
 
 from __future__ import annotations
@@ -13,8 +16,10 @@ import contextlib
 import os
 import struct
 import threading
+from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
+from itertools import accumulate, repeat
 
 from actors.mailbox._frames import MAX_BODY_BYTES
 
@@ -35,7 +40,7 @@ class Outbox:
         last: When something was written last, in ``time.monotonic()`` seconds.
     """
 
-    __slots__ = ("_busy", "_done", "_later", "_lock", "_pending", "descriptor", "last", "size")
+    __slots__ = ("_busy", "_done", "_joined", "_later", "_lock", "_pending", "descriptor", "last", "size")
 
     def __init__(self, descriptor: int = -1) -> None:
         self.descriptor = descriptor
@@ -44,6 +49,7 @@ class Outbox:
         self._pending: list[bytes] = []
         self._done: list[int] = []
         self._later: deque[bytes] = deque()
+        self._joined = 0  # bytes in _later, or a little less
         self._busy = False
         # C code, so that no signal can be taken between its acquisition and the block it guards.
         self._lock = threading.RLock()
@@ -86,6 +92,20 @@ class Outbox:
             finally:
                 self._busy = False
 
+    def join(self, message: bytes) -> bool:
+        """
+        Take *message* to wait for company. For those who know that a flush is to come. Any thread, without a lock.
+
+        Returns:
+            False if more than a frame would wait: then it is :meth:`offer`'s.
+        """
+        joined = self._joined + len(message)
+        if joined > MAX_BODY_BYTES:
+            return False
+        self._joined = joined
+        self._later.append(message)
+        return True
+
     def flush(self, now: float) -> bool:
         """Write what waits; return whether all of it has left."""
         with self._lock:
@@ -117,8 +137,9 @@ class Outbox:
         """Return all that waits, and forget it: its actor is gone."""
         with self._lock:
             self._settle()
-            waiting, self._pending, self.size = [*self._pending, *self._later], [], 0
-            self._later.clear()
+            waiting, self._pending, self.size = self._pending, [], 0
+            waiting.extend(map(_pop_first, repeat(self._later, len(self._later))))
+            self._joined = 0
             self.last = 0.0
             return waiting
 
@@ -131,7 +152,7 @@ class Outbox:
 
     def _offer(self, message: bytes, now: float, hold: float, receipt: list[bool] | None) -> bool:
         self._settle()
-        if self._later and not self._adopt_all():
+        if self._later and not self._adopt_all(now):
             return False
         length = len(message)
         if self.size + length > MAX_BODY_BYTES and not self._send():
@@ -162,25 +183,28 @@ class Outbox:
             self._pending, self._done, self.size = [], [], 0
 
     def _adopt(self) -> None:
-        """Move messages of re-entrant sends behind those that wait, as far as one frame goes."""
-        later = self._later
-        while later and self.size + len(later[0]) <= MAX_BODY_BYTES:
-            self.size += len(later[0])
-            # One C call takes it there and puts it here.
-            self._pending.extend(map(_pop_first, (later,)))
+        """Move messages that came without the lock behind those that wait, as far as one frame goes."""
+        sizes = list(accumulate(map(len, self._later)))
+        count = bisect_right(sizes, MAX_BODY_BYTES - self.size)
+        if count:
+            self.size += sizes[count - 1]
+            # One C call takes them there and puts them here.
+            self._pending.extend(map(_pop_first, repeat(self._later, count)))
+            self._joined = sizes[-1] - sizes[count - 1]
 
-    def _adopt_all(self) -> bool:
+    def _adopt_all(self, now: float) -> bool:
         self._adopt()
         while self._later:
             if not self._send():
                 return False
+            self.last = now
             self._adopt()
         return True
 
     def _send_later(self) -> None:
         """Let out what was sent from inside of a send; who sends next is told of a pipe that is broken."""
         with contextlib.suppress(BrokenPipeError):
-            if self._adopt_all():
+            if self._adopt_all(self.last):
                 self._send()
 
     def _send(self) -> bool:

@@ -43,6 +43,7 @@ __all__ = [
     "read_message",
 ]
 
+_TELL_SIZE = 3  # without keywords
 _PEEK_BYTES = 4096  # the name of a handler is shorter
 _SHOWN_BYTES = 16
 _SHOWN_CHARACTERS = 120
@@ -168,6 +169,35 @@ class MessageReader(_Reader):
 
     _is_message = staticmethod(is_inbox_message)
     _undecodable = staticmethod(undecodable_message)
+
+    def __iter__(self) -> Iterator[list[Any] | Undecodable]:
+        """As of its base, with the test of the commonest shape written out: a call for each tell costs a tenth of it."""
+        is_message, size = is_inbox_message, len(self._body)
+        if self._unpacker.tell() != self._base + self.consumed:
+            self._start_at(self.consumed)
+        unpack, tell, base = self._unpacker.unpack, self._unpacker.tell, self._base
+        while self.consumed < size:
+            try:
+                message = unpack()
+            except UnknownTypeError as error:
+                undecodable = self._step_over(error)
+                unpack, tell, base = self._unpacker.unpack, self._unpacker.tell, self._base
+                yield undecodable
+                continue
+            except BAD_BYTES as error:
+                raise self._bad(error) from error
+            if not (
+                type(message) is list
+                and len(message) == _TELL_SIZE
+                and message[0] == TELL
+                and type(message[0]) is int
+                and type(message[1]) is str
+                and type(message[2]) is list
+            ) and not is_message(message):
+                raise self._bad(_unknown_shape(message))
+            self.consumed = tell() - base
+            yield message
+        self._open = False
 
 
 class AnswerReader(_Reader):

@@ -44,6 +44,7 @@ _pack_reply_header = REPLY_HEADER.pack_into
 _READ_END, _NEXT, _HANDLING, _HANDLED = at.READ_END, at.NEXT, at.HANDLING, at.HANDLED
 _REPLIES, _STATE, _HANDLER, _SINCE, _RECENT = at.REPLIES, at.STATE, at.HANDLER, at.SINCE, at.RECENT
 _RECENT_MASK = at.RECENT_WORDS - 1
+_HANDLING_STATE = int(at.FlightState.HANDLING)
 
 
 def create_recorder(*, mailbox_bytes: int, pipe_bytes: int, reply_bytes: int = 1024 * 1024) -> int:
@@ -299,7 +300,7 @@ class Recorder:
 
     def name_handlers(self, names: Sequence[str]) -> None:
         """
-        Put the names of the handlers into the file, once, before the first :meth:`note_handler`.
+        Put the names of the handlers into the file, once, before the first :meth:`begin_handler`.
 
         Args:
             names: In the order of their indices. Each is cut to 63 bytes; those that find no room have a number only.
@@ -312,9 +313,9 @@ class Recorder:
             table += bytes((len(entry),)) + entry
         self._names[: len(table) + 1] = bytes(table) + b"\0"
 
-    def note_handler(self, index: int, now: float) -> None:
+    def begin_handler(self, index: int, now: float) -> None:
         """
-        Handler number *index* begins at *now*.
+        Handler number *index* begins at *now*, and the state is HANDLING.
 
         Args:
             index: Position in :meth:`name_handlers`, or -1 for none.
@@ -323,6 +324,7 @@ class Recorder:
         self._times[_SINCE] = now  # progress is never before it, so it need not be written
         words = self._words
         words[_HANDLER] = words[_RECENT + (self._handled & _RECENT_MASK)] = index + 1
+        words[_STATE] = _HANDLING_STATE
 
     def note_progress(self, now: float) -> None:
         """The handler is getting on, at *now* (seconds of the monotonic clock). Any thread."""

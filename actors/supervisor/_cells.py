@@ -332,6 +332,7 @@ class Cell:
 
     def close_inbox_writer(self) -> list[bytes]:
         """Close the host's way in; return what it still held back."""
+        self.route.joinable = None
         waiting = self.route.outbox.close()
         _descriptors.close(self.inbox_write)
         self.inbox_write = -1

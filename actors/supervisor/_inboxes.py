@@ -51,6 +51,7 @@ def replace_inbox(cell: Cell) -> int:
     lost = _count(cell.inbox_read)
     before = (cell.inbox_read, cell.inbox_write)
     # Whoever sends from now on meets a closed outbox, and looks again until it finds the new one.
+    cell.route.joinable = None
     waiting = cell.route.outbox.close()
     outbox = Outbox(write_end)
     for message in waiting:

@@ -216,7 +216,7 @@ class Mail:
                 self._host.runner.tell_body(body, "back", cell.uid, cell.revivals)
 
     def _announce(self, cell: Cell, reason: _exits.ExitReason) -> None:
-        cell.route.gone = reason
+        cell.route.gone, cell.route.joinable = reason, None
         self._host.remember(cell.uid, reason)
         data = _exits.to_data(reason)
         down = _down(cell.uid, reason, cell.revivals)

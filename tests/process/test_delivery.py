@@ -465,6 +465,7 @@ def test_no_notice_of_an_actor_can_hurt_the_host(start_method: Any) -> None:
 
 
 @pytest.mark.soak
+@pytest.mark.timeout(900)
 def test_no_notice_of_an_actor_whatsoever_can_hurt_the_host(start_method: Any) -> None:
     say_nonsense(start_method, list(itertools.product(KINDS, FIELDS)))
 

@@ -62,7 +62,7 @@ def rage(start_method: StartMethod, *, teams: int, size: int, seconds: float, pa
         print(
             f"{start_method}, seed {seed}: {sum(storm.done.values())} faults in {seconds:.0f} s on {len(paths)} actors: "
             f"{dict(storm.done)}; asks {dict(ends)}; {watch.probes} probes, the slowest {watch.slowest * 1000:.0f} ms, "
-            f"{watch.slow} above 100 ms; {watch.descriptors} descriptors at most, {calm} before; "
+            f"{len(watch.slow)} above 100 ms {watch.slow}; {watch.descriptors} descriptors at most, {calm} before; "
             f"{grown / 1024:+.0f} KiB since a third of it"
         )
         assert watch.slowest < 1.0

@@ -11,7 +11,7 @@ import pytest
 
 from actors._node import Node
 from actors._ref import ActorRef
-from actors._routes import Route, poll_milliseconds
+from actors._routes import Route, flush_held, poll_milliseconds
 from actors.errors import (
     ActorDied,
     ActorNotRunningError,
@@ -202,6 +202,70 @@ def test_tells_that_follow_each_other_are_flushed_together(node: Node, directory
     node.flush_all()
 
     assert [message[2] for message in directory.arrived()] == [[1], [2]]
+
+
+def joining(node: Node, meanwhile: Callable[[Route], object]) -> Route:
+    """Tell something whose flush is overtaken by *meanwhile*, just before it joins those that wait for it."""
+    for number in range(2):
+        node.tell(TARGET, "add", (number,), {})
+    route = node.routes[TARGET.uid]
+    join = Outbox.join
+
+    def late(outbox: Outbox, message: bytes) -> bool:
+        meanwhile(route)
+        return join(outbox, message)
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(Outbox, "join", late)
+        node.tell(TARGET, "add", (2,), {})
+    return route
+
+
+def test_a_tell_that_just_misses_the_flush_gets_another_one(node: Node, directory: FakeDirectory) -> None:
+    route = joining(node, lambda route: flush_held(route, lambda _seconds, _action: None))
+
+    assert directory.flushes == [route, route]
+    flush_held(route, lambda _seconds, _action: None)
+    assert [message[2] for message in directory.arrived()] == [[0], [1], [2]]
+
+
+def test_a_tell_that_just_misses_the_news_of_the_end_is_counted(node: Node, directory: FakeDirectory) -> None:
+    joining(node, lambda _route: node.mark_gone(TARGET.uid, CRASH))
+
+    assert directory.letters == {"dead": 2}
+
+
+def test_a_tell_that_just_misses_that_the_inbox_is_replaced_goes_to_the_new_one(
+    node: Node, directory: FakeDirectory
+) -> None:
+    def replace(route: Route) -> None:
+        route.joinable = None
+        before, route.outbox = route.outbox, Outbox(os.dup(directory.writer))
+        directory.lent.append(route.outbox)
+        route.outbox.offer(b"".join(before.take_back()), 0.0, hold=math.inf)
+
+    route = joining(node, replace)
+
+    assert directory.flushes == [route, route]
+    node.flush_all()
+    assert [message[2] for message in directory.arrived()] == [[0], [1], [2]]
+
+
+def test_a_flush_that_cannot_be_arranged_is_arranged_by_the_next_tell(
+    node: Node, directory: FakeDirectory, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(route: Route) -> None:
+        raise InterruptedError
+
+    monkeypatch.setattr(directory, "flush_soon", fail)
+    node.tell(TARGET, "add", (0,), {})
+    with pytest.raises(InterruptedError):
+        node.tell(TARGET, "add", (1,), {})
+    assert node.routes[TARGET.uid].joinable is None
+    monkeypatch.undo()
+    node.tell(TARGET, "add", (2,), {})
+
+    assert directory.flushes == [node.routes[TARGET.uid]]
 
 
 def test_an_answer_ends_its_ask_once_and_only_from_whom_was_asked(node: Node) -> None:

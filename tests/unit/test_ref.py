@@ -11,7 +11,7 @@ import pytest
 
 from actors import _seams
 from actors._actor import Actor
-from actors._handlers import handler
+from actors._handlers import handler, info_of
 from actors._ref import ActorRef, Down, handler_name
 from actors._seams import find_node, register_node, unregister_node
 from actors.errors import (
@@ -83,8 +83,8 @@ def test_tell_hands_the_name_and_the_arguments_to_the_node(node: FakeNode, ref: 
     ref.tell("anything", 1, b=2)
 
     assert node.calls == [
-        ("tell", ref, "add", (5,), {}),
-        ("tell", ref, "add", (), {"amount": 5}),
+        ("tell", ref, "add", (5,), {}, info_of(Counter.add)),
+        ("tell", ref, "add", (), {"amount": 5}, info_of(Counter.add)),
         ("tell", ref, "anything", (1,), {"b": 2}),
     ]
 

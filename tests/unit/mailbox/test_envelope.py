@@ -471,3 +471,16 @@ def test_an_opaque_reader_leaves_values_alone_and_knows_where_messages_end() -> 
     assert repr(messages[0][2]) == "[OPAQUE]"
     assert messages[1][2] == [3]
     assert repr(env.read_message(first, opaque=True)) == repr(messages[0])
+
+
+@pytest.mark.parametrize(
+    "args",
+    [(2**70, 1), ("\ud800",), (bytes(3 << 20),), (None, True, -5, 1.5, "ü", b"x")],
+    ids=["a large int", "a lone surrogate", "three megabytes", "one of each"],
+)
+def test_scalars_of_every_size_arrive_and_leave_no_trace(args: tuple[Any, ...]) -> None:
+    for _again in range(2):
+        assert env.read_message(encode_tell("add", args)) == [0, "add", list(args)]
+        ask = env.read_message(encode_ask("add", args, None, 1, 2, 3.0))
+        assert ask == [1, "add", list(args), None, 1, 2, 3.0]
+    assert encode_tell("add", (5,)) == b"\x93\x00\xa3add\x91\x05"

@@ -218,3 +218,62 @@ def test_an_exception_at_any_place_of_a_flush_doubles_and_loses_nothing() -> Non
             break
         step += 1
     assert step > 5
+
+
+def test_what_joins_leaves_with_the_next_flush_behind_what_waits(wire: Wire) -> None:
+    wire.outbox.offer(b"one", 100.0, hold=SOON)
+    wire.outbox.offer(b"two", 100.0, hold=SOON)
+    for message in (b"three", b"four"):
+        assert wire.outbox.join(message)
+    assert wire.outbox.waits
+    assert wire.outbox.offer(b"five", 100.0, hold=AT_ONCE)
+
+    assert wire.frames() == [b"one", b"twothreefourfive"]
+    assert not wire.outbox.waits
+
+
+def test_no_more_than_a_frame_joins(wire: Wire) -> None:
+    assert wire.outbox.join(bytes(MAX_BODY_BYTES))
+    assert not wire.outbox.join(b"x")
+    assert wire.outbox.offer(b"y", 100.0, hold=AT_ONCE)
+
+    assert [len(body) for body in wire.frames()] == [MAX_BODY_BYTES, 1]
+    assert wire.outbox.join(bytes(MAX_BODY_BYTES)), "there is room again"
+
+
+def test_what_joined_is_given_back_with_the_rest(wire: Wire) -> None:
+    wire.outbox.offer(b"one", 100.0, hold=NEVER)
+    wire.outbox.join(b"two")
+
+    assert wire.outbox.take_back() == [b"one", b"two"]
+    assert not wire.outbox.waits
+
+
+def test_what_many_threads_have_join_while_others_flush_leaves_once_and_in_their_order() -> None:
+    wire, arrived, over = Wire(), bytearray(), threading.Event()
+
+    def tell(number: int) -> None:
+        for count in range(3000):
+            message = b"%d:%d;" % (number, count)
+            while not wire.outbox.join(message):
+                wire.outbox.flush(100.0)
+
+    def read() -> None:
+        while not over.is_set() or wire.outbox.waits:
+            wire.outbox.try_flush(100.0)
+            arrived.extend(b"".join(wire.frames()))
+
+    threads = [threading.Thread(target=tell, args=(number,)) for number in range(4)]
+    reader = threading.Thread(target=read)
+    for thread in (reader, *threads):
+        thread.start()
+    for thread in threads:
+        thread.join()
+    over.set()
+    reader.join()
+    arrived.extend(b"".join(wire.frames()))
+    wire.close()
+
+    found = [tuple(map(int, one.split(b":"))) for one in bytes(arrived).split(b";") if one]
+    for number in range(4):
+        assert [count for who, count in found if who == number] == list(range(3000))

@@ -639,7 +639,7 @@ def test_the_flight_page_says_what_the_process_does(mailbox: Mailbox) -> None:
     mailbox.view.set_incarnation(3)
     before = mailbox.view.flight()
     recorder.name_handlers(["add", "größe", "x" * 100])
-    recorder.note_handler(1, 12.5)
+    recorder.begin_handler(1, 12.5)
     recorder.note_progress(13.25)
     recorder.note_state(FlightState.HANDLING)
     mailbox.send(2)
@@ -650,11 +650,11 @@ def test_the_flight_page_says_what_the_process_does(mailbox: Mailbox) -> None:
     assert (FlightState.HANDLING, "größe", 12.5, 13.25) == (flight.state, flight.handler, flight.since, flight.progress)
     assert (2, 16, 16) == (flight.handled, flight.read_bytes, flight.handled_bytes)
     assert 3 == recorder.incarnation
-    recorder.note_handler(2, 14.0)
+    recorder.begin_handler(2, 14.0)
     assert ("x" * 63, 14.0) == (mailbox.view.flight().handler, mailbox.view.flight().progress)
-    recorder.note_handler(3, 14.0)
+    recorder.begin_handler(3, 14.0)
     assert "#3" == mailbox.view.flight().handler
-    recorder.note_handler(-1, 14.0)
+    recorder.begin_handler(-1, 14.0)
     assert mailbox.view.flight().handler is None
 
 
@@ -662,7 +662,7 @@ def test_handlers_without_room_for_their_names_have_numbers(mailbox: Mailbox) ->
     mailbox.recorder.name_handlers([f"handler-{number:03}" for number in range(500)])
     named = []
     for index in (0, 254, 255, 256, 499):
-        mailbox.recorder.note_handler(index, 1.0)
+        mailbox.recorder.begin_handler(index, 1.0)
         named.append(mailbox.view.flight().handler)
 
     assert ["handler-000", "handler-254", "#255", "#256", "#499"] == named
@@ -675,13 +675,13 @@ def test_the_last_messages_are_named_over_incarnations(mailbox: Mailbox) -> None
 
     for number in range(20):
         mailbox.send(1)
-        mailbox.serve(lambda _number, index=number: recorder.note_handler(index, 1.0))  # type: ignore[misc]
+        mailbox.serve(lambda _number, index=number: recorder.begin_handler(index, 1.0))  # type: ignore[misc]
         assert tuple(f"h{index}" for index in range(max(0, number - 15), number + 1)) == mailbox.view.recent()
     mailbox.send(2)
     recorder.fill(mailbox.read_fd)
     offset, _body = recorder.next_frame() or (0, b"")
     recorder.begin(offset)
-    recorder.note_handler(30, 1.0)
+    recorder.begin_handler(30, 1.0)
     in_flight = mailbox.view.recent()
     assert 1 == len(mailbox.next_process())
 
@@ -689,7 +689,7 @@ def test_the_last_messages_are_named_over_incarnations(mailbox: Mailbox) -> None
     mailbox.recorder.fill(mailbox.read_fd)
     offset, _body = mailbox.recorder.next_frame() or (0, b"")
     mailbox.recorder.begin(offset)
-    mailbox.recorder.note_handler(31, 1.0)
+    mailbox.recorder.begin_handler(31, 1.0)
     assert ("h30", "h31") == mailbox.view.recent()[-2:]
     assert 16 == len(mailbox.view.recent())
 
