@@ -65,7 +65,18 @@ class OpenAsks:
         Raises:
             ProtocolError: It is no frame of answers.
         """
-        for answer in _envelope.parse_answers(body):
+        for raw in _envelope.read_answers(body):
+            if type(raw) is not list:
+                self._settle(raw, sender)
+                continue
+            if raw[0] == _envelope.RESULT:
+                # Nearly all answers, without a value class.
+                reply = self.asks.get(raw[1])
+                if type(reply) is Reply and (sender is None or reply.target.uid == sender):
+                    reply.complete(raw[2])
+                    self.asks.pop(raw[1], None)
+                    continue
+            answer = _envelope.answer_value(raw)
             if type(answer) is _envelope.Large:
                 self._deliver_large(answer, sender)
             else:

@@ -38,6 +38,7 @@ from actors.mailbox import _failure
 from actors.mailbox._control import ControlLane
 from actors.mailbox._inbox import reopen_reader
 from actors.mailbox._layout import FlightState
+from actors.mailbox._patience import Patience
 from actors.mailbox._recorder import Recorder
 from actors.supervisor._exits import ExitReason
 
@@ -101,6 +102,7 @@ class ActorProcess:
         self._draining = False
         self._interrupted = False
         self.is_copy = False
+        self._patience = Patience()
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     # --- life -------------------------------------------------------------------------------------------------------------
@@ -323,7 +325,8 @@ class ActorProcess:
         """All that was read is handled: read more, or wait for it; False if what was queued was all that there is to do."""
         recorder = self.recorder
         recorder.reset_if_empty()
-        if recorder.fill(self.inbox):
+        # A look costs less than a read that finds nothing, which is what comes between two asks.
+        if (self._draining or self._poller.poll(0)) and recorder.fill(self.inbox):
             return True
         if recorder.broken is not None:
             raise _InboxBroken(recorder.broken)
@@ -405,12 +408,38 @@ class ActorProcess:
         """Nothing to handle: let everything out, then wait for a message, a timer or the attendant."""
         self.answering.leave(more=False)
         self.recorder.note_state(FlightState.IDLE)
-        seconds = self.timers.wait_seconds(time.monotonic())
         if self.coroutines is not None and self.coroutines.busy():
-            self.coroutines.wait((self.inbox, self._wake_fd), seconds)
-        else:
-            self._poller.poll(None if seconds is None else min(seconds, _LONGEST_WAIT) * 1000 + 1)
-        self._read_wake()
+            self.coroutines.wait((self.inbox, self._wake_fd), self.timers.wait_seconds(time.monotonic()))
+            self._read_wake()
+        # The read also finds what one that was interrupted has left.
+        elif not self._look() and not self.recorder.fill(self.inbox) and self.recorder.broken is None:
+            self._sleep()
+
+    def _look(self) -> bool:
+        """Look a few times whether something has come, and let others have the core meanwhile."""
+        poll, give_way, looks = self._poller.poll, os.sched_yield, self._patience.looks
+        if not looks:
+            return False
+        found, began = False, time.monotonic()
+        for count in range(looks):
+            give_way()
+            if events := poll(0):
+                found, looks = True, count
+                if events[0][0] == self._wake_fd:
+                    self._read_wake()
+                break
+        self._patience.looked(looks, time.monotonic() - began)
+        return found
+
+    def _sleep(self) -> None:
+        """Wait until something has come, or a timer is due."""
+        began = time.monotonic()
+        seconds = self.timers.wait_seconds(began)
+        events = self._poller.poll(None if seconds is None else min(seconds, _LONGEST_WAIT) * 1000 + 1)
+        self._patience.slept(time.monotonic() - began)
+        for descriptor, _event in events:
+            if descriptor == self._wake_fd:
+                self._read_wake()
 
     def _read_wake(self) -> None:
         with contextlib.suppress(BlockingIOError):

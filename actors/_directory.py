@@ -111,6 +111,7 @@ class ActorDirectory:
             pause=attendant.modifier(descriptor, 0),
             resume=attendant.modifier(descriptor, select.EPOLLIN),
             on_broken=self._lane_broken,
+            later=functools.partial(attendant.after, HOLD_SECONDS),
         )
         attendant.watch(descriptor, lane.drain)
         return lane

@@ -203,8 +203,9 @@ class Dispatcher:
             process.busy = False
         process.deadline = None
         process.flow.end()
-        self.answer(caller, ask_id, answer)
-        self._answering.leave(more=more)
+        if more or not self._answering.leave_at_once(caller, ask_id, answer):
+            self.answer(caller, ask_id, answer)
+            self._answering.leave(more=more)
 
     def answer(self, caller: int, ask_id: int, answer: bytes) -> None:
         """Publish one answer; waits only while a megabyte of answers is taken by nobody."""

@@ -144,6 +144,7 @@ class Reply(concurrent.futures.Future[R]):
         """
         callback = _Callback(self._node, self, fn)
         self._listeners.append(callback)
+        self._hand_over()
         if self._outcomes:
             callback.reply_done()
 
@@ -159,12 +160,18 @@ class Reply(concurrent.futures.Future[R]):
                 if self.deadline is not None:
                     timer = loop.call_later(max(0.0, self.deadline - time.monotonic()), self._expire)
                 if not self._outcomes:
+                    self._hand_over()
                     yield from waiter.future
             finally:
                 if timer is not None:
                     timer.cancel()
                 self.forget(waiter)
         return self.result()
+
+    def _hand_over(self) -> None:
+        """Somebody waits who reads no lane: have the pump read it."""
+        if self._lane is not None:
+            self._lane.hand_over()
 
     def _wait(self, timeout: float | None) -> None:
         """Return when the ask has ended, at its deadline at the latest. Raises when *timeout* is over first."""
@@ -274,6 +281,7 @@ class Reply(concurrent.futures.Future[R]):
         if view is None:
             # setdefault is atomic: of two threads that come here at once, both get the same view.
             view = vars(self).setdefault("_view", _FuturesView(self))
+            self._hand_over()
             if self._outcomes:
                 # It may have ended between the making of the view and its storing, when nobody could tell the view.
                 view.publish_soon()

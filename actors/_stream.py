@@ -107,6 +107,7 @@ class ItemStream(Reply[None]):
             self.listen(waiter)
             try:
                 if not self.done():
+                    self._hand_over()
                     left = None if self.deadline is None else max(0.0, self.deadline - time.monotonic())
                     await asyncio.wait_for(waiter.future, left)
             except TimeoutError:

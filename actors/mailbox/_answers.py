@@ -5,6 +5,10 @@ A hand-over between threads costs more than the whole exchange, so a thread that
 the pipe its answer comes by, and the pump's registration of that pipe is off meanwhile. Everybody else who waits
 sleeps, and is offered the pipe when the reader leaves; where nobody takes it, the pump reads.
 
+To take the pipe from the pump and to give it back costs two calls of the kernel, and the pump wakes for an answer that comes between
+them. So a lane stays with a thread that asks again and again: the pump looks within a millisecond whether it is still read, and whoever
+waits otherwise (a callback, an event loop) hands it over at once.
+
 Python may raise out of a signal handler at any bytecode of the main thread, so nothing here lives in a local variable:
 
 - *Bytes read* are known by the buffer, never by what ``readv`` returned: the buffer is zeroed before a read, each read
@@ -21,6 +25,7 @@ Knows frames, and nothing of what is in them.
 from __future__ import annotations
 
 import contextlib
+import functools
 import math
 import os
 import select
@@ -33,18 +38,13 @@ from typing import Final, Protocol
 
 from actors.errors import DeadlockError, ProtocolError
 from actors.mailbox._frames import HEADER_BYTES, walk
+from actors.mailbox._patience import Patience
 
 __all__ = ["AnswerLane", "Awaited", "Listener", "Parking"]
 
 _LENGTH_AT: Final = Struct("!i").unpack_from
 _READER: Final = "reader"
 _LONGEST_POLL_MS: Final = 2**31 - 1
-
-# A look at the pipe with a yield of the core costs about 1 us, sleeping and being woken 20-40 us. An actor that answers
-# at once does so within some tens of looks; where looking does not pay, it is given up by halves.
-_MOST_LOOKS: Final = 64
-_FEWEST_LOOKS: Final = 1
-_LOOKING_SECONDS: Final = 0.0001
 
 _ONE: Final = (1).to_bytes(8, "little")
 _NESTED: Final = (
@@ -108,6 +108,8 @@ class AnswerLane:
         pause: Take the pipe out of what the pump waits for.
         resume: Put it back. Both may be called twice in a row, from any thread. To be safe against exceptions of signal
             handlers they are C functions, such as ``functools.partial(epoll.modify, fd, select.EPOLLIN)``.
+        later: Has the pump call a function in about a millisecond. With it, the pipe stays out of what the pump waits for between
+            the waits of a thread that asks again and again; without it, the pump is told at the end of each.
         on_broken: Called when a writer broke the protocol; has every ask of this lane failed. Maybe twice.
 
     Attributes:
@@ -125,6 +127,7 @@ class AnswerLane:
         pause: Callable[[], object],
         resume: Callable[[], object],
         on_broken: Callable[[ProtocolError], object],
+        later: Callable[[Callable[[], object]], object] | None = None,
     ) -> None:
         self.broken: ProtocolError | None = None
         self.ended = False
@@ -133,6 +136,11 @@ class AnswerLane:
         self._pause = pause
         self._resume = resume
         self._on_broken = on_broken
+        self._later = later
+        self._reads = 0  # how often somebody became the reader
+        self._reads_seen = 0
+        self._minding = False  # the pump looks, within a millisecond, whether it has to take the pipe back
+        self._minded = 0  # which of the looks counts
         self._buffer = memoryview(bytearray(capacity))
         self._into = [self._buffer]
         self._zeroes = bytes(capacity)
@@ -149,7 +157,7 @@ class AnswerLane:
         self._poll.register(fd, select.POLLIN)
         self._wake_fd = self.wake_descriptor = self._waker.fileno()
         self._poll.register(self._wake_fd, select.POLLIN)
-        self._looks = _MOST_LOOKS
+        self._patience = Patience()
 
     def fileno(self) -> int:
         """The descriptor of the pipe; -1 when closed."""
@@ -194,7 +202,8 @@ class AnswerLane:
 
     def _read_all(self) -> bool:
         buffer = self._buffer
-        self._parse(walk(buffer, self._parsed, len(buffer)))
+        if self._parsed or self._has_frames():  # left behind by a reader that was interrupted
+            self._parse(walk(buffer, self._parsed, len(buffer)))
         while True:
             try:
                 count = os.readv(self._fd, self._into)
@@ -227,8 +236,8 @@ class AnswerLane:
 
     def _has_frames(self) -> bool:
         """Whether an interrupted reader left something in the buffer."""
-        rest = self._buffer[self._parsed : self._parsed + HEADER_BYTES]
-        return any(rest)
+        at = self._parsed
+        return at + HEADER_BYTES <= len(self._buffer) and _LENGTH_AT(self._buffer, at)[0] != 0
 
     # --- closing ----------------------------------------------------------------------------------------------------
 
@@ -303,7 +312,8 @@ class AnswerLane:
             try:
                 if slot[_READER] is token:
                     del slot[_READER]
-                    self._resume()
+                    if not self._minding:
+                        self._resume()
             except (KeyError, ValueError, OSError):
                 # Not the reader; or the pump has ended, or has dropped the pipe at its end of file: nothing to put back.
                 pass
@@ -314,10 +324,9 @@ class AnswerLane:
         """For the reader: True when *reply* is done or it is *until*, False when the lane has ended before."""
         reply.listen(self)
         try:
-            try:  # noqa: SIM105 - once per ask, and a third of a microsecond less
-                self._pause()
-            except (ValueError, OSError):
-                pass  # as for the resume
+            self._reads += 1
+            if not self._minding:
+                self._hold()
             late = until is not None and time.monotonic() >= until
             while not reply.done():
                 if not late and not self._has_frames():
@@ -331,14 +340,57 @@ class AnswerLane:
         finally:
             reply.forget(self)
 
+    def _hold(self) -> None:
+        """
+        For the reader: take the pipe from the pump, which will look whether to take it back.
+
+        In this order: interrupted anywhere between, the pump looks, and takes back what nobody reads.
+        """
+        if self._later is not None:
+            self._minded += 1
+            self._later(functools.partial(self._mind, self._minded))
+            self._minding = True
+        with contextlib.suppress(ValueError, OSError):  # as for the resume
+            self._pause()
+
+    def _mind(self, number: int) -> None:
+        """In the pump: take the pipe back, unless it was read since the last look. A reader that stays gives it back itself."""
+        if number != self._minded or self.ended or self._later is None:
+            return
+        if self._reads != self._reads_seen:
+            self._reads_seen = self._reads
+            self._later(functools.partial(self._mind, number))
+            return
+        # A reader that leaves from now on gives the pipe back; one that has left did not.
+        self._minding = False
+        self._give_back()
+
+    def hand_over(self) -> None:
+        """Have the pump read again at once: somebody waits who does not read. Any thread."""
+        if self._minding:
+            self._minding = False
+            self._give_back()
+
+    def _give_back(self) -> None:
+        slot = self._slot
+        token = (get_ident(), object())
+        try:
+            if slot.setdefault(_READER, token) is token and self._fd >= 0:
+                self._resume()
+        except (ValueError, OSError):
+            pass  # as in _read_for()
+        finally:
+            try:
+                if slot[_READER] is token:
+                    del slot[_READER]
+            except KeyError:
+                pass
+        self._offer()
+
     def _sleep(self, reply: Awaited, until: float | None) -> None:
         """Return when there is something to read, when *reply* may be done, or when it is *until*."""
-        for _ in range(self._looks):
-            events = self._poll.poll(0)
-            if events or reply.done():
-                self._take_back(events)
-                return
-            os.sched_yield()
+        if self._look(reply):
+            return
         began = time.monotonic()
         events = []
         self._sleeping = True
@@ -346,8 +398,23 @@ class AnswerLane:
             events = self._poll.poll(None if until is None else _milliseconds(until - began))
         self._sleeping = False
         self._take_back(events)
-        paid = time.monotonic() - began < _LOOKING_SECONDS
-        self._looks = min(_MOST_LOOKS, 2 * self._looks) if paid else max(_FEWEST_LOOKS, self._looks // 2)
+        self._patience.slept(time.monotonic() - began)
+
+    def _look(self, reply: Awaited) -> bool:
+        """Look a few times, and let others have the core meanwhile. True when there is something to read, or *reply* is done."""
+        poll, give_way, looks = self._poll.poll, os.sched_yield, self._patience.looks
+        if not looks:
+            return False
+        found, began = False, time.monotonic()
+        for count in range(looks):
+            events = poll(0)
+            if events or reply.done():
+                self._take_back(events)
+                found, looks = True, count
+                break
+            give_way()
+        self._patience.looked(looks, time.monotonic() - began)
+        return found
 
     def _take_back(self, events: list[tuple[int, int]]) -> None:
         """Take back a wake-up, so that the next sleep is one."""

@@ -36,6 +36,7 @@ from actors.mailbox._reader import (
     parse_answers,
     peek_message,
     read_answer,
+    read_answers,
     read_message,
 )
 from actors.mailbox._shapes import (
@@ -60,6 +61,7 @@ from actors.mailbox._shapes import (
     Result,
     Tell,
     Undecodable,
+    answer_value,
 )
 from actors.mailbox._values import SCALARS, Refused
 
@@ -97,6 +99,7 @@ __all__ = [
     "Result",
     "Tell",
     "Undecodable",
+    "answer_value",
     "encode_ask",
     "encode_died",
     "encode_down",
@@ -113,6 +116,7 @@ __all__ = [
     "parse_answers",
     "peek_message",
     "read_answer",
+    "read_answers",
     "read_message",
 ]
 

@@ -374,6 +374,7 @@ def _answer_lane(uid: int, descriptor: int, pump: Pump, deliver: Deliver, on_bro
         pause=pump.modifier(descriptor, 0),
         resume=pump.modifier(descriptor, select.EPOLLIN),
         on_broken=functools.partial(on_broken, uid),
+        later=pump.soon,
     )
 
 

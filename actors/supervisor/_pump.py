@@ -25,6 +25,8 @@ __all__ = ["Alarm", "Pump", "Timer"]
 # What epoll takes has a bound; a deadline that is further away is looked at in between.
 _LONGEST_WAIT = 86_400.0
 
+_SOON_SECONDS = 0.001
+
 
 class Timer:
     """
@@ -103,6 +105,13 @@ class Pump:
     def is_running(self) -> bool:
         """Return whether it was started and has not ended."""
         return self._thread.is_alive()
+
+    def soon(self, action: Callable[[], object]) -> None:
+        """Call *action* in the pump in about a millisecond. Any thread."""
+        if self.is_current():
+            self.after(_SOON_SECONDS, action)
+        else:
+            self.post(functools.partial(self.after, _SOON_SECONDS, action))
 
     def is_current(self) -> bool:
         """Return whether the caller is the pump."""

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import random
@@ -29,7 +30,7 @@ STORM_DEADLINE = 40.0
 class Exchange:
     """A lane, the asks that are open on it, and a pump: the part of a node that a lane needs."""
 
-    def __init__(self, *, pump: bool = True, lane_type: type[AnswerLane] = AnswerLane) -> None:
+    def __init__(self, *, pump: bool = True, minds: bool = False, lane_type: type[AnswerLane] = AnswerLane) -> None:
         self.read_fd, self.write_fd = os.pipe2(os.O_CLOEXEC)
         os.set_blocking(self.read_fd, False)
         self.epoll = select.epoll()
@@ -44,6 +45,7 @@ class Exchange:
             pause=partial(self.epoll.modify, self.read_fd, 0),
             resume=partial(self.epoll.modify, self.read_fd, select.EPOLLIN),
             on_broken=self.on_broken,
+            later=self.later if minds else None,
         )
         self._stop, self._stopper = os.pipe2(os.O_CLOEXEC)
         self.epoll.register(self._stop, select.EPOLLIN)
@@ -58,6 +60,9 @@ class Exchange:
                     return
                 if self.lane.drain():
                     self.epoll.unregister(fd)
+
+    def later(self, action: Callable[[], object]) -> None:
+        threading.Timer(0.001, action).start()
 
     def deliver(self, body: bytes) -> None:
         self.delivered.append(body)
@@ -101,10 +106,10 @@ class Exchange:
                 os.close(fd)
 
 
-@pytest.fixture
-def exchange() -> Iterator[Exchange]:
+@pytest.fixture(params=[False, True], ids=["", "stays with its reader"])
+def exchange(request: pytest.FixtureRequest) -> Iterator[Exchange]:
     before = len(list(Path("/dev/fd").iterdir()))
-    made = Exchange()
+    made = Exchange(minds=request.param)
     yield made
     made.close()
 
@@ -115,6 +120,51 @@ def exchange() -> Iterator[Exchange]:
 def unpumped() -> Iterator[Exchange]:
     made = Exchange(pump=False)
     yield made
+    made.close()
+
+
+def waits_for_the_pipe(exchange: Exchange) -> bool:
+    """Whether the pump would read what comes."""
+    info = Path(f"/proc/self/fdinfo/{exchange.epoll.fileno()}").read_text()
+    events = {line.split()[1]: int(line.split()[3], 16) for line in info.splitlines() if line.startswith("tfd:")}
+    return bool(events[str(exchange.read_fd)] & select.EPOLLIN)
+
+
+def test_a_lane_that_stays_with_its_reader_goes_back_to_the_pump_when_nobody_waits_any_more() -> None:
+    made = Exchange(minds=True)
+    for ask_id in range(3):
+        reply = made.ask(ask_id)
+        made.answer(ask_id)
+        assert reply.result(timeout=DEADLINE) == ask_id
+    wait_for(lambda: waits_for_the_pipe(made))
+    late = made.ask(7)
+    made.answer(7)
+    wait_for(late.done)
+    made.close()
+
+
+@pytest.mark.parametrize("how", ["a callback", "an await", "concurrent.futures"])
+def test_a_lane_that_stays_with_its_reader_is_handed_over_to_whoever_waits_without_reading(how: str) -> None:
+    made = Exchange(pump=False, minds=True)
+    made.lane._later = lambda action: None  # nobody minds: what is handed over is so by the one who waits
+    reply = made.ask(1)
+    made.answer(1)
+    assert reply.result(timeout=DEADLINE) == 1
+    assert not waits_for_the_pipe(made)
+    made._pump.start()
+    other = made.ask(2)
+    if how == "a callback":
+        other.add_done_callback(lambda _reply: None)
+    elif how == "concurrent.futures":
+        concurrent.futures.wait([other], timeout=0)
+    else:
+
+        async def main() -> int:
+            threading.Timer(0.01, made.answer, [2]).start()
+            return await other
+
+        assert asyncio.run(main()) == 2
+    assert waits_for_the_pipe(made)
     made.close()
 
 
