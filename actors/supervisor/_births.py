@@ -37,6 +37,8 @@ __all__ = ["Births"]
 _CONTROL_LIMIT = 128 << 20
 # A child hands over one pidfd, once.
 _PASSED_LIMIT = 8
+# For a process there was no descriptor left to hold it by, and so to signal it: between two tries.
+_HOLD_AGAIN_SECONDS = 0.02
 # Between two tries of a restart that found no descriptors.
 _FIRST_PAUSE_SECONDS = 0.05
 _MOST_PAUSE_SECONDS = 1.0
@@ -156,8 +158,6 @@ class Births:
         if claimed is not None and claimed[0] != popen.pid:
             _descriptors.close(claimed[1])
             self._runner.violated(cell, body, f"its first frame hands over process {claimed[0]}, and it is {popen.pid}")
-        elif body.killed_for is not None:
-            body.signal(signal.SIGKILL)
 
     def _postpone(self, cell: Cell, incarnation: int, error: BaseException) -> bool:
         """Try a restart again in a while; False where it was tried for long enough, or is the first start, whose user is told."""
@@ -221,9 +221,11 @@ class Births:
                 pidfd = os.pidfd_open(body.pid)
                 _descriptors.own(pidfd)
         except OSError:
-            # It has ended and was reaped; or no descriptor is left for it: then its sentinel has to do.
+            # It has ended and was reaped; or no descriptor is left for it: then its sentinel has to do, until there is one.
             if exit_code(body.process) == (None, True):
+                self._pump.unwatch(body.sentinel)
                 self._pump.watch(body.sentinel, lambda: self._runner.burials.ended(cell, body))
+                body.timers.append(self._pump.after(_HOLD_AGAIN_SECONDS, lambda: self._hold_again(cell, body)))
             else:
                 self._runner.burials.ended(cell, body)
             return
@@ -233,6 +235,10 @@ class Births:
             self._runner.burials.ended(cell, body)
             return
         self.introduced(cell, body, pidfd)
+
+    def _hold_again(self, cell: Cell, body: Body) -> None:
+        if body in cell.bodies and not body.dead and body.pidfd < 0:
+            self._hold(cell, body)
 
     def _never_started(self, cell: Cell, incarnation: int, report: dict[str, Any], *, requested: bool = False) -> None:
         reason = _exits.classify(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import gc
 import multiprocessing
 import os
@@ -32,6 +33,8 @@ from actors import (
     child,
 )
 from actors._zygote import zygote
+from actors.errors import ProtocolError
+from actors.supervisor._requests import Requests
 from tests.helpers import eventually
 from tests.leaks import open_descriptors, shared_memory
 from tests.troupe import Busy, Child, Flooder, Mute, Parent, Stubborn, Worker
@@ -305,6 +308,38 @@ def test_the_death_of_the_forkserver_touches_no_actor_and_the_next_start_works()
 
     exits = [log for log in logs if log["event"] == "actors.child_exited"]
     assert not [log for log in exits if log.get("exit_code") == 255]
+
+
+def test_a_child_that_no_descriptor_was_left_for_can_be_ended_all_the_same(
+    start_method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lost, refusals = iter([True]), iter([True] * 3)
+    hello, pidfd_open = Requests._hello, os.pidfd_open
+
+    def lose(self: Requests, cell: Any, body: Any, pid: Any, descriptors: tuple[int, ...]) -> None:
+        if next(lost, False):
+            _descriptors.close(*descriptors)
+            raise ProtocolError("descriptors got lost")
+        hello(self, cell, body, pid, descriptors)
+
+    def refuse(pid: int) -> int:
+        if threading.current_thread().name.endswith("pump") and next(refusals, False):
+            raise OSError(errno.EMFILE, "no descriptors are left")
+        return pidfd_open(pid)
+
+    with capture_logs() as logs, ActorSystem(start_method=start_method) as system:
+        worker = system.spawn(Worker(), name="worker", backoff=AT_ONCE)
+        assert 1 == worker.ask(Worker.add, 1).result(timeout=SECONDS)
+        monkeypatch.setattr(Requests, "_hello", lose)
+        monkeypatch.setattr(os, "pidfd_open", refuse)
+        worker.tell(Worker.fail, "as told")
+
+        assert 1 == worker.ask(Worker.add, 1).result(timeout=SECONDS)
+        assert 3 == worker.incarnation
+
+    assert next(refusals, None) is None
+    ends = [log["kind"] for log in logs if log["event"] == "actors.child_exited"]
+    assert ["crash", "protocol"] == ends[:2]
 
 
 def test_a_forkserver_that_is_stopped_holds_a_start_no_longer_than_its_timeout() -> None:
