@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import contextlib
 import multiprocessing
+import pickle
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from multiprocessing.connection import Connection
 from multiprocessing.context import ForkServerProcess
 from multiprocessing.queues import Queue
@@ -20,22 +21,35 @@ from typing import Any
 import msgpack
 
 __all__ = [
+    "STOP_PICKLED",
     "Twin",
+    "answer_each",
+    "answer_lengths",
+    "asks_in_turn",
+    "count_each",
     "finish",
     "idle",
     "ping_pong",
+    "puts",
+    "queue",
+    "queue_twins",
     "run_once",
+    "send_arrays",
+    "send_bytes",
     "square",
     "start",
     "start_ready",
+    "take_arrays",
     "tells",
     "twin",
+    "twins",
 ]
 
 _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
 
 _STOP = msgpack.packb(["stop"])
+STOP_PICKLED = pickle.dumps(None)
 
 
 class Twin:
@@ -45,7 +59,10 @@ class Twin:
     Attributes:
         process: The process.
         pipe: Where to talk to it.
+        farewell: The message that ends it.
     """
+
+    farewell: bytes = _STOP
 
     def __init__(self, process: ForkServerProcess, pipe: Connection) -> None:
         self.process = process
@@ -53,7 +70,7 @@ class Twin:
 
     def stop(self) -> None:
         """End it, and wait for that."""
-        self.pipe.send_bytes(_STOP)
+        self.pipe.send_bytes(self.farewell)
         self.process.join()
         self.process.close()
         self.pipe.close()
@@ -100,6 +117,22 @@ def twin(body: Callable[..., None], *args: object) -> Iterator[Twin]:
         made.stop()
 
 
+@contextlib.contextmanager
+def twins(count: int, body: Callable[..., None], *args: object) -> Iterator[list[Twin]]:
+    """*count* processes that are ready, for the length of a ``with`` block."""
+    with contextlib.ExitStack() as all_of_them:
+        yield [all_of_them.enter_context(twin(body, *args)) for _ in range(count)]
+
+
+@contextlib.contextmanager
+def queue_twins(writers: int) -> Iterator[list[Twin]]:
+    """One process that reads a queue, and then those that write it."""
+    messages = queue()
+    with twin(read_queue, messages) as reader, twins(writers, write_queue, messages) as others:
+        yield [reader, *others]
+    messages.close()
+
+
 def queue() -> Queue[Any]:
     """A queue for processes of this module."""
     return _CONTEXT.Queue()
@@ -139,6 +172,20 @@ def count_each(pipe: Connection) -> None:
             total += message[1]
         else:
             pipe.send_bytes(msgpack.packb(total))
+
+
+def answer_lengths(pipe: Connection) -> None:
+    """Answer each message with the length of what is in it."""
+    pipe.send_bytes(b"ready")
+    while (message := msgpack.unpackb(pipe.recv_bytes()))[0] != "stop":
+        pipe.send_bytes(msgpack.packb(len(message[1])))
+
+
+def take_arrays(pipe: Connection) -> None:
+    """Answer each array with its last item; None is the end."""
+    pipe.send_bytes(b"ready")
+    while (array := pipe.recv()) is not None:
+        pipe.send_bytes(msgpack.packb(int(array[-1])))
 
 
 def idle(pipe: Connection) -> None:
@@ -191,3 +238,42 @@ def tells(pipe: Connection, count: int) -> float:
     pipe.send_bytes(msgpack.packb(["total"]))
     msgpack.unpackb(pipe.recv_bytes())
     return count / (time.perf_counter() - began) / 1e3
+
+
+def asks_in_turn(pipes: Sequence[Connection], count: int) -> float:
+    """Exchange *count* messages with several :func:`answer_each`, one after the other; microseconds each."""
+    began = time.perf_counter()
+    for number in range(count):
+        pipe = pipes[number % len(pipes)]
+        pipe.send_bytes(msgpack.packb(["add", 1]))
+        msgpack.unpackb(pipe.recv_bytes())
+    return (time.perf_counter() - began) / count * 1e6
+
+
+def send_bytes(pipe: Connection, payload: bytes, count: int) -> float:
+    """Send *payload* *count* times to :func:`answer_lengths`, each after the answer to the one before; microseconds each."""
+    began = time.perf_counter()
+    for _ in range(count):
+        pipe.send_bytes(msgpack.packb(["take", payload]))
+        assert msgpack.unpackb(pipe.recv_bytes()) == len(payload)
+    return (time.perf_counter() - began) / count * 1e6
+
+
+def send_arrays(pipe: Connection, array: Any, count: int) -> float:
+    """Send *array* *count* times to :func:`take_arrays`, each after the answer to the one before; MiB a second."""
+    began = time.perf_counter()
+    for _ in range(count):
+        pipe.send(array)
+        pipe.recv_bytes()
+    return count * float(array.nbytes) / 2**20 / (time.perf_counter() - began)
+
+
+def puts(twins_of_queue: Sequence[Twin], count: int) -> float:
+    """Have each writer of :func:`queue_twins` put *count* messages and wait until all are taken; thousands a second."""
+    reader, *writers = twins_of_queue
+    began = time.perf_counter()
+    reader.pipe.send_bytes(msgpack.packb(["read", count * len(writers)]))
+    for writer in writers:
+        writer.pipe.send_bytes(msgpack.packb(["write", count]))
+    msgpack.unpackb(reader.pipe.recv_bytes())
+    return len(writers) * count / (time.perf_counter() - began) / 1e3
