@@ -8,6 +8,7 @@ DEMO_STAMP := $(VENV)/.installed-for-the-demo
 START_METHODS ?= forkserver
 EVERY_START_METHOD := forkserver,spawn,fork
 PYTEST_ARGS ?=
+BENCH_ARGS ?=
 MATRIX ?= 3.11 3.12 3.13 3.14
 
 export PIP_DISABLE_PIP_VERSION_CHECK := 1
@@ -59,10 +60,8 @@ cov: $(STAMP)  ## tests with branch coverage, children included; fails under the
 	$(RUN)coverage combine --quiet
 	$(RUN)coverage report
 
-bench: $(STAMP)  ## each benchmark beside its hand-written twin
-	@set -e; for script in benchmarks/[a-z]*.py; do \
-	    name=$$(basename "$$script" .py); echo "== $$name"; $(RUN)python -m "benchmarks.$$name"; \
-	done
+bench: $(STAMP)  ## every benchmark beside its hand-written twin; BENCH_ARGS=--quick, --help
+	$(RUN)python -m benchmarks $(BENCH_ARGS)
 
 # One interpreter after the other, each in an environment of its own, all start methods in full.
 matrix:  ## every test on every interpreter found here, under every start method

@@ -61,7 +61,9 @@ def read_arguments(given: list[str] | None = None) -> Chosen:
     parser.add_argument("--rounds", type=int, metavar="N", help=f"turns of each side (default {FEWEST_ROUNDS})")
     parser.add_argument("--only", action="append", default=[], metavar="NAME", help=f"may be repeated; of {names}")
     parser.add_argument("--quick", action="store_true", help="little work and few rounds: shows that it runs, no more")
-    parser.add_argument("--json", type=Path, metavar="FILE", help="where to write the numbers (default build/benchmarks)")
+    parser.add_argument(
+        "--json", type=Path, metavar="FILE", help="where to write the numbers (default build/benchmarks)"
+    )
     parser.add_argument("--from", type=Path, dest="written", metavar="FILE", help="show those numbers; run nothing")
     parser.add_argument("--docs", action="store_true", help="write the tables and the chart of docs/explanation, too")
     read = parser.parse_args(given)
@@ -125,7 +127,9 @@ def show(results: Results) -> None:
     """Print the tables."""
     if results.rows:
         print(_table.as_text(results.rows))
-        print(f"\n{results.rounds} rounds in turns: median (least .. most); the ratio is the median of the rounds' ratios")
+        print(
+            f"\n{results.rounds} rounds in turns: median (least .. most); the ratio is the median of the rounds' ratios"
+        )
         print(f"{_table.summary(results.promised)}; {', '.join(map(' '.join, results.facts.items()))}\n")
     if results.frameworks:
         print(_table.aligned([_frameworks.HEAD, *_frameworks.as_cells(results.frameworks)]))

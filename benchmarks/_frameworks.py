@@ -81,11 +81,10 @@ def measure_frameworks(
         if outcome.problem is not None:
             tell(f"{outcome.name}: {outcome.problem}")
     for _ in range(rounds):
-        for outcome in outcomes:
-            if outcome.problem is None:
-                _turn(outcome, scale, seconds)
-                if outcome.problem is not None:
-                    tell(f"{outcome.name}: {outcome.problem}")
+        for outcome in [each for each in outcomes if each.problem is None]:
+            outcome.problem = _turn(outcome, scale, seconds)
+            if outcome.problem is not None:
+                tell(f"{outcome.name}: {outcome.problem}")
     return outcomes
 
 
@@ -121,14 +120,14 @@ def _missing(name: str) -> str | None:
     return "not installed: pip install -e '.[bench]'"
 
 
-def _turn(outcome: Outcome, scale: float, seconds: float) -> None:
+def _turn(outcome: Outcome, scale: float, seconds: float) -> str | None:
+    """Run an adapter once; what went wrong, if anything did. What it had measured until then counts."""
     with tempfile.TemporaryDirectory(prefix="actors-bench-") as folder:
         written, output = Path(folder, "numbers"), Path(folder, "output")
         command = [sys.executable, "-m", "benchmarks.adapters", outcome.name, str(scale), str(written)]
         code = _processes.run_alone(command, seconds, output)
-        if code is None:
-            outcome.problem = f"ended after {seconds:.0f} s"
-        elif code:
-            outcome.problem = f"failed ({code}): {_processes.last_line(output)}"
         for line in written.read_text().splitlines() if written.exists() else ():
             outcome.take(json.loads(line))
+        if code is None:
+            return f"ended after {seconds:g} s"
+        return f"failed ({code}): {_processes.last_line(output)}" if code else None

@@ -30,11 +30,16 @@ def sections(results: Results) -> dict[str, str]:
         "targets": f"{as_markdown(results.promised)}\n\n{summary(results.promised)}.",
         "frameworks": markdown(_frameworks.HEAD, _frameworks.as_cells(results.frameworks)),
         "breakdown": "\n\n".join((as_shares(steps), as_markdown(rest))) if steps else _NOTHING,
-        "growth": as_markdown(results.workloads["growth"]) if "growth" in results.workloads else _NOTHING,
+        "growth": _table_of(results, "growth"),
+        "wires": _table_of(results, "wires"),
     }
 
 
 _NOTHING = "Not measured."
+
+
+def _table_of(results: Results, workload: str) -> str:
+    return as_markdown(results.workloads[workload]) if workload in results.workloads else _NOTHING
 
 
 def _steps(rows: tuple[Row, ...]) -> int:

@@ -37,6 +37,7 @@ WORKLOADS: Final = (
     Workload("memory"),
     Workload("idle"),
     Workload("breakdown"),
+    Workload("wires"),
     Workload("growth", seconds=1200.0),
 )
 

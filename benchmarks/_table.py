@@ -9,7 +9,7 @@ from statistics import median
 
 from benchmarks._rows import HEAD, NOTHING, Row, shown_number
 
-__all__ = ["as_markdown", "as_shares", "as_text", "aligned", "summary"]
+__all__ = ["aligned", "as_markdown", "as_shares", "as_text", "markdown", "summary"]
 
 Cells = Sequence[str]
 

@@ -99,10 +99,10 @@ def steps_of_ask(began: int, ended: int, asker: Iterable[Note], actor: Iterable[
         encode, ask_written = at.asker["encode"][0], at.asker["write"][0]
         handler = at.actor["handler"][0]
         ask_read = [note for note in at.actor["read"] if note[2] <= handler[1]][-1]
-        encode_answer = [note for note in at.actor["encode"] if note[1] >= handler[2]][0]
-        answer_written = [note for note in at.actor["write"] if note[1] >= encode_answer[2]][0]
+        encode_answer = next(note for note in at.actor["encode"] if note[1] >= handler[2])
+        answer_written = next(note for note in at.actor["write"] if note[1] >= encode_answer[2])
         answer_read = [note for note in at.asker["read"] if note[2] > answer_written[1]][-1]
-    except (KeyError, IndexError):
+    except (KeyError, IndexError, StopIteration):
         return None
     moments = {
         "check and encode": encode[2],

@@ -79,7 +79,12 @@ def decode_ask(count: int) -> float:
     """Decode a small ask as the actor does; microseconds each."""
     body = _envelope.encode_ask("add", (1,), None, 0, 1 << _envelope.INCARNATION_SHIFT, None)
     reader = _envelope.MessageReader()
-    return _each(count, lambda: (reader.feed(body), next(iter(reader))))
+
+    def decode() -> object:
+        reader.feed(body)
+        return next(iter(reader))
+
+    return _each(count, decode)
 
 
 def decode_answer(count: int) -> float:

@@ -17,9 +17,9 @@ def main() -> None:
     name, scale, into = sys.argv[1:]
     adapter: Adapter = importlib.import_module(f"benchmarks.adapters.{name}").ADAPTER
     with Path(into).open("w", buffering=1) as file:  # a line at a time: a hang takes nothing back
-        file.write(json.dumps({"about": adapter.about, "version": _version(name)}) + "\n")
+        print(json.dumps({"about": adapter.about, "version": _version(name)}), file=file)
         for work, value in adapter.measures(float(scale)):
-            file.write(json.dumps({"work": work, "value": value}) + "\n")
+            print(json.dumps({"work": work, "value": value}), file=file)
     adapter.close()
 
 

@@ -16,7 +16,8 @@ loky: Any = importlib.import_module("loky")
 def _start() -> Callable[[], object]:
     executor = loky.ProcessPoolExecutor(max_workers=1)
     executor.submit(square, 1).result()
-    return lambda: executor.shutdown()
+    shutdown: Callable[[], object] = executor.shutdown
+    return shutdown
 
 
 def _map(count: int) -> float:

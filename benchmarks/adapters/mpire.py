@@ -22,7 +22,8 @@ def _pool() -> Any:
 def _start() -> Callable[[], object]:
     pool = mpire.WorkerPool(n_jobs=1, keep_alive=True)
     pool.map(square, [1])
-    return lambda: pool.terminate()
+    terminate: Callable[[], object] = pool.terminate
+    return terminate
 
 
 ADAPTER = Adapter(

@@ -34,7 +34,8 @@ def _counter() -> Any:
 def _start() -> Callable[[], object]:
     ref = Counter.start()
     ref.ask(0)
-    return lambda: ref.stop()
+    stop: Callable[[], object] = ref.stop
+    return stop
 
 
 def _tell(count: int) -> float:
@@ -47,5 +48,5 @@ ADAPTER = Adapter(
     ask=lambda count: asks(count, functools.partial(_counter().ask, 1)),
     tell=_tell,
     start=lambda count: milliseconds(count, _start),
-    close=lambda: pykka.ActorRegistry.stop_all(),
+    close=pykka.ActorRegistry.stop_all,
 )

@@ -64,5 +64,5 @@ ADAPTER = Adapter(
     tell=_tell,
     start=lambda count: milliseconds(count, _start),
     map=_map,
-    close=lambda: ray.shutdown(),
+    close=ray.shutdown,
 )
