@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import functools
 import importlib
+import tempfile
 from collections.abc import Callable
 from typing import Any
 
@@ -28,8 +29,20 @@ class Counter:
 
 
 @functools.cache
+def _folder() -> tempfile.TemporaryDirectory[str]:
+    # Not at import: its workers import this module, too.
+    return tempfile.TemporaryDirectory(prefix="ray-", ignore_cleanup_errors=True)
+
+
+@functools.cache
 def _ray() -> Any:
-    ray.init(num_cpus=CORES_FOR_ACTORS, include_dashboard=False, log_to_driver=False, logging_level="ERROR")
+    options = {
+        "include_dashboard": False,
+        "log_to_driver": False,
+        "logging_level": "ERROR",
+        "_temp_dir": _folder().name,
+    }
+    ray.init(num_cpus=CORES_FOR_ACTORS, **options)
     return ray
 
 
@@ -58,11 +71,16 @@ def _map(count: int) -> float:
     return tasks_per_second(count, lambda numbers: _ray().get([task.remote(number) for number in numbers]))
 
 
+def _close() -> None:
+    ray.shutdown()
+    _folder().cleanup()
+
+
 ADAPTER = Adapter(
     "processes, some started ahead",
     ask=lambda count: asks(count, lambda: _ray().get(_counter().add.remote(1))),
     tell=_tell,
     start=lambda count: milliseconds(count, _start),
     map=_map,
-    close=ray.shutdown,
+    close=_close,
 )
