@@ -65,7 +65,7 @@ def bars_of_frameworks(outcomes: Sequence[Outcome], work: str) -> list[Bar]:
         ratios = [number / median(by_hand) for number in outcome.numbers.get(work, ())]
         if ratios:
             colour = MET if outcome.name == "ours" else PLAIN
-            label = "actors" if outcome.name == "ours" else f"{outcome.name} ({outcome.about})"
+            label = outcome.title if outcome.name == "ours" else f"{outcome.title} ({outcome.about})"
             found.append(Bar(label, median(ratios), min(ratios), max(ratios), colour=colour))
     return sorted(found, key=lambda bar: bar.value)
 

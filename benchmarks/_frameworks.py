@@ -55,6 +55,11 @@ class Outcome:
     numbers: dict[str, list[float]] = attrs.field(factory=dict[str, list[float]])
     problem: str | None = None
 
+    @property
+    def title(self) -> str:
+        """Its name for people."""
+        return {"ours": "actors"}.get(self.name, self.name.replace("_", " "))
+
     def take(self, told: Mapping[str, Any]) -> None:
         """Take one line that the adapter's process wrote."""
         if "work" in told:
@@ -94,12 +99,14 @@ def as_cells(outcomes: Sequence[Outcome]) -> list[tuple[str, ...]]:
     hand: its time, or its rate.
     """
     first = {work: median(numbers) for work, numbers in outcomes[0].numbers.items()} if outcomes else {}
-    return [(_title(each), *(_cell(each, work, first.get(work)) for work in WORKS), _note(each)) for each in outcomes]
+    return [
+        (_cells_title(each), *(_cell(each, work, first.get(work)) for work in WORKS), _note(each)) for each in outcomes
+    ]
 
 
-def _title(outcome: Outcome) -> str:
-    title = " ".join(filter(None, (outcome.name.replace("_", " "), outcome.version)))
-    return f"{title} ({outcome.about})" if outcome.about else title
+def _cells_title(outcome: Outcome) -> str:
+    named = " ".join(filter(None, (outcome.title, outcome.version)))
+    return f"{named} ({outcome.about})" if outcome.about else named
 
 
 def _cell(outcome: Outcome, work: str, by_hand: float | None) -> str:

@@ -21,7 +21,6 @@ from typing import Any
 import msgpack
 
 __all__ = [
-    "STOP_PICKLED",
     "Twin",
     "answer_each",
     "answer_lengths",
@@ -29,17 +28,17 @@ __all__ = [
     "count_each",
     "finish",
     "idle",
+    "look_at_arrays",
     "ping_pong",
     "puts",
     "queue",
     "queue_twins",
     "run_once",
-    "send_arrays",
     "send_bytes",
+    "sends",
     "square",
     "start",
     "start_ready",
-    "take_arrays",
     "tells",
     "twin",
     "twins",
@@ -49,7 +48,6 @@ _CONTEXT = multiprocessing.get_context("forkserver")
 _CONTEXT.set_forkserver_preload([__name__])
 
 _STOP = msgpack.packb(["stop"])
-STOP_PICKLED = pickle.dumps(None)
 
 
 class Twin:
@@ -59,10 +57,7 @@ class Twin:
     Attributes:
         process: The process.
         pipe: Where to talk to it.
-        farewell: The message that ends it.
     """
-
-    farewell: bytes = _STOP
 
     def __init__(self, process: ForkServerProcess, pipe: Connection) -> None:
         self.process = process
@@ -70,7 +65,7 @@ class Twin:
 
     def stop(self) -> None:
         """End it, and wait for that."""
-        self.pipe.send_bytes(self.farewell)
+        self.pipe.send_bytes(_STOP)
         self.process.join()
         self.process.close()
         self.pipe.close()
@@ -181,13 +176,6 @@ def answer_lengths(pipe: Connection) -> None:
         pipe.send_bytes(msgpack.packb(len(message[1])))
 
 
-def take_arrays(pipe: Connection) -> None:
-    """Answer each array with its last item; None is the end."""
-    pipe.send_bytes(b"ready")
-    while (array := pipe.recv()) is not None:
-        pipe.send_bytes(msgpack.packb(int(array[-1])))
-
-
 def idle(pipe: Connection) -> None:
     """Be ready, and wait for the end."""
     pipe.send_bytes(b"ready")
@@ -197,6 +185,15 @@ def idle(pipe: Connection) -> None:
 def square(pipe: Connection, number: int) -> None:
     """Give one result, and end."""
     pipe.send_bytes(msgpack.packb(number * number))
+
+
+def look_at_arrays(pipe: Connection) -> None:
+    """Look at each array that comes, and say what was seen."""
+    pipe.send_bytes(b"ready")
+    # What comes is either the word to stop or a pickle, and recv_bytes() takes both.
+    while (data := pipe.recv_bytes()) != _STOP:
+        what, array = pickle.loads(data)
+        pipe.send(float(array.sum()) if what == "sum" else (float(array[0]), float(array[-1])))
 
 
 def write_queue(pipe: Connection, messages: Queue[Any]) -> None:
@@ -240,6 +237,15 @@ def tells(pipe: Connection, count: int) -> float:
     return count / (time.perf_counter() - began) / 1e3
 
 
+def sends(pipe: Connection, what: str, array: Any, times: int) -> float:
+    """Send *array* to :func:`look_at_arrays` and wait for the answer, *times* times; MiB a second."""
+    began = time.perf_counter()
+    for _ in range(times):
+        pipe.send((what, array))
+        pipe.recv()
+    return float(array.nbytes * times / (time.perf_counter() - began) / 2**20)
+
+
 def asks_in_turn(pipes: Sequence[Connection], count: int) -> float:
     """Exchange *count* messages with several :func:`answer_each`, one after the other; microseconds each."""
     began = time.perf_counter()
@@ -257,15 +263,6 @@ def send_bytes(pipe: Connection, payload: bytes, count: int) -> float:
         pipe.send_bytes(msgpack.packb(["take", payload]))
         assert msgpack.unpackb(pipe.recv_bytes()) == len(payload)
     return (time.perf_counter() - began) / count * 1e6
-
-
-def send_arrays(pipe: Connection, array: Any, count: int) -> float:
-    """Send *array* *count* times to :func:`take_arrays`, each after the answer to the one before; MiB a second."""
-    began = time.perf_counter()
-    for _ in range(count):
-        pipe.send(array)
-        pipe.recv_bytes()
-    return count * float(array.nbytes) / 2**20 / (time.perf_counter() - began)
 
 
 def puts(twins_of_queue: Sequence[Twin], count: int) -> float:

@@ -4,6 +4,7 @@ The processor time that idle actors and their host use, beside as many bare proc
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterable
@@ -27,8 +28,12 @@ class Idle(Actor):
 
 def cpu_seconds(processes: Iterable[int]) -> float:
     """Seconds that all threads of *processes* have spent on a processor, in steps of a nanosecond."""
-    tasks = [task for process in processes for task in Path(f"/proc/{process}/task").iterdir()]
-    return sum(int((task / "schedstat").read_text().split()[0]) for task in tasks) / 1e9
+    nanoseconds = 0
+    for process in processes:
+        with contextlib.suppress(FileNotFoundError):  # a thread that has ended takes its time with it
+            for task in Path(f"/proc/{process}/task").iterdir():
+                nanoseconds += int((task / "schedstat").read_text().split()[0])
+    return nanoseconds / 1e9
 
 
 def measure(count: int, seconds: float) -> tuple[float, float]:

@@ -19,6 +19,7 @@ ACTOR: list[Note] = [
 def test_the_steps_of_an_ask_add_up_to_the_whole() -> None:
     steps = steps_of_ask(0, 30_000, ASKER, ACTOR)
 
+    assert steps is not None
     assert steps == {
         "check and encode": 3.0,
         "register the ask": 2.0,
