@@ -185,19 +185,17 @@ WIRES: dict[str, Callable[[], Ends]] = {
 def main() -> None:
     chosen = arguments(__doc__)
     count = chosen.scaled(EXCHANGES)
-    core = min(os.sched_getaffinity(0))
+    core, *_, other_core = sorted(os.sched_getaffinity(0)) * 2
     with contextlib.ExitStack() as stack:
         wires = [stack.enter_context(echoing(make())) for make in WIRES.values()]
-        pinned = stack.enter_context(echoing(pipes(), core))
+        near = stack.enter_context(echoing(pipes(), core))
+        far = stack.enter_context(echoing(pipes(), other_core))
         sides = [functools.partial(exchange, wire, count) for wire in wires]
-        first, *others = take_turns(chosen.rounds, *sides, functools.partial(exchange, pinned, count, core))
-    name, *names = WIRES
-    rows = [Row(name, None, "us", first)]
-    rows += [
-        Row(other, "sockets", "us", numbers, first)
-        for other, numbers in zip([*names, "two pipes, both processes on one core"], others, strict=True)
-    ]
-    report(chosen, rows)
+        sides += [functools.partial(exchange, wire, count, core) for wire in (near, far)]
+        first, *others = take_turns(chosen.rounds, *sides)
+    name, *names = (*WIRES, "two pipes, blocking reads, both on one core", "two pipes, blocking reads, on two cores")
+    rows = [Row(other, "sockets", "us", numbers, first) for other, numbers in zip(names, others, strict=True)]
+    report(chosen, [Row(name, None, "us", first), *rows])
 
 
 if __name__ == "__main__":
