@@ -32,6 +32,7 @@ def sections(results: Results) -> dict[str, str]:
         "breakdown": "\n\n".join((as_shares(steps), as_markdown(rest))) if steps else _NOTHING,
         "growth": _table_of(results, "growth"),
         "wires": _table_of(results, "wires"),
+        "streams": _table_of(results, "streams"),
     }
 
 

@@ -38,6 +38,7 @@ WORKLOADS: Final = (
     Workload("idle"),
     Workload("breakdown"),
     Workload("wires"),
+    Workload("streams"),
     Workload("growth", seconds=1200.0),
 )
 
