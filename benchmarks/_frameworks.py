@@ -113,7 +113,7 @@ def _cell(outcome: Outcome, work: str, by_hand: float | None) -> str:
     if work not in outcome.numbers:
         return NOTHING
     number = median(outcome.numbers[work])
-    return shown_number(number) if by_hand is None else f"{shown_number(number)} ({number / by_hand:.2g}x)"
+    return shown_number(number) if by_hand is None else f"{shown_number(number)} ({shown_number(number / by_hand)}x)"
 
 
 def _note(outcome: Outcome) -> str:
