@@ -31,6 +31,7 @@ def sections(results: Results) -> dict[str, str]:
         "frameworks": markdown(_frameworks.HEAD, _frameworks.as_cells(results.frameworks)),
         "breakdown": "\n\n".join((as_shares(steps), as_markdown(rest))) if steps else _NOTHING,
         "growth": _table_of(results, "growth"),
+        "placement": _table_of(results, "placement"),
         "wires": _table_of(results, "wires"),
         "streams": _table_of(results, "streams"),
     }

@@ -36,6 +36,7 @@ WORKLOADS: Final = (
     Workload("tasks"),
     Workload("memory"),
     Workload("idle"),
+    Workload("placement"),
     Workload("breakdown"),
     Workload("wires"),
     Workload("streams"),
