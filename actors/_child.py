@@ -245,6 +245,7 @@ class ActorProcess:
         self.attendant.disown()
         if hasattr(self, "node"):
             self.node.flush_all = self.end_copy  # type: ignore[method-assign]
+            self.node.unsent = True  # so that it is called behind each handler
         try:
             boot.lifeline = _lifeline.hold(boot.lifeline)
         except (OSError, SystemExit):

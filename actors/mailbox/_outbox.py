@@ -184,7 +184,8 @@ class Outbox:
 
     def _adopt(self) -> None:
         """Move messages that came without the lock behind those that wait, as far as one frame goes."""
-        sizes = list(accumulate(map(len, self._later)))
+        # A copy first, which is one step: what allocates may run the user's finalizers, and these may send.
+        sizes = list(accumulate(map(len, list(self._later))))
         count = bisect_right(sizes, MAX_BODY_BYTES - self.size)
         if count:
             self.size += sizes[count - 1]
