@@ -16,7 +16,7 @@ from typing import Any
 from actors._reply import Reply
 from actors._routes import Directory
 from actors._stream import ItemStream
-from actors.errors import ActorDied, ActorsError, AskTimeoutError, ProtocolError, SpecError
+from actors.errors import ActorDied, ActorsError, AskTimeoutError, MailboxFullError, ProtocolError, SendError, SpecError
 from actors.mailbox import _envelope, _failure
 from actors.supervisor import _exits
 
@@ -109,8 +109,8 @@ class OpenAsks:
             reply.complete(None)
         elif type(answer) is _envelope.Result and not isinstance(reply, ItemStream):
             reply.complete(answer.value)
-        elif type(answer) is _envelope.Died:
-            reply.fail(died(reply, _exits.from_data(answer.reason), may_have_run=answer.may_have_run))
+        elif type(answer) is _envelope.Died or type(answer) is _envelope.Dropped:
+            reply.fail(_unhandled(reply, answer))
         elif type(answer) is _envelope.Failure:
             reply.fail(_failure.rebuild(answer.error, target=reply.target.path))
         elif type(answer) is _envelope.Undecodable:
@@ -232,6 +232,23 @@ def died(reply: Reply[Any], reason: _exits.ExitReason, *, may_have_run: bool) ->
     path = reply.target.path
     what = "the message was being handled" if may_have_run else "the message was not started"
     return ActorDied(f"{path} {_exits.describe(reason)}; {what}", target=path, reason=reason, may_have_run=may_have_run)
+
+
+def _unhandled(reply: Reply[Any], answer: _envelope.Died | _envelope.Dropped) -> SendError:
+    """Return the error of an ask that its target will not answer."""
+    if isinstance(answer, _envelope.Dropped):
+        return _dropped(reply)
+    return died(reply, _exits.from_data(answer.reason), may_have_run=answer.may_have_run)
+
+
+def _dropped(reply: Reply[Any]) -> MailboxFullError:
+    """Return the error of an ask that its target dropped unhandled."""
+    path = reply.target.path
+    return MailboxFullError(
+        f"the mailbox of {path} was full, and the message was dropped for newer ones (on_full='drop_oldest'); it was not "
+        "handled. Send less, make its handlers faster, or give it a larger mailbox",
+        target=path,
+    )
 
 
 def _wrong_kind(reply: Reply[Any]) -> SpecError:

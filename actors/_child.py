@@ -27,6 +27,7 @@ from actors._coroutines import Coroutines
 from actors._directory import ActorDirectory
 from actors._dispatch import SHORT_TELL, Crash, Dispatcher
 from actors._flow import Flow
+from actors._intake import Intake
 from actors._launch import Boot
 from actors._node import Node
 from actors._ref import ActorRef
@@ -101,6 +102,7 @@ class ActorProcess:
         self._worn_at = math.inf
         self._draining = False
         self._interrupted = False
+        self._body_at = 0
         self.is_copy = False
         self._patience = Patience()
         self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
@@ -183,6 +185,7 @@ class ActorProcess:
         self.attendant.handlers["lane"] = self._lane_arrived
         self._poller.register(self.inbox, select.POLLIN)
         self.dispatcher = Dispatcher(self)
+        self.intake = Intake(self)
         if self.setup["says_cancelling"]:
             self.flow.place = lambda: self.recorder.handled
             self.flow.report = functools.partial(self.attendant.notify, "cancelling")
@@ -252,8 +255,8 @@ class ActorProcess:
             # The host is gone; or a handler has closed what was not its own.
             os._exit(1)
 
-    def end_copy(self) -> None:
-        """End this process if it is a copy of the actor's: see :meth:`become_a_copy`."""
+    def end_copy(self, patience: float = 0.0) -> None:  # noqa: ARG002 - stands in for Node.flush_all
+        """End this process if it is a copy of the actor's, without waiting: see :meth:`become_a_copy`."""
         if self.is_copy:
             os._exit(0)
 
@@ -274,6 +277,7 @@ class ActorProcess:
             self.attendant.notify("hook_failed", "on_stop", _failure.describe(error))
         if self.has_mailbox:
             self.answering.wait_idle(_FAREWELL_SECONDS)
+            self.intake.report()
         self.directory.report_dead_letters()
         self.attendant.drain_out(_FAREWELL_SECONDS)
 
@@ -294,6 +298,10 @@ class ActorProcess:
         with contextlib.suppress(BlockingIOError):
             os.eventfd_write(self._wake_fd, 1)
 
+    def look_up(self) -> None:
+        """In the main thread: handle nothing more of the frame at hand, which is found again wherever it is moved to."""
+        self._interrupted = True
+
     # --- the loop ---------------------------------------------------------------------------------------------------------
 
     def _serve(self) -> None:
@@ -302,6 +310,8 @@ class ActorProcess:
             self._interrupted = False
             if self._handle_own():
                 continue
+            if self.intake.due <= time.monotonic():
+                self.intake.look()
             frame = recorder.next_frame()
             if frame is None:
                 if not self._read_on():
@@ -327,7 +337,7 @@ class ActorProcess:
         recorder = self.recorder
         recorder.reset_if_empty()
         # A look costs less than a read that finds nothing, which is what comes between two asks.
-        if (self._draining or self._poller.poll(0)) and recorder.fill(self.inbox):
+        if (self._draining or self._poller.poll(0)) and self._fill():
             return True
         if recorder.broken is not None:
             raise _InboxBroken(recorder.broken)
@@ -335,6 +345,13 @@ class ActorProcess:
             return True
         if not self._draining:
             self._idle()
+            return True
+        return False
+
+    def _fill(self) -> bool:
+        """Read, where all that was read before is handled."""
+        if self.recorder.fill(self.inbox):
+            self.intake.filled()
             return True
         return False
 
@@ -365,6 +382,7 @@ class ActorProcess:
             self.dispatcher.run_plain,
         )
         offset, stop = base, base + len(body)
+        intake, self._body_at = self.intake, base
         reader.feed(body)
         messages = iter(reader)
         if self._redelivered:
@@ -393,6 +411,8 @@ class ActorProcess:
                 self.coroutines.turn()
             if self._interrupted or self.ending or (timers.first < _NEVER and timers.first <= time.monotonic()):
                 return
+            if intake.watches and intake.due <= time.monotonic():
+                return
 
     def _note_attempt(self) -> None:
         """The first message of this incarnation is about to be handled: say how many others died of it."""
@@ -413,7 +433,7 @@ class ActorProcess:
             self.coroutines.wait((self.inbox, self._wake_fd), self.timers.wait_seconds(time.monotonic()))
             self._read_wake()
         # The read also finds what one that was interrupted has left.
-        elif not self._look() and not self.recorder.fill(self.inbox) and self.recorder.broken is None:
+        elif not self._look() and not self._fill() and self.recorder.broken is None:
             self._sleep()
 
     def _look(self) -> bool:
@@ -470,11 +490,18 @@ class ActorProcess:
 
     def can_read_ahead(self) -> bool:
         """Return whether the inbox can be read while a handler waits for room elsewhere."""
-        return self.has_mailbox and self.recorder.has_room
+        return self.has_mailbox and self.intake.can_take(self._flight_stop())
 
     def read_ahead(self) -> None:
         """Take what stands in the inbox while a handler waits, so that two actors that fill each other's inbox go on."""
-        self.recorder.fill(self.inbox)
+        self.intake.take(self._flight_stop())
+
+    def _flight_stop(self) -> int:
+        """Return where the message that is being handled ends: 0 if none is, -1 if that is not known yet."""
+        if not self.recorder.in_flight:
+            return 0
+        stop = self._body_at + self.dispatcher.reader.consumed
+        return stop if self.recorder.in_flight < stop else -1
 
 
 def _chosen(leaving: SystemExit) -> ExitReason:

@@ -8,6 +8,7 @@ Under ``ask`` an exception is data for the caller; under ``tell`` there is no on
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from actors._handlers import HandlerInfo
 from actors._stream import CREDIT
 from actors._timers import Timer
-from actors.errors import ActorsError, ProtocolError, SendError
+from actors.errors import ActorsError, MailboxFullError, ProtocolError, SendError
 from actors.mailbox import _envelope, _failure
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._layout import FlightState
@@ -176,7 +177,7 @@ class Dispatcher:
             self._process.busy = False
         if verdict != "resume":
             raise Crash(_failure.describe(error), name) from None
-        self._let_out()
+        self._let_out(error)
 
     def _ask(self, message: list[Any], more: bool) -> None:
         _kind, name, args, kwargs, caller, ask_id, deadline = message
@@ -199,7 +200,7 @@ class Dispatcher:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it goes to whoever asked
             answer = self._failure(ask_id, error)
-            self._let_out()
+            self._let_out(error)
             process.busy = False
         process.deadline = None
         process.flow.end()
@@ -243,10 +244,11 @@ class Dispatcher:
     def _fitting(self, answer: bytes) -> bytes:
         return answer if len(answer) <= MAX_BODY_BYTES else self._enlarge(answer)
 
-    def _let_out(self) -> None:
+    def _let_out(self, error: BaseException) -> None:
         """Let out what a handler that failed had told others before; its own failure is what counts."""
         with contextlib.suppress(SendError):
-            self._node.flush_all()
+            # Who has waited for room in vain does not wait again.
+            self._node.flush_all(0.0 if isinstance(error, MailboxFullError) else math.inf)
 
     def _failure(self, ask_id: int, error: BaseException) -> bytes:
         self._process.end_copy()

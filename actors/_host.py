@@ -50,7 +50,6 @@ from actors.supervisor._letters import DeadLetter, DeadLetterReason
 from actors.supervisor._mail import Mail
 from actors.supervisor._oom_watch import OomWatch
 from actors.supervisor._pump import Pump
-from actors.supervisor._release import not_built
 from actors.supervisor._report import CrashReport
 from actors.supervisor._runner import Runner
 from actors.supervisor._spec import Child, Options
@@ -238,9 +237,6 @@ class Host:
         if above is None:
             raise StartError(f"supervisor {parent_path} is not there any more")
         check_child(child, above.spec)
-        problems = list(not_built(f"{parent_path}/{name}", child.options))
-        if problems:
-            raise SpecError(*problems)
         parent: ActorRef[Any] = ActorRef(system=self.name, uid=cell.uid, path=cell.path)
         made = self.add(parent_path, child, snapshot, name or child.options.name, parent)
         body.spawned.add(made.uid)
@@ -271,7 +267,7 @@ class Host:
             return None
         info = _view.actor_info(self.runner.state, uid)
         try:
-            flight = cell.view.flight()
+            flight, waiting = cell.view.flight(), cell.view.count_waiting()
         except ProtocolError:
             return ActorStatistics(path=cell.path, state="broken")
         return ActorStatistics(
@@ -281,10 +277,13 @@ class Host:
             handler=flight.handler or "",
             restarts=info.restarts if info else 0,
             handled=flight.handled,
+            queued_messages=waiting,
             queued_bytes=flight.read_bytes - flight.handled_bytes,
+            mailbox_messages=cell.options.mailbox_messages,
             mailbox_bytes=cell.options.mailbox_bytes,
             pipe_queued_bytes=queued_bytes(cell.inbox_read),
             pipe_bytes=pipe_capacity(cell.inbox_read),
+            dropped=flight.dropped,
             open_asks=sum(reply.target.uid == uid for reply in list(self.node.asks.values())),
             late_replies=self.node.late_replies,
         )

@@ -15,7 +15,7 @@ import contextlib
 import itertools
 import math
 import time
-from collections import Counter, deque
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
@@ -26,12 +26,14 @@ from actors._ref import ActorRef
 from actors._reply import Reply
 from actors._routes import HOLD_SECONDS, Directory, Route
 from actors._stream import ItemStream
-from actors.errors import ActorNotRunningError, DeadlockError, EncodeError, MailboxFullError
+from actors.errors import ActorNotRunningError, ActorsError, DeadlockError, EncodeError, MailboxFullError
 from actors.mailbox import _envelope
 from actors.mailbox._arena import Arenas, Slot
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._outbox import Outbox
+from actors.mailbox._overflow import asker, sort_out
 from actors.supervisor import _exits
+from actors.supervisor._letters import DeadLetterReason
 
 T = TypeVar("T", bound=Reply[Any])
 
@@ -98,6 +100,8 @@ class Node(OpenAsks):
         outbox = route.joinable
         if outbox is not None and outbox.join(message):
             self.unsent = True
+            if not route.patient:
+                route.patient = (ref.on_full or route.on_full) != "drop_newest"
             if route.joinable is not outbox:
                 self._joined_too_late(route, outbox)
         elif not self._post(ref, route, message, HOLD_SECONDS):
@@ -178,6 +182,8 @@ class Node(OpenAsks):
             accepted = self._offer(ref, route, message, hold, None)
         if accepted and route.outbox.waits:
             self.unsent = True
+            if (ref.on_full or route.on_full) != "drop_newest":
+                route.patient = True
             if route.joinable is None:
                 self._arrange_flush(route)
         return accepted
@@ -306,6 +312,7 @@ class Node(OpenAsks):
         while route.gone is None:
             try:
                 if route.outbox.flush(time.monotonic()):
+                    route.patient = False
                     return
             except BrokenPipeError:
                 self._renew(ActorRef(system="", uid=route.uid, path=route.path), route)
@@ -316,30 +323,65 @@ class Node(OpenAsks):
             self._directory.wait_for_room(route, left)
         self.abandon(route)
 
-    def flush_all(self) -> None:
-        """Write whatever waits; see :meth:`flush_route`."""
+    def flush_all(self, patience: float = math.inf) -> None:
+        """
+        Write whatever waits; see :meth:`flush_route`.
+
+        Args:
+            patience: How long this may wait at most, in seconds, whatever ``send_timeout`` says.
+
+        Raises:
+            MailboxFullError: There was no room in time. What waited for it is counted, so that no later handler has to wait for the
+                same again.
+        """
         # First of all: who tells something while this looks says so afterwards.
         self.unsent = False
         try:
-            for route in list(self.routes.values()):
-                if route.outbox.waits:
-                    # One that is gone has its messages counted; the others are flushed all the same.
-                    with contextlib.suppress(ActorNotRunningError):
-                        self.flush_route(route)
+            failed = self._flush_each(patience)
         except BaseException:
             self.unsent = True
             raise
+        if failed is not None:
+            raise failed
 
-    def abandon(self, route: Route) -> None:
-        """Count what waits for an actor that is gone."""
-        handlers: Counter[str | None] = Counter()
-        for data in route.outbox.take_back():
-            message: Any = _envelope.read_message(data, opaque=True)
-            if message[0] == _envelope.LARGE:
-                self._arenas.discard(Slot(*message[1:]))
-            handlers[None if message[0] == _envelope.LARGE else message[1]] += 1
-        for handler, count in handlers.items():
-            self._directory.dead_letter(route.path, "dead", count, handler=handler, uid=route.uid)
+    def _flush_each(self, patience: float) -> MailboxFullError | None:
+        began = time.monotonic()
+        failed: MailboxFullError | None = None
+        for route in list(self.routes.values()):
+            if not route.outbox.waits:
+                continue
+            allowed = min(patience, route.send_timeout) if route.patient else 0.0
+            try:
+                self.flush_route(route, max(0.0, allowed - (time.monotonic() - began)))
+            except ActorNotRunningError:
+                continue  # its messages are counted; the others are flushed all the same
+            except MailboxFullError:
+                self.abandon(route, "overflow")
+                if route.patient:
+                    failed, route.patient = failed or _full(route, allowed), False
+        return failed
+
+    def abandon(self, route: Route, reason: DeadLetterReason = "dead") -> None:
+        """Count what waits for an actor that is gone, or has no room for it."""
+        dropped = sort_out(route.outbox.take_back())
+        for large in dropped.larges:
+            if reason == "overflow":
+                dropped.asks += self._askers_of(*large)
+            self._arenas.discard(Slot(*large))
+        for _caller, ask_id in dropped.asks:
+            reply = self.asks.get(ask_id)
+            if reply is not None and reason == "overflow":  # else the news that it is gone says so
+                reply.fail(_full(route, 0.0))
+                self.asks.pop(ask_id, None)
+        for handler, count in dropped.handlers.items():
+            self._directory.dead_letter(route.path, reason, count, handler=handler, uid=route.uid)
+
+    def _askers_of(self, arena_id: int, slot: int, length: int, generation: int) -> list[tuple[int, int]]:
+        """Who waits for a large message: its asker, or nobody."""
+        with contextlib.suppress(ActorsError):
+            found = asker(self._directory.find_arena(arena_id).get(slot, length, generation))
+            return [] if found is None else [found]
+        return []
 
     def close_route(self, uid: int) -> None:
         """Close the pipe to an actor that is gone, so that its tombstone can end."""

@@ -44,6 +44,7 @@ class Route:
         gone: Why it is gone for good, or None.
         stopping: Whether it was asked to stop for good.
         joinable: The outbox, while a flush of it is arranged, so that messages may wait in it; else None.
+        patient: Whether anything may wait that is to be waited for when there is no room; else it is dropped.
     """
 
     uid: int
@@ -55,6 +56,7 @@ class Route:
     gone: ExitReason | None = None
     stopping: bool = False
     joinable: Outbox | None = None
+    patient: bool = False
 
 
 class Directory(Protocol):

@@ -107,10 +107,13 @@ class ActorStatistics:
         handler: Name of the handler that runs, or ``""``.
         restarts: How often it was started again.
         handled: Messages handled, by all incarnations.
-        queued_bytes: Bytes that it has read and not handled.
+        queued_messages: Messages that it has read and not handled. Beyond 64 KiB of them reckoned from the first 64 KiB.
+        queued_bytes: Their bytes.
+        mailbox_messages: Most messages that it reads ahead; None for no limit but the bytes.
         mailbox_bytes: Most bytes that it reads ahead.
         pipe_queued_bytes: Bytes that stand in its inbox, unread.
         pipe_bytes: What the pipe of its inbox holds.
+        dropped: Messages that it has dropped for newer ones, by ``on_full="drop_oldest"``.
         open_asks: Asks of this process that it has not answered.
         late_replies: Answers that came after their ask had ended here.
     """
@@ -121,10 +124,13 @@ class ActorStatistics:
     handler: str = ""
     restarts: int = 0
     handled: int = 0
+    queued_messages: int = 0
     queued_bytes: int = 0
+    mailbox_messages: int | None = None
     mailbox_bytes: int = 0
     pipe_queued_bytes: int = 0
     pipe_bytes: int = 0
+    dropped: int = 0
     open_asks: int = 0
     late_replies: int = 0
 

@@ -16,8 +16,7 @@ from actors.errors import SpecError
 from actors.supervisor import _events as ev
 from actors.supervisor import _view
 from actors.supervisor._check import check_child
-from actors.supervisor._release import not_built
-from actors.supervisor._spec import Child, Options, default_name
+from actors.supervisor._spec import Child, Options
 
 if TYPE_CHECKING:
     from actors._system import ActorSystem
@@ -48,7 +47,6 @@ class SupervisorRef:
         if parent is None:
             raise SpecError(f"supervisor {self.path} is not there any more")
         check_child(child, parent.spec, is_actor=is_actor)
-        refuse(list(not_built(f"{self.path}/{child.options.name or default_name(actor)}", child.options)))
         data = snapshot(actor)
         ready: Future[ActorRef[A]] = Future()
         ref = self._system._call(lambda host: self._add(host, child, data, ready))

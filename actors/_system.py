@@ -31,7 +31,7 @@ from actors._preflight import check_arguments, check_platform, snapshots
 from actors._ref import ActorRef, Down
 from actors._seams import ActorInfo, Cancellable
 from actors._snapshot import read_snapshot
-from actors._supervisor_ref import SupervisorRef, is_actor, refuse
+from actors._supervisor_ref import SupervisorRef, is_actor
 from actors._tasks import Crew, Tasks, make_tasks
 from actors._zygote import zygote
 from actors.errors import (
@@ -48,7 +48,6 @@ from actors.supervisor._cells import Cell, read_flight_state
 from actors.supervisor._check import check
 from actors.supervisor._letter_office import Subscription
 from actors.supervisor._letters import DeadLetter
-from actors.supervisor._release import not_built
 from actors.supervisor._report import CrashReport
 from actors.supervisor._spec import Supervisor
 
@@ -119,7 +118,6 @@ class ActorSystem:
         spec = Supervisor("system") if tree is None else tree
         check(spec, is_actor=is_actor)
         self._plan = _tree.plan(spec, 1)
-        refuse([problem for one in self._plan for problem in not_built(one.path, one.child.options)])
         self._snapshots = snapshots(self._plan)
         self._state = _tree.build(spec)
         self._root = f"/{spec.name}"

@@ -30,7 +30,7 @@ from actors._host import Host, start_error
 from actors._ref import KEEP, ActorRef, _Keep
 from actors._reply import Reply
 from actors._snapshot import snapshot
-from actors._supervisor_ref import SupervisorRef, is_actor, refuse
+from actors._supervisor_ref import SupervisorRef, is_actor
 from actors.errors import (
     ActorNotRunningError,
     ActorsError,
@@ -45,7 +45,6 @@ from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _view
 from actors.supervisor._cells import Cell
 from actors.supervisor._check import check, check_child
-from actors.supervisor._release import not_built
 from actors.supervisor._spec import Child, Options, Supervisor
 
 if TYPE_CHECKING:
@@ -283,7 +282,6 @@ class Tasks:
         options = attrs.evolve(self._options, **changes)
         supervisor = Supervisor(self.path.rsplit("/", 1)[-1])
         check_child(Child(Task(print), options), supervisor, is_actor=is_actor)
-        refuse(list(not_built(self.path, options)))
         # A ref knows what a deadline may be.
         chosen = ActorRef(system="", uid=1, path=self.path, timeout=self.timeout).options(timeout=timeout).timeout
         return Tasks(self._crew, chosen, options)

@@ -16,6 +16,7 @@ End        ``[4, ask_id]``                                                      
 Died       ``[5, ask_id, reason, may_have_run]``                                       answers
 Down       ``[6, uid, reason, revivals]``                                              answers
 Lost       ``[7, uid, reason, spared, part, parts, below]``                            answers
+Dropped    ``[8, ask_id]``                                                             answers
 =========  ==========================================================================  ===========================
 
 *caller* is the uid of the actor that asks, 0 for the host. *ask_id* is the caller's incarnation << 40 | a counter. *deadline* is
@@ -43,6 +44,7 @@ from actors.mailbox._shapes import (
     ASK,
     DIED,
     DOWN,
+    DROPPED,
     END,
     FAILURE,
     ITEM,
@@ -53,6 +55,7 @@ from actors.mailbox._shapes import (
     Ask,
     Died,
     Down,
+    Dropped,
     End,
     Failure,
     Item,
@@ -78,6 +81,7 @@ __all__ = [
     "ASK",
     "DIED",
     "DOWN",
+    "DROPPED",
     "END",
     "FAILURE",
     "INCARNATION_SHIFT",
@@ -90,6 +94,7 @@ __all__ = [
     "Ask",
     "Died",
     "Down",
+    "Dropped",
     "End",
     "Failure",
     "Item",
@@ -103,6 +108,7 @@ __all__ = [
     "encode_ask",
     "encode_died",
     "encode_down",
+    "encode_dropped",
     "encode_end",
     "encode_failure",
     "encode_item",
@@ -226,6 +232,11 @@ def encode_end(ask_id: int) -> bytes:
 def encode_died(ask_id: int, reason: Mapping[str, Any], *, may_have_run: bool) -> bytes:
     """The bytes of a Died; *reason* is plain data."""
     return pack_wrapped([DIED, ask_id, wrap(dict(reason), "reason"), may_have_run])
+
+
+def encode_dropped(ask_id: int) -> bytes:
+    """The bytes of a Dropped."""
+    return pack_wrapped([DROPPED, ask_id])
 
 
 def encode_down(uid: int, reason: Mapping[str, Any], revivals: int) -> bytes:

@@ -24,13 +24,26 @@ import sys
 import attrs
 
 from actors.errors import ProtocolError, SpecError
+from actors.mailbox._frames import HEADER_BYTES
 
 __all__ = [
     "BASE",
+    "DROPPED",
+    "DROPPING",
+    "DROP_FROM",
+    "DROP_TO",
+    "DROP_TOTAL",
+    "GAP",
+    "GAP_AT",
     "HANDLED",
     "HANDLER",
     "HANDLING",
     "INCARNATION",
+    "MOVE_FLIGHT",
+    "MOVE_HANDLED",
+    "MOVE_QUEUE",
+    "MOVE_READ",
+    "MOVING",
     "NAMES_OFFSET",
     "NEXT",
     "OFFSET_BITS",
@@ -47,6 +60,7 @@ __all__ = [
     "FlightState",
     "Layout",
     "clear",
+    "count_at",
     "create_file",
     "finish_reset",
     "map_file",
@@ -66,7 +80,7 @@ HANDLING = 18
 RESETTING = 19
 """0, or (while the inbox is being emptied) the new BASE plus 1."""
 BASE = 20
-"""Bytes that were handled before the inbox was emptied last: added to an offset it counts since the beginning."""
+"""Bytes that stood before the inbox's first one: added to an offset (see GAP) it counts since the beginning."""
 HANDLED = 21
 """Messages handled, over all incarnations."""
 REPLIES = 22
@@ -81,10 +95,39 @@ PROGRESS = 26
 """When the handler reported progress last: float, seconds of the monotonic clock."""
 INCARNATION = 27
 """1, 2, 3...: which process of the actor writes here."""
+GAP = 28
+"""
+Bytes that were dropped behind a message in flight, less a header that was added, plus 4; 0 for none. An offset of GAP_AT or
+above counts so many more.
+"""
+GAP_AT = 29
+"""Where that message ends."""
+DROPPED = 30
+"""Messages dropped to make room for newer ones, over all incarnations."""
+DROPPING = 31
+"""1 while those from DROP_FROM to DROP_TO are being dropped, else 0."""
 RECENT = 32
 """The first word of a ring: the handlers of the last messages as in HANDLER, each at the place that HANDLED had when it began."""
 RECENT_WORDS = 16
 """Length of that ring; a power of two."""
+
+# What is being dropped, and what is being moved: of no meaning while nothing is.
+DROP_FROM = 48
+"""Start of a frame (upper half) and the first message of it that is dropped (lower half), as in NEXT."""
+DROP_TO = 49
+"""The same of the first message that is kept; the end of what was read for none."""
+DROP_TOTAL = 50
+"""What DROPPED will be."""
+MOVING = 51
+"""0, or (while what is left is moved to the front of the inbox) READ_END as it was before, plus 1."""
+MOVE_FLIGHT = 52
+"""Where the message in flight begins (upper half) and ends (lower half); 0 for none."""
+MOVE_QUEUE = 53
+"""Where the header of the first frame that is moved begins or is to stand (upper half), and the length of that frame's body."""
+MOVE_READ = 54
+"""Bytes read since the beginning: a move changes where they stand, and not how many they are."""
+MOVE_HANDLED = 55
+"""Bytes that stood before the message in flight since the beginning."""
 
 NAMES_OFFSET = 1024
 """The handlers' names: a length byte and that many bytes each, up to the end of the header page."""
@@ -277,6 +320,12 @@ def clear(buffer: memoryview, start: int, stop: int) -> None:
         buffer[at:end] = _ZEROS[: end - at]
 
 
+def count_at(words: memoryview, offset: int) -> int:
+    """How many bytes stood before inbox *offset* since the beginning."""
+    gap = words[GAP] - HEADER_BYTES if words[GAP] and offset >= words[GAP_AT] else 0
+    return int(words[BASE] + offset + gap)
+
+
 def finish_reset(words: memoryview, base: int) -> None:
     """
     Note in the header that the inbox is empty, after its bytes were cleared. May be done again from any point of it.
@@ -289,6 +338,7 @@ def finish_reset(words: memoryview, base: int) -> None:
         base: What the mark said: RESETTING less 1.
     """
     words[BASE] = base
+    words[GAP] = 0
     words[HANDLING] = 0
     words[NEXT] = 0
     words[READ_END] = 0

@@ -140,12 +140,12 @@ class Recorder:
     @property
     def read_bytes(self) -> int:
         """Bytes of frames read, over all incarnations. For the thread that reads."""
-        return int(self._words[at.BASE] + self._words[_READ_END])
+        return at.count_at(self._words, self._words[_READ_END])
 
     @property
     def handled_bytes(self) -> int:
         """Bytes of frames handled, over all incarnations. For the thread that handles them, between two messages."""
-        return int(self._words[at.BASE] + (self._words[_NEXT] & OFFSET_MASK))
+        return at.count_at(self._words, self._words[_NEXT] & OFFSET_MASK)
 
     @property
     def has_room(self) -> bool:
@@ -240,7 +240,7 @@ class Recorder:
             if unpublished != used:
                 words[_READ_END] = unpublished
                 return False
-            words[at.RESETTING] = words[at.BASE] + used + 1
+            words[at.RESETTING] = at.count_at(words, used) + 1
         self._finish_reset()
         return True
 
@@ -283,6 +283,12 @@ class Recorder:
         """
         self._words[_HANDLING] = offset + 1
 
+    @property
+    def in_flight(self) -> int:
+        """The inbox offset of the message being handled; 0 if none is."""
+        handling: int = self._words[_HANDLING]
+        return handling - 1 if handling > self._words[_NEXT] & OFFSET_MASK else 0
+
     def finish(self, next_offset: int, count: int = 1) -> None:
         """
         Everything up to inbox offset *next_offset* is handled, and all that its handlers told others is written.
@@ -292,7 +298,7 @@ class Recorder:
             count: How many messages that were.
         """
         words = self._words
-        words[_NEXT] = self._frame_bits | next_offset
+        words[_NEXT] = self._frame_bits + next_offset  # a sum: what was moved meanwhile is found there, see _queue
         self._handled = handled = self._handled + count
         words[_HANDLED] = handled
 

@@ -7,13 +7,14 @@ Whatever stands in the file is a claim: every number is range-checked, frames ar
 grandchild may still write), and nonsense raises :class:`~actors.errors.ProtocolError` and nothing else. The sizes are read once,
 when the file is mapped, and never believed again.
 
-After a death, in this order: :meth:`RecorderView.settle`, then :meth:`~RecorderView.skip_in_flight` or
+After a death, in this order: :meth:`RecorderView.settle`, :meth:`~RecorderView.finish_drop`, then :meth:`~RecorderView.skip_in_flight` or
 :meth:`~RecorderView.redeliver_in_flight`, :meth:`~RecorderView.unsent_replies` and :meth:`~RecorderView.forget_replies`; then the
 next process may be started with :meth:`~RecorderView.set_incarnation`.
 """
 
 from __future__ import annotations
 
+import contextlib
 import math
 import os
 from struct import Struct
@@ -21,14 +22,19 @@ from struct import Struct
 import attrs
 
 from actors.errors import ProtocolError
+from actors.mailbox import _drops
 from actors.mailbox import _layout as at
 from actors.mailbox._frames import HEADER_BYTES, MAX_BODY_BYTES, MAX_FRAME_BYTES, walk, walk_sound
 from actors.mailbox._layout import OFFSET_BITS, OFFSET_MASK, PAGE_BYTES, FlightState, Layout
+from actors.mailbox._move import Move
+from actors.mailbox._overflow import count_waiting
 from actors.mailbox._recorder import REPLY_HEADER
 
 __all__ = ["Flight", "RecorderView", "Settled"]
 
 _unpack_length = Struct("!i").unpack_from
+_COUNTED_BYTES = 64 * 1024
+_LOOKS = 20
 
 _MAX_COUNT = 1 << 62
 """No honest counter comes near: 10 GiB a second for ten years."""
@@ -47,6 +53,7 @@ class Settled:
         broken: What had been read behind them and is no frame, or None. It is wiped away.
         in_flight_place: Where the message in flight begins among all bytes that this recorder was ever given; no other message
             has that place. -1 when none was.
+        dropping: The frames, or parts of them, with the messages that were being dropped: see :meth:`RecorderView.finish_drop`.
     """
 
     in_flight: bytes | None
@@ -55,6 +62,7 @@ class Settled:
     queued_bytes: int
     broken: str | None = None
     in_flight_place: int = -1
+    dropping: tuple[bytes, ...] = ()
 
 
 @attrs.frozen
@@ -71,6 +79,7 @@ class Flight:
         read_bytes: Bytes of frames read, over all incarnations.
         handled_bytes: Bytes of frames handled, over all incarnations; at most *read_bytes*.
         incarnation: Which process of its actor it is.
+        dropped: Messages dropped to make room for newer ones, over all incarnations.
     """
 
     state: FlightState
@@ -81,6 +90,7 @@ class Flight:
     read_bytes: int
     handled_bytes: int
     incarnation: int
+    dropped: int = 0
 
 
 class RecorderView:
@@ -131,22 +141,34 @@ class RecorderView:
         """
         words = self._words
         self._layout.check(words)
-        reset, _, _ = self._count(at.RESETTING), self._count(at.BASE), self._count(at.HANDLED)
+        reset, *_ = (self._count(index) for index in (at.RESETTING, at.BASE, at.GAP, at.HANDLED, at.DROPPED, at.MOVING))
         if reset:
             at.clear(self._inbox, 0, self._read_end())
             at.finish_reset(words, reset - 1)
+        if words[at.MOVING]:
+            Move.read_back(words, len(self._inbox)).perform(words, self._inbox)
         end = self._read_end()
         self._locate(end)  # before anything is changed
         recovered, broken = self._recover(end)
         _, offset, stop = self._locate(end + recovered)
         handling = words[at.HANDLING] - 1
         queued = end + recovered - offset
+        dropping = _drops.unfinished(words, self._inbox)
         if offset == stop or handling < offset:
-            return Settled(None, None, recovered, queued, broken)
+            return Settled(None, None, recovered, queued, broken, dropping=dropping)
         if handling >= stop:
             raise ProtocolError(f"recorder: handles offset {handling} outside of its frame {offset} to {stop}")
-        place = self._count(at.BASE) + handling
-        return Settled(bytes(self._inbox[handling:stop]), handling, recovered, queued, broken, place)
+        place = self._count_at(handling)
+        return Settled(bytes(self._inbox[handling:stop]), handling, recovered, queued, broken, place, dropping)
+
+    def finish_drop(self) -> None:
+        """
+        Take out and count the messages that were being dropped, once who waits for them was told. Harmless when there are none.
+
+        Raises:
+            ProtocolError: The file was written over.
+        """
+        _drops.finish(self._words, self._inbox)
 
     def skip_in_flight(self, length: int) -> None:
         """
@@ -188,11 +210,33 @@ class RecorderView:
             return []
         return [bytes(self._inbox[offset:stop]), *split_frames(bytes(self._inbox[stop:end]))]
 
+    def count_waiting(self) -> int:
+        """
+        How many messages are read and not handled, also while its process goes on; beyond 64 KiB of them reckoned from the first.
+
+        0 where that cannot be told: in the middle of a move, or the file was written over.
+        """
+        for _ in range(_LOOKS):
+            with contextlib.suppress(ProtocolError):  # its process was in the middle of something
+                return self._count_waiting()
+        return 0
+
+    def _count_waiting(self) -> int:
+        end = self._read_end()
+        _, offset, stop = self._locate(end)
+        if offset == stop:
+            return 0
+        limit = min(end, max(stop, offset + _COUNTED_BYTES))
+        data = bytes(self._inbox[stop:limit])
+        whole = walk(memoryview(data), 0, len(data))
+        count = count_waiting([bytes(self._inbox[offset:stop]), *split_frames(data[:whole])])
+        return count * (end - offset) // (stop + whole - offset)
+
     def discard_queued(self) -> None:
         """Count all that was read as handled, and empty the buffer: after its messages became dead letters."""
         words = self._words
         end = self._read_end()
-        base = self._count(at.BASE) + end
+        base = self._count_at(end)
         words[at.RESETTING] = base + 1
         at.clear(self._inbox, 0, end)
         at.finish_reset(words, base)
@@ -251,6 +295,12 @@ class RecorderView:
             raise ProtocolError(f"recorder: word {index} counts {count:#x}")
         return count
 
+    def _count_at(self, offset: int) -> int:
+        """How many bytes stood before *offset* since the beginning."""
+        self._count(at.BASE)
+        self._count(at.GAP)
+        return at.count_at(self._words, offset)
+
     def _locate(self, end: int) -> tuple[int, int, int]:
         """Frame start, offset and frame stop of the first message not handled; the last two are *end* when all is."""
         word = self._words[at.NEXT]
@@ -308,14 +358,7 @@ class RecorderView:
         Raises:
             ProtocolError: It says nonsense.
         """
-        words = self._words
-        reset, base, end = self._count(at.RESETTING), self._count(at.BASE), self._read_end()
-        offset = words[at.NEXT] & OFFSET_MASK
-        if offset > self._layout.inbox_bytes:
-            raise ProtocolError(f"recorder: next message at {offset} of an inbox of {self._layout.inbox_bytes}")
-        read = handled = reset - 1  # in the middle of being emptied
-        if not reset:
-            read, handled = base + end, base + min(offset, end)
+        read, handled = self._counts()
         since, progress = self._time(at.SINCE), self._time(at.PROGRESS)
         return Flight(
             state=self._state(),
@@ -326,7 +369,22 @@ class RecorderView:
             read_bytes=read,
             handled_bytes=handled,
             incarnation=self._count(at.INCARNATION),
+            dropped=self._count(at.DROPPED),
         )
+
+    def _counts(self) -> tuple[int, int]:
+        """Bytes read and bytes handled."""
+        words = self._words
+        reset, end = self._count(at.RESETTING), self._read_end()
+        offset = words[at.NEXT] & OFFSET_MASK
+        if offset > self._layout.inbox_bytes:
+            raise ProtocolError(f"recorder: next message at {offset} of an inbox of {self._layout.inbox_bytes}")
+        if words[at.MOVING]:
+            return self._count(at.MOVE_READ), min(self._count(at.MOVE_HANDLED), self._count(at.MOVE_READ))
+        if reset:  # in the middle of being emptied
+            return reset - 1, reset - 1
+        read = self._count_at(end)
+        return read, min(self._count_at(offset), read)
 
     def recent(self) -> tuple[str, ...]:
         """The handlers of the last messages, the last one at the end; nonsense gives other names, and never an error."""

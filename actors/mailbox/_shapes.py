@@ -17,6 +17,7 @@ __all__ = [
     "ASK",
     "DIED",
     "DOWN",
+    "DROPPED",
     "END",
     "FAILURE",
     "ITEM",
@@ -29,6 +30,7 @@ __all__ = [
     "Ask",
     "Died",
     "Down",
+    "Dropped",
     "End",
     "Failure",
     "InboxMessage",
@@ -47,7 +49,7 @@ __all__ = [
 ]
 
 TELL, ASK, LARGE = 0, 1, 2
-RESULT, FAILURE, ITEM, END, DIED, DOWN, LOST = 0, 1, 3, 4, 5, 6, 7
+RESULT, FAILURE, ITEM, END, DIED, DOWN, LOST, DROPPED = 0, 1, 3, 4, 5, 6, 7, 8
 
 _ASK_SIZE = 7
 _DEADLINES = frozenset({float, int, type(None)})
@@ -182,6 +184,13 @@ class Lost:
 
 
 @attrs.frozen
+class Dropped:
+    """Ask *ask_id* was dropped for newer messages, and not handled."""
+
+    ask_id: int
+
+
+@attrs.frozen
 class Undecodable:
     """
     A message that is well formed, and holds a value of a class that this process does not know.
@@ -202,7 +211,7 @@ class Undecodable:
 
 
 InboxMessage = Tell | Ask | Large | Undecodable
-Answer = Result | Failure | Large | Item | End | Died | Down | Lost | Undecodable
+Answer = Result | Failure | Large | Item | End | Died | Down | Lost | Dropped | Undecodable
 
 
 def is_inbox_message(message: Any) -> bool:
@@ -236,7 +245,7 @@ def is_answer(message: Any) -> bool:
         return size == 4 and _is_id(message[1]) and type(message[2]) is dict and _is_id(message[3])
     if kind == LOST:
         return size == _LOST_SIZE and _is_lost(*message)
-    return kind == END and size == 2 and _is_id(message[1])
+    return kind in (END, DROPPED) and size == 2 and _is_id(message[1])
 
 
 def _is_ask(
@@ -287,7 +296,7 @@ def inbox_value(message: list[Any]) -> Tell | Ask | Large:
     return Ask(name, tuple(args), kwargs or {}, caller, ask_id, deadline)
 
 
-_ANSWERS: dict[int, type[Result | Failure | Large | Item | End | Died | Down | Lost]] = {
+_ANSWERS: dict[int, type[Result | Failure | Large | Item | End | Died | Down | Lost | Dropped]] = {
     RESULT: Result,
     FAILURE: Failure,
     LARGE: Large,
@@ -296,10 +305,11 @@ _ANSWERS: dict[int, type[Result | Failure | Large | Item | End | Died | Down | L
     DIED: Died,
     DOWN: Down,
     LOST: Lost,
+    DROPPED: Dropped,
 }
 
 
-def answer_value(message: list[Any]) -> Result | Failure | Large | Item | End | Died | Down | Lost:
+def answer_value(message: list[Any]) -> Result | Failure | Large | Item | End | Died | Down | Lost | Dropped:
     """The value of an array that :func:`is_answer` accepted."""
     kind, *fields = message
     return _ANSWERS[kind](*fields)

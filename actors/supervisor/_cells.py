@@ -28,6 +28,7 @@ from actors.mailbox._answers import AnswerLane
 from actors.mailbox._control import ControlLane
 from actors.mailbox._inbox import make_inbox, pipe_capacity, write_frame
 from actors.mailbox._outbox import Outbox
+from actors.mailbox._queue import buffer_bytes
 from actors.mailbox._recorder import create_recorder
 from actors.mailbox._recorder_view import RecorderView
 from actors.supervisor._deaths import Deaths
@@ -36,7 +37,7 @@ from actors.supervisor._pump import Pump, Timer
 from actors.supervisor._recycling import NEVER, Limits
 from actors.supervisor._spec import Options
 
-__all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "read_flight_state"]
+__all__ = ["DESCRIPTORS_PER_ACTOR", "DESCRIPTORS_PER_START", "Body", "Cell", "make_recorder", "read_flight_state"]
 
 Deliver = Callable[[int, bytes], None]
 OnBroken = Callable[[int, BaseException], object]
@@ -203,6 +204,7 @@ class Cell:
         backlog: Frames for the answer pipe to the host that found no room.
         drain: Whether it is to handle what is queued before it stops.
         deaths: How often it died of the message that was in flight last.
+        dropped: How many of the messages that it dropped for newer ones were counted as dead letters.
     """
 
     uid: int
@@ -227,6 +229,7 @@ class Cell:
     backlog: deque[bytes] = attrs.Factory(deque)
     drain: bool = False
     deaths: Deaths = attrs.Factory(Deaths)
+    dropped: int = 0
 
     @classmethod
     def make(
@@ -357,13 +360,19 @@ def _open_mailbox(options: Options) -> list[int]:
     with _descriptors.fork_lock:
         try:
             opened.extend(make_inbox())
-            opened.append(create_recorder(mailbox_bytes=options.mailbox_bytes, pipe_bytes=pipe_capacity(opened[0])))
+            opened.append(make_recorder(options, pipe_capacity(opened[0])))
             opened.extend(make_inbox())
         except BaseException:
             _descriptors.close(*opened)
             raise
         _descriptors.own(*opened)
     return opened
+
+
+def make_recorder(options: Options, pipe_bytes: int) -> int:
+    """Return the descriptor of a new recorder for an actor with these options."""
+    room = buffer_bytes(options.mailbox_bytes, drops=options.on_full == "drop_oldest")
+    return create_recorder(mailbox_bytes=room, pipe_bytes=pipe_bytes)
 
 
 def _answer_lane(uid: int, descriptor: int, pump: Pump, deliver: Deliver, on_broken: OnBroken) -> AnswerLane:

@@ -41,6 +41,7 @@ _MAX_NAME: Final = 255
 _MAX_RESTARTS: Final = 100_000
 # The smallest read buffer in which one whole frame of an inbox fits.
 _MIN_MAILBOX_BYTES: Final = 4096
+_MOST_MAILBOX_BYTES: Final = 256 * 1024 * 1024
 # Enough to see whom it is about.
 _MAX_LISTED: Final = 8
 _EXIT_CODES: Final = range(-64, 256)
@@ -96,7 +97,7 @@ _NUMBERS: Final[Mapping[type, Mapping[str, _Number]]] = {
         "cancel_grace": _TIME_OR_NONE,
         "redeliver": _Number(0, whole=True),
         "max_open_asks": _Number(1, whole=True),
-        "mailbox_bytes": _Number(_MIN_MAILBOX_BYTES, whole=True),
+        "mailbox_bytes": _Number(_MIN_MAILBOX_BYTES, _MOST_MAILBOX_BYTES, whole=True),
         "mailbox_messages": _SIZE_OR_NONE,
         "send_timeout": _TIME,
         "memory_soft": _SIZE_OR_NONE,

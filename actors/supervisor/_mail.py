@@ -11,19 +11,19 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections import Counter
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
 from actors import _descriptors
 from actors.errors import ProtocolError
-from actors.mailbox import _envelope, _failure
+from actors.mailbox import _envelope, _failure, _overflow
 from actors.mailbox._frames import MAX_BODY_BYTES, frame
 from actors.mailbox._inbox import queued_bytes, write_frame
-from actors.mailbox._recorder import create_recorder
 from actors.mailbox._recorder_view import RecorderView, Settled
 from actors.supervisor import _exits
-from actors.supervisor._cells import Body, Cell
+from actors.supervisor._cells import Body, Cell, make_recorder
 from actors.supervisor._inboxes import asks_in, lost_news, replace_inbox
 from actors.supervisor._letters import DeadLetter, DeadLetterReason
 
@@ -62,12 +62,55 @@ class Mail:
             for lane, answer in _checked(cell.view.unsent_replies()):
                 self._answer(cell, *_envelope.lane_owner(lane), answer)
             cell.view.forget_replies()
+            if settled.dropping:
+                settled = self._finish_drop(cell, settled)
+            self.count_dropped(cell)
             if settled.in_flight is not None:
                 self._end_in_flight(cell, settled, reason, wanted=not body.spent)
             if body.inbox_broken or settled.broken is not None:
                 self._replace_inbox(cell, settled.broken or body.broken or "")
         except ProtocolError as error:
             self._replace_recorder(cell, error)
+
+    def _finish_drop(self, cell: Cell, settled: Settled) -> Settled:
+        """It was dropping its oldest messages: tell who asked, in its name, and count them."""
+        dropped = _overflow.sort_out(settled.dropping)
+        for large in dropped.larges:
+            caught = self._drop_large(*large)
+            dropped.asks += [] if caught is None else [caught]
+        for caller, ask_id in dropped.asks:
+            self._answer(cell, caller, ask_id >> _envelope.INCARNATION_SHIFT, _envelope.encode_dropped(ask_id))
+        cell.view.finish_drop()
+        return attrs.evolve(cell.view.settle(), broken=settled.broken)
+
+    def _drop_large(self, arena_id: int, slot: int, length: int, generation: int) -> tuple[int, int] | None:
+        """Release a large message that is dropped, and return who waits for it."""
+        with contextlib.suppress(ProtocolError):  # released already, when its asker had been told
+            arena = self._host.arenas.reader(arena_id)
+            with arena.view(slot, length, generation) as data:
+                waits = _overflow.asker(data)
+            arena.release(slot, generation)
+            return waits
+        return None
+
+    def count_dropped(self, cell: Cell, named: Iterable[tuple[str | None, int]] = (), total: int | None = None) -> None:
+        """
+        Count what an actor has dropped for newer messages and what was not counted yet: each once, whoever says so and how often.
+
+        Args:
+            cell: The actor.
+            named: Which of them were for which handler, as it says.
+            total: Up to which number it says so; None for all that its recorder counts.
+        """
+        dropped = cell.view.flight().dropped
+        for handler, claimed in named:
+            self._count_some(cell, min(claimed, dropped - cell.dropped), handler)
+        self._count_some(cell, (dropped if total is None else min(total, dropped)) - cell.dropped, None)
+
+    def _count_some(self, cell: Cell, count: int, handler: str | None) -> None:
+        if count > 0:
+            cell.dropped += count
+            self._letter(cell, "overflow", count, handler)
 
     def _end_in_flight(self, cell: Cell, settled: Settled, reason: _exits.ExitReason, *, wanted: bool) -> None:
         """It is handed to the next incarnation as often as the actor's options say, if anybody wants it; then it ends here."""
@@ -116,11 +159,11 @@ class Mail:
         self._host.log("error", "actors.recorder_lost", path=cell.path, uid=cell.uid, reason=str(error))
         self._tell_lost(cell, _lost(error), {})
         with _descriptors.fork_lock:
-            recorder = create_recorder(mailbox_bytes=cell.options.mailbox_bytes, pipe_bytes=cell.view.pipe_bytes)
+            recorder = make_recorder(cell.options, cell.view.pipe_bytes)
             _descriptors.own(recorder)
         cell.view.close()
         _descriptors.close(cell.recorder)
-        cell.recorder, cell.view = recorder, RecorderView(recorder)
+        cell.recorder, cell.view, cell.dropped = recorder, RecorderView(recorder), 0
 
     def _end(
         self, cell: Cell, message: Any, reason: _exits.ExitReason, *, may_have_run: bool, why: DeadLetterReason

@@ -61,6 +61,8 @@ if TYPE_CHECKING:
 
 __all__ = ["Requests"]
 
+# Kinds of dropped messages in one notice.
+_MOST_KINDS = 50
 # After the host had no descriptor to lend.
 _AGAIN_SECONDS = 0.1
 # What the kernel says of the process of a pidfd that has been reaped.
@@ -82,6 +84,7 @@ class Requests:
             "broken": self._broken,
             "inbox_broken": self._inbox_broken,
             "dead_letter": self._dead_letter,
+            "dropped": self._dropped,
             "lane_wanted": self._lane_wanted,
             "resolve": self._resolve,
             "reply_lane": self._reply_lane,
@@ -169,6 +172,9 @@ class Requests:
             "worn_after": body.limits.messages,
             "standby": cell.standby is body,
             "redelivered": cell.deaths.redelivered(cell.view),
+            "mailbox_bytes": cell.options.mailbox_bytes,
+            "mailbox_messages": cell.options.mailbox_messages,
+            "on_full": cell.options.on_full,
         }
         if cell.standby is body:
             self._runner.tell_body(body, "setup", setup)
@@ -230,6 +236,17 @@ class Requests:
             raise ProtocolError(f"dead letters for handler {handler!r} of actor {uid!r}")
         name = None if handler is None else handler[:200]
         self._host.letters.take(DeadLetter(target[:500], reason, count, name, uid))
+
+    def _dropped(self, cell: Cell, _body: Body, total: Any, letters: Any) -> None:
+        """It has dropped messages for newer ones. How many, its recorder says; this says which, up to a total."""
+        if type(total) is not int or not isinstance(letters, list | tuple) or len(letters) > _MOST_KINDS:
+            raise ProtocolError(f"dropped messages: {str((total, letters))[:200]}")
+        for entry in letters:
+            if not (isinstance(entry, list | tuple) and len(entry) == 2 and type(entry[1]) is int and entry[1] > 0):
+                raise ProtocolError(f"dropped messages: {str(entry)[:200]}")
+            if not (entry[0] is None or isinstance(entry[0], str)):
+                raise ProtocolError(f"dropped messages for handler {str(entry[0])[:200]}")
+        self._host.mail.count_dropped(cell, [(name and name[:200], count) for name, count in letters], total)
 
     # --- ways -------------------------------------------------------------------------------------------------------------
 

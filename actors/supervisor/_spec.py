@@ -123,9 +123,11 @@ class Options:
             ever.
         redeliver: How often a message that was being handled in a crash is handed to the next incarnation; 0 or above.
         max_open_asks: Asks the actor may have open at a time; 1 or above.
-        mailbox_bytes: What the actor reads ahead of its handlers; 4096 or above.
-        mailbox_messages: The same as a number of messages. Only None (no limit but the bytes) in this release.
-        on_full: What a send to the full mailbox does; ``"block"``, ``"reject"`` or ``"drop_newest"``.
+        mailbox_bytes: What the actor reads ahead of its handlers; 4096 to 256 MiB. The pipe of its inbox holds as much again as
+            its own capacity is.
+        mailbox_messages: The same as a number of messages; None for no limit but the bytes.
+        on_full: What becomes of a send to the full mailbox: ``"block"`` waits *send_timeout*, ``"reject"`` raises at once,
+            ``"drop_newest"`` makes it a dead letter; ``"drop_oldest"``: the actor makes dead letters of the oldest between two messages.
         send_timeout: How long a sender blocks before ``MailboxFullError``; 0 or above.
         memory_soft: Resident bytes above which it is replaced with hand-over, as *recycle* does; at most *memory_hard*. None: no limit.
         memory_hard: Resident bytes above which it is killed as ``memory_limit``. None: no limit.

@@ -724,7 +724,9 @@ def ask_everything(view: RecorderView) -> None:
         view.unsent_replies,
         skip,
         view.settle,
+        view.finish_drop,
         view.queued_frames,
+        view.count_waiting,
         view.redeliver_in_flight,
         view.flight,
         view.discard_queued,
@@ -771,7 +773,7 @@ def test_plausible_lies_in_the_header_raise_nothing_but_protocol_errors(mailbox:
     for _ in range(3000):
         mailbox.recorder._inbox[:26] = frame(message(0)) + frame(message(1) + message(2))
         for _ in range(dice.randrange(1, 5)):
-            words[dice.randrange(16, 48)] = dice.choice(values)
+            words[dice.randrange(16, 56)] = dice.choice(values)
         if dice.random() < 0.3:
             mailbox.recorder._inbox[dice.randrange(30)] = dice.randrange(256)
         ask_everything(mailbox.view)
@@ -780,7 +782,7 @@ def test_plausible_lies_in_the_header_raise_nothing_but_protocol_errors(mailbox:
 
 def _restore(mailbox: Mailbox) -> None:
     """A child's scribbles are repaired only as far as they would hide the next ones."""
-    for index in range(16, 48):
+    for index in range(16, 56):
         mailbox.recorder._words[index] = 0
     mailbox.view._layout.write(mailbox.recorder._words)
 
