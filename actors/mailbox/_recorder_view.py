@@ -299,7 +299,10 @@ class RecorderView:
         """How many bytes stood before *offset* since the beginning."""
         self._count(at.BASE)
         self._count(at.GAP)
-        return at.count_at(self._words, offset)
+        count = at.count_at(self._words, offset)
+        if count < 0:
+            raise ProtocolError(f"recorder: {count} bytes before offset {offset}")
+        return count
 
     def _locate(self, end: int) -> tuple[int, int, int]:
         """Frame start, offset and frame stop of the first message not handled; the last two are *end* when all is."""
