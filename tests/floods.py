@@ -10,7 +10,7 @@ import os
 import threading
 import time
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from actors import ActorRef, ActorsError, MailboxFullError, handler
 from tests.messengers import Log, Messenger
@@ -42,6 +42,11 @@ class Slow(Messenger):
         return number
 
     @handler
+    def take(self, number: int, _load: bytes = b"") -> int:
+        self.note(number)
+        return number
+
+    @handler
     def wait_for(self, path: str) -> None:
         """Return when the file *path* is there."""
         pause = threading.Event()
@@ -64,6 +69,26 @@ class Slow(Messenger):
     @handler
     def process(self) -> int:
         return os.getpid()
+
+
+class Pusher(Messenger):
+    """Waits, with each message in its hands, for room at somebody who takes none."""
+
+    def __init__(self, log: str, target: ActorRef[Slow]) -> None:
+        super().__init__()
+        self.path, self.target = log, target
+
+    def on_start(self) -> None:
+        self.log_file = Log(self.path)
+
+    def on_failure(self, _error: BaseException) -> Literal["crash", "resume"]:
+        return "resume"
+
+    @handler
+    def push(self, number: int, _load: bytes = b"") -> int:
+        self.log_file.append(number)
+        self.target.tell(Slow.work, number, 0.0, bytes(4000))
+        return number
 
 
 class Flooder(Messenger):

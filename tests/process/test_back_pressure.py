@@ -16,7 +16,7 @@ from typing import Any, Literal
 import pytest
 
 from actors import ActorRef, ActorSystem, DeadLetter, HandlerError, MailboxFullError
-from tests.floods import Flooder, Slow, ending
+from tests.floods import Flooder, Pusher, Slow, ending
 from tests.helpers import eventually
 from tests.messengers import Log
 from tests.process.test_delivery import kill_at_random, name_the_dead, tree
@@ -129,45 +129,69 @@ def test_a_stream_that_is_dropped_raises_where_it_is_read(system: ActorSystem, t
         next(items)
 
 
-def test_what_a_killed_actor_was_dropping_is_told_once_and_nothing_is_lost(tmp_path: Path, start_method: Any) -> None:
-    each = 4000
-    log = Log.create(tmp_path / "log", each)
+def send_under_kills(system: ActorSystem, target: ActorRef[Any], name: str, each: int, kills: int, log: str) -> None:
+    """Send numbers, every third as an ask, while *target* is killed; each is handled, dropped or named in a crash, and once."""
+    named = name_the_dead(system)
+    ends: list[tuple[str, bool, str]] = []
+
+    def send_all() -> None:
+        replies = []
+        for number in range(each):
+            load = bytes(5000 if number % 50 == 0 else 20)
+            if number % 3:
+                target.tell(name, number, load)
+            else:
+                replies.append(target.ask(name, number, load))
+        ends.extend(map(ending, replies))
+
+    sending = threading.Thread(target=send_all)
+    sending.start()
+    killed = kill_at_random(system, target, kills, lambda: not sending.is_alive(), each)
+    sending.join()
+    eventually(lambda: target.statistics().queued_bytes == 0, 20.0, state=target.statistics)
+
+    handled, told, path = Log.read(log), Counter(ends), target.path
+    crashed = {arguments[0] for arguments in named}
+    lost = set(range(each)) - set(handled) - crashed
+    died = told["ActorDied", True, path]
+    # An ask in flight in a crash is named to its asker only.
+    eventually(lambda: system.dead_letters().get("overflow", 0) >= len(lost) - died, state=system.dead_letters)
+    overflow = system.dead_letters()["overflow"]
+    print(f"{killed} kills, {len(handled)} handled, {overflow} dropped, {died} asks died; {told}")
+    assert handled == sorted(set(handled)), "handled twice, or out of order"
+    assert sum(told.values()) == len(range(0, each, 3))
+    assert 0 < overflow <= len(lost)
+    eventually(lambda: slots_in_use(system) == 0, state=lambda: slots_in_use(system))
+
+
+def drop_under_kills(folder: Path, start_method: Any, each: int, kills: int) -> None:
+    log = Log.create(folder / "log", each)
     with ActorSystem(tree(), start_method=start_method) as system:
         slow = system.spawn(Slow(log), on_full="drop_oldest", mailbox_bytes=8 * KIB, send_timeout=60.0)
-        named = name_the_dead(system)
-        ends: list[tuple[str, bool, str]] = []
+        send_under_kills(system, slow, "take", each, kills, log)
 
-        def send_all() -> None:
-            replies = []
-            for number in range(each):
-                load = bytes(5000 if number % 50 == 0 else 20)
-                if number % 3:
-                    slow.tell(Slow.work, number, 0.0, load)
-                else:
-                    replies.append(slow.ask(Slow.work, number, 0.0, load))
-            ends.extend(map(ending, replies))
 
-        sending = threading.Thread(target=send_all)
-        sending.start()
-        killed = kill_at_random(system, slow, 25, lambda: not sending.is_alive(), 7)
-        sending.join()
-        slow.ask(Slow.all).exception(timeout=30)
-        eventually(lambda: slow.statistics().queued_messages == 0)
+def test_what_a_killed_actor_was_dropping_is_told_once_and_nothing_is_lost(tmp_path: Path, start_method: Any) -> None:
+    drop_under_kills(tmp_path, start_method, 30_000, 25)
 
-        handled = Log.read(log)
-        told = Counter(ends)
-        crashed = {arguments[0] for arguments in named}
-        lost = set(range(each)) - set(handled) - crashed
-        overflow = system.dead_letters().get("overflow", 0)
-        died = told["ActorDied", True, "/app/slow"]
-        print(f"{killed} kills, {len(handled)} handled, {overflow} dropped, {died} asks died; {told}")
-        assert handled == sorted(set(handled)), "handled twice, or out of order"
-        assert sum(told.values()) == len(range(0, each, 3))
-        assert set(told) <= {("answered", True, ""), (*FULL, "/app/slow"), ("ActorDied", True, "/app/slow")}
-        assert overflow > 0
-        # An ask in flight in a crash is named to its asker only.
-        assert overflow <= len(lost) <= overflow + died
-        eventually(lambda: slots_in_use(system) == 0)
+
+@pytest.mark.soak
+@pytest.mark.timeout(600)
+def test_hundreds_of_kills_in_the_middle_of_drops_lose_nothing(tmp_path: Path, start_method: Any) -> None:
+    drop_under_kills(tmp_path, start_method, 600_000, 1000)
+
+
+def test_what_is_dropped_behind_a_message_that_waits_for_room_survives_kills(tmp_path: Path, start_method: Any) -> None:
+    each = 8_000
+    log = Log.create(tmp_path / "log", each)
+    with ActorSystem(tree(), start_method=start_method) as system:
+        full = system.spawn(Slow(), name="full", mailbox_bytes=4 * KIB, send_timeout=0.02)
+        with shut(full, tmp_path / "gate"):
+            with pytest.raises(MailboxFullError):
+                for number in range(10_000):
+                    full.tell(Slow.work, number, 0.0, bytes(4000))
+            pusher = system.spawn(Pusher(log, full), on_full="drop_oldest", mailbox_bytes=8 * KIB, send_timeout=60.0)
+            send_under_kills(system, pusher, "push", each, 25, log)
 
 
 # ---- bounds with every policy --------------------------------------------------------------------------------------
