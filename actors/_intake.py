@@ -52,7 +52,8 @@ class Intake:
         self._queue = Queue(process.recorder)
         self._minds = self._bounds.counts or self._bounds.drops
         self._busy = False
-        self._dropped = Dropped()
+        # What is being dropped, from before that is noted until it is done.
+        self._dropped: Dropped | None = None
         # Messages that were read, less those that were handled and dropped, are those that wait.
         self._balance = 0
         self._letters: deque[tuple[str | None, int]] = deque()
@@ -139,8 +140,8 @@ class Intake:
         recorder, queue = self._recorder, self._queue
         if flight_stop < 0:
             return recorder.fill(self._process.inbox)
-        if queue.dropping:
-            self._finish_drop(flight_stop)
+        if self._dropped is not None and queue.dropping:
+            self._finish_drop(self._dropped, flight_stop)
         if not (self._bounds.drops or self._bounds.leave_room(*self._waiting(flight_stop))):
             return False
         if not recorder.has_room and recorder.broken is None:
@@ -170,17 +171,17 @@ class Intake:
         self._process.look_up()
         self._dropped = dropped
         queue.begin_drop(first, keep, dropped.count)
-        self._finish_drop(flight_stop)
+        self._finish_drop(dropped, flight_stop)
 
-    def _finish_drop(self, flight_stop: int) -> None:
+    def _finish_drop(self, dropped: Dropped, flight_stop: int) -> None:
         """Tell who waits for the messages that are being dropped, and take them out. Again from the beginning if it is interrupted."""
-        dropped = self._dropped
         self.due = 0.0
         for large in dropped.larges:
             self._end_large(*large)
         for caller, ask_id in dropped.asks:
             self._process.dispatcher.answer(caller, ask_id, _envelope.encode_dropped(ask_id))
         self._queue.commit_drop(flight_stop)
+        self._dropped = None
         self._process.answering.leave(more=False)
         self._letters.extend(dropped.handlers.items())
         self._named = self._queue.dropped
