@@ -114,7 +114,7 @@ class Post:
 
     def place(self, skip: int) -> int:
         """Where the message stands that has so many waiting before it."""
-        for start, offset, body in self.queue.pieces(self.queue.first(self.flight_stop)):
+        for start, offset, body in list(self.queue.pieces(self.queue.first(self.flight_stop))):
             at = offset
             for data in split(body):
                 if not skip:
