@@ -81,7 +81,7 @@ class Pusher(Messenger):
     def on_start(self) -> None:
         self.log_file = Log(self.path)
 
-    def on_failure(self, _error: BaseException) -> Literal["crash", "resume"]:
+    def on_failure(self, error: BaseException) -> Literal["crash", "resume"]:
         return "resume"
 
     @handler

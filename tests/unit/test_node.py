@@ -24,6 +24,7 @@ from actors.errors import (
 )
 from actors.mailbox import _envelope
 from actors.mailbox._arena import ArenaReader, create_arena
+from actors.mailbox._codec import pack_wrapped
 from actors.mailbox._frames import MAX_BODY_BYTES, frame
 from actors.mailbox._inbox import make_inbox, write_frame
 from actors.mailbox._outbox import Outbox
@@ -524,3 +525,101 @@ def test_what_waits_for_one_that_is_gone_is_counted_by_its_handlers(node: Node, 
 
     assert directory.handlers == {"put": 3, None: 1}
     assert directory.in_use() == 0
+
+
+# --- what waits for an actor that has no room
+
+
+def held_back(node: Node, directory: FakeDirectory, ref: ActorRef[Any]) -> Route:
+    """Have two tells wait for company, and then no room for them."""
+    for number in range(3):
+        node.tell(ref, "add", (number,), {})
+    assert len(directory.arrived()) == 1
+    directory.fill()
+    return node.routes[TARGET.uid]
+
+
+def test_what_has_no_room_in_time_fails_its_handler_once_and_is_counted(node: Node, directory: FakeDirectory) -> None:
+    route = held_back(node, directory, TARGET)
+    with pytest.raises(MailboxFullError, match=r"/app/target was full for 0\.1 s"):
+        node.flush_all()
+
+    assert directory.letters == {"overflow": 2}
+    assert directory.handlers == {"add": 2}
+    assert not route.outbox.waits
+    node.flush_all()
+
+
+def test_who_has_waited_for_room_in_vain_waits_no_more(node: Node, directory: FakeDirectory) -> None:
+    held_back(node, directory, TARGET)
+    waited: list[int] = []
+    directory.at_wait = lambda: waited.append(1)
+    with pytest.raises(MailboxFullError):
+        node.flush_all(0.0)
+
+    assert waited == []
+    assert directory.letters == {"overflow": 2}
+
+
+def test_what_may_be_dropped_is_not_waited_for(node: Node, directory: FakeDirectory) -> None:
+    held_back(node, directory, TARGET.options(on_full="drop_newest"))
+    directory.at_wait = lambda: pytest.fail("it waits")
+    node.flush_all()
+
+    assert directory.letters == {"overflow": 2}
+
+
+@pytest.mark.parametrize("order", [("drop_newest", "block"), ("block", "drop_newest")])
+def test_what_was_told_with_patience_is_waited_for_whatever_waits_beside_it(
+    node: Node, directory: FakeDirectory, order: tuple[Any, Any]
+) -> None:
+    for policy in (order[0], order[0], order[1]):
+        node.tell(TARGET.options(on_full=policy), "add", (1,), {})
+    directory.arrived()
+    directory.fill()
+    with pytest.raises(MailboxFullError):
+        node.flush_all()
+
+    assert directory.letters == {"overflow": 2}
+
+
+def test_one_that_has_no_room_keeps_nothing_from_the_others(node: Node, directory: FakeDirectory) -> None:
+    held_back(node, directory, TARGET)
+    other = FakeDirectory()
+    route = Route(2, "/app/other", Outbox(os.dup(other.writer)), send_timeout=0.1)
+    node.routes[2] = route
+    for number in range(3):
+        node.tell(ActorRef("here", 2, "/app/other"), "add", (number,), {})
+    with pytest.raises(MailboxFullError, match="/app/target"):
+        node.flush_all()
+
+    assert [message[2] for message in other.arrived()] == [[0], [1], [2]]
+    for descriptor in (*other.open, route.outbox.descriptor):
+        os.close(descriptor)
+
+
+@pytest.mark.parametrize("load", [b"", bytes(20_000)], ids=["small", "large"])
+def test_an_ask_that_waits_where_there_is_no_room_ends(node: Node, directory: FakeDirectory, load: bytes) -> None:
+    reply = node.ask(TARGET, "add", (load,), {})
+    (message,) = directory.arrived()
+    route = node.routes[TARGET.uid]
+    assert route.outbox.join(pack_wrapped(message)), "as a signal handler's in the middle of a send"
+    directory.fill()
+    node.abandon(route, "overflow")
+
+    with pytest.raises(MailboxFullError) as caught:
+        reply.result()
+    assert (caught.value.target, caught.value.may_have_run) == ("/app/target", False)
+    assert node.asks == {}
+    assert directory.in_use() == 0
+
+
+def test_an_ask_that_its_target_has_dropped_was_not_handled(node: Node) -> None:
+    reply = node.ask(TARGET, "add", (), {})
+    for _again in range(2):
+        node.deliver(_envelope.encode_dropped(reply.ask_id), TARGET.uid)
+
+    with pytest.raises(MailboxFullError, match="dropped for newer ones") as caught:
+        reply.result()
+    assert (caught.value.target, caught.value.may_have_run) == ("/app/target", False)
+    assert node.late_replies == 1

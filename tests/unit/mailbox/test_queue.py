@@ -88,7 +88,7 @@ def test_the_oldest_behind_a_message_in_flight_are_dropped(post: Post, handled: 
 
     assert post.drop(1800 - handled - 1 - 50)
     assert post.waiting == list(range(1750, 1800))
-    post.finish(flight)
+    post.finish(handled)
     assert post.view.flight().handled_bytes > 0
     post.serve()
     assert post.handled == [*range(handled + 1), *range(1750, 1800)]
