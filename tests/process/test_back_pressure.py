@@ -156,7 +156,10 @@ def send_under_kills(system: ActorSystem, target: ActorRef[Any], name: str, each
     lost = set(range(each)) - set(handled) - crashed
     died = told["ActorDied", True, path]
     # An ask in flight in a crash is named to its asker only.
-    eventually(lambda: system.dead_letters().get("overflow", 0) >= len(lost) - died, state=system.dead_letters)
+    eventually(
+        lambda: system.dead_letters().get("overflow", 0) >= len(lost) - died,
+        state=lambda: (system.dead_letters(), target.statistics(), len(handled), len(crashed), len(lost), told),
+    )
     overflow = system.dead_letters()["overflow"]
     print(f"{killed} kills, {len(handled)} handled, {overflow} dropped, {died} asks died; {told}")
     assert handled == sorted(set(handled)), "handled twice, or out of order"
