@@ -130,6 +130,12 @@ def test_a_stream_that_is_dropped_raises_where_it_is_read(system: ActorSystem, t
         next(items)
 
 
+def is_done(actor: ActorRef[Any]) -> bool:
+    """Whether it has nothing to do any more, and no way to get something."""
+    seen = actor.statistics()
+    return seen.state == "idle" and not seen.queued_bytes and not seen.pipe_queued_bytes
+
+
 def send_under_kills(system: ActorSystem, target: ActorRef[Any], name: str, each: int, kills: int, log: str) -> None:
     """Send numbers, every third as an ask, while *target* is killed; each is handled, dropped or named in a crash, and once."""
     named = name_the_dead(system)
@@ -149,7 +155,8 @@ def send_under_kills(system: ActorSystem, target: ActorRef[Any], name: str, each
     sending.start()
     killed = kill_at_random(system, target, kills, lambda: not sending.is_alive(), each)
     sending.join()
-    eventually(lambda: target.statistics().queued_bytes == 0, 20.0, state=target.statistics)
+    target.flush()
+    eventually(lambda: is_done(target), 20.0, state=target.statistics)
 
     handled, told, path = Log.read(log), Counter(ends), target.path
     crashed = {arguments[0] for arguments in named}
