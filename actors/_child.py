@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import math
 import os
 import select
 import time
@@ -25,29 +24,26 @@ from actors._attendant import Attendant
 from actors._context import Context
 from actors._coroutines import Coroutines
 from actors._directory import ActorDirectory
-from actors._dispatch import SHORT_TELL, Crash, Dispatcher
+from actors._dispatch import Crash, Dispatcher
 from actors._flow import Flow
 from actors._intake import Intake
 from actors._launch import Boot
+from actors._loop import InboxBroken, Loop
 from actors._node import Node
 from actors._ref import ActorRef
 from actors._snapshot import apply_snapshot
 from actors._timers import Timers
 from actors._watching import Watching
-from actors.errors import ProtocolError
 from actors.mailbox import _failure
 from actors.mailbox._control import ControlLane
 from actors.mailbox._inbox import reopen_reader
 from actors.mailbox._layout import FlightState
-from actors.mailbox._patience import Patience
 from actors.mailbox._recorder import Recorder
 from actors.supervisor._exits import ExitReason
 
 __all__ = ["ActorProcess", "serve"]
 
 _FAREWELL_SECONDS = 1.0
-_NEVER = math.inf
-_LONGEST_WAIT = 86_400.0
 
 
 def serve(actor: Actor, boot: Boot, lane: ControlLane) -> None:
@@ -60,10 +56,6 @@ def serve(actor: Actor, boot: Boot, lane: ControlLane) -> None:
     process = ActorProcess(actor, Attendant(lane, boot.host_pid), boot.max_bytes)
     os.register_at_fork(after_in_child=lambda: process.become_a_copy(boot))
     process.run()
-
-
-class _InboxBroken(BaseException):
-    """Somebody has written what is no frame into the inbox, and all that was read before is handled."""
 
 
 class ActorProcess:
@@ -79,6 +71,8 @@ class ActorProcess:
         attempt: How often the message being handled was given to incarnations before that died of it.
         busy: Whether a handler or a hook runs.
         ending: Whether no further message may start.
+        draining: Whether it is to end when all that is queued is handled.
+        interrupted: Whether the loop is to look up before the next message.
         is_copy: Whether this process is a fork that a handler has made.
         stop_reason: ``"requested"`` once the supervisor asked to stop, else ``"normal"``.
         has_mailbox: Whether recorder, inbox, answering and dispatcher are there. Not in one that stands by to take over.
@@ -92,20 +86,17 @@ class ActorProcess:
         self.coroutines: Coroutines | None = None
         self.deadline: float | None = None
         self.attempt = 0
-        self._redelivered: tuple[int, int] | None = None
+        self._redelivered = (-1, 0)
         self.busy = False
         self.ending = False
         self.flow = Flow()
         self.stop_reason: Literal["normal", "requested"] = "normal"
         self.has_mailbox = False
         self._lent: tuple[int, ...] | None = None
-        self._worn_at = math.inf
-        self._draining = False
-        self._interrupted = False
-        self._body_at = 0
+        self.draining = False
+        self.interrupted = False
         self.is_copy = False
-        self._patience = Patience()
-        self._wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
+        self.wake_fd = os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
 
     # --- life -------------------------------------------------------------------------------------------------------------
 
@@ -125,12 +116,12 @@ class ActorProcess:
         try:
             self._become_ready()
             if self._stand_by():
-                self._serve()
+                self.loop.run()
         except Crash as crash:
             self.attendant.notify("crash", crash.report, crash.handler)
             self._leave(ExitReason("crash", exit_code=1, error=crash.report))
             raise SystemExit(1) from None
-        except _InboxBroken as broken:
+        except InboxBroken as broken:
             self.attendant.notify("inbox_broken", str(broken))
             self._leave(ExitReason("protocol", exit_code=1, evidence=(str(broken),)))
             raise SystemExit(1) from None
@@ -158,8 +149,8 @@ class ActorProcess:
         self.setup = setup
         self._redelivered = tuple(setup["redelivered"])
         self.ref: ActorRef[Any] = ActorRef(system=setup["system"], uid=setup["uid"], path=setup["path"])
-        self._poller = select.poll()
-        self._poller.register(self._wake_fd, select.POLLIN)
+        self.poller = select.poll()
+        self.poller.register(self.wake_fd, select.POLLIN)
         self.directory = ActorDirectory(self)
         self.node = Node(
             self.directory,
@@ -183,14 +174,13 @@ class ActorProcess:
         self.answering = Answering(self.recorder, self.attendant, answers)
         self.attendant.handlers["caller_gone"] = self._caller_gone
         self.attendant.handlers["lane"] = self._lane_arrived
-        self._poller.register(self.inbox, select.POLLIN)
+        self.poller.register(self.inbox, select.POLLIN)
         self.dispatcher = Dispatcher(self)
         self.intake = Intake(self)
+        self.loop = Loop(self, self._redelivered, self.setup["worn_after"])
         if self.setup["says_cancelling"]:
             self.flow.place = lambda: self.recorder.handled
             self.flow.report = functools.partial(self.attendant.notify, "cancelling")
-        if self.setup["worn_after"] is not None:
-            self._worn_at = self.recorder.handled + self.setup["worn_after"]
         self.has_mailbox = True
 
     def _stand_by(self) -> bool:
@@ -198,11 +188,11 @@ class ActorProcess:
         while not self.has_mailbox:
             if self._lent is not None:
                 self._take_mailbox(*self._lent)
-            elif self.ending or self._draining:
+            elif self.ending or self.draining:
                 return False
             else:
-                self._poller.poll()
-                self._read_wake()
+                self.poller.poll()
+                self.read_wake()
         return True
 
     def _may_serve(self, fields: tuple[Any, ...], mailbox: tuple[int, ...]) -> None:
@@ -285,7 +275,7 @@ class ActorProcess:
         """In the attendant: the supervisor asks to stop now, after what is queued (``drain``), or to let another one ``hand over``."""
         self.stop_reason = "requested"
         if fields[0] == "drain":
-            self._draining = True
+            self.draining = True
         else:
             self.ending = True
         if fields[0] == "now":
@@ -294,177 +284,22 @@ class ActorProcess:
 
     def interrupt(self) -> None:
         """Have the main thread look up before the next message. Any thread."""
-        self._interrupted = True
+        self.interrupted = True
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_write(self._wake_fd, 1)
+            os.eventfd_write(self.wake_fd, 1)
 
     def look_up(self) -> None:
         """In the main thread: handle nothing more of the frame at hand, which is found again wherever it is moved to."""
-        self._interrupted = True
+        self.interrupted = True
 
-    # --- the loop ---------------------------------------------------------------------------------------------------------
+    def end(self) -> None:
+        """In the main thread: start no further message."""
+        self.ending = self.interrupted = True
 
-    def _serve(self) -> None:
-        recorder = self.recorder
-        while not self.ending:
-            self._interrupted = False
-            if self._handle_own():
-                continue
-            if self.intake.due <= time.monotonic():
-                self.intake.look()
-            frame = recorder.next_frame()
-            if frame is None:
-                if not self._read_on():
-                    return
-                continue
-            self._handle_frame(*frame)
-            if recorder.handled >= self._worn_at:
-                self._say_worn()
-
-    def _handle_own(self) -> bool:
-        """Handle what stands before the next message, if anything does: the news of a death, a timer."""
-        if self.watching.fatal:
-            raise self._not_without()
-        if self.watching.waits and self._handle_news(empty=False):
-            return True
-        timer = self.timers.pop(time.monotonic())
-        if timer is not None:
-            self.dispatcher.run_timer(timer)
-        return timer is not None
-
-    def _read_on(self) -> bool:
-        """All that was read is handled: read more, or wait for it; False if what was queued was all that there is to do."""
-        recorder = self.recorder
-        recorder.reset_if_empty()
-        # A look costs less than a read that finds nothing, which is what comes between two asks.
-        if (self._draining or self._poller.poll(0)) and self._fill():
-            return True
-        if recorder.broken is not None:
-            raise _InboxBroken(recorder.broken)
-        if self.watching.waits and self._handle_news(empty=True):
-            return True
-        if not self._draining:
-            self._idle()
-            return True
-        return False
-
-    def _fill(self) -> bool:
-        """Read, where all that was read before is handled."""
-        if self.recorder.fill(self.inbox):
-            self.intake.filled()
-            return True
-        return False
-
-    def _say_worn(self) -> None:
-        """It has handled as many messages as it may; it goes on until another one is ready to take over."""
-        self._worn_at = math.inf
-        self.attendant.notify("worn")
-
-    def _handle_news(self, *, empty: bool) -> bool:
-        """Handle the news of one death, if it is its turn."""
-        news = self.watching.take(empty=empty)
-        if news is not None:
-            handler, down = news
-            self.dispatcher.handle_own(handler, down)
-        return news is not None
-
-    def _not_without(self) -> Crash:
-        """An actor that this one was linked to is dead: so it ends, too."""
-        return Crash(next(iter(self.watching.fatal.values())), "")
-
-    def _handle_frame(self, base: int, body: bytes) -> None:
-        """Handle the messages of one frame, up to an interruption; the rest is found again by ``next_frame``."""
-        recorder, reader, dispatch, timers = self.recorder, self.dispatcher.reader, self.dispatcher.handle, self.timers
-        begin, finish, plain, run_plain = (
-            recorder.begin,
-            recorder.finish,
-            self.dispatcher.plain,
-            self.dispatcher.run_plain,
-        )
-        offset, stop = base, base + len(body)
-        intake, self._body_at = self.intake, base
-        reader.feed(body)
-        messages = iter(reader)
-        if self._redelivered:
-            self._note_attempt()
-        while offset < stop:
-            # Before it is decoded: a message may kill this process by that alone.
-            begin(offset)
-            try:
-                message: Any = next(messages, None)
-            except ProtocolError as error:
-                self._say_undecodable(error)
-                message = None
-            if message is None:
-                finish(stop)
-                return
-            offset = base + reader.consumed
-            # Nearly all messages: a tell of a plain handler, without keywords.
-            known = plain.get(message[1]) if type(message) is list and len(message) == SHORT_TELL else None
-            if known is not None:
-                run_plain(*known, message[2])
-            else:
-                dispatch(message, offset < stop)
-            finish(offset)
-            self.attempt = 0
-            if self.coroutines is not None:
-                self.coroutines.turn()
-            if self._interrupted or self.ending or (timers.first < _NEVER and timers.first <= time.monotonic()):
-                return
-            if intake.watches and intake.due <= time.monotonic():
-                return
-
-    def _note_attempt(self) -> None:
-        """The first message of this incarnation is about to be handled: say how many others died of it."""
-        place, count = self._redelivered or (-1, 0)
-        self.attempt = count if place == self.recorder.handled_bytes else 0
-        self._redelivered = None
-
-    def _say_undecodable(self, error: ProtocolError) -> None:
-        """The rest of a frame is junk that somebody wrote."""
-        self.directory.dead_letter(self.ref.path, "undecodable", 1, uid=self.ref.uid)
-        self.actor.log.warning("actors.undecodable", reason=str(error))
-
-    def _idle(self) -> None:
-        """Nothing to handle: let everything out, then wait for a message, a timer or the attendant."""
-        self.answering.leave(more=False)
-        self.recorder.note_state(FlightState.IDLE)
-        if self.coroutines is not None and self.coroutines.busy():
-            self.coroutines.wait((self.inbox, self._wake_fd), self.timers.wait_seconds(time.monotonic()))
-            self._read_wake()
-        # The read also finds what one that was interrupted has left.
-        elif not self._look() and not self._fill() and self.recorder.broken is None:
-            self._sleep()
-
-    def _look(self) -> bool:
-        """Look a few times whether something has come, and let others have the core meanwhile."""
-        poll, give_way, looks = self._poller.poll, os.sched_yield, self._patience.looks
-        if not looks:
-            return False
-        found, began = False, time.monotonic()
-        for count in range(looks):
-            give_way()
-            if events := poll(0):
-                found, looks = True, count
-                if events[0][0] == self._wake_fd:
-                    self._read_wake()
-                break
-        self._patience.looked(looks, time.monotonic() - began)
-        return found
-
-    def _sleep(self) -> None:
-        """Wait until something has come, or a timer is due."""
-        began = time.monotonic()
-        seconds = self.timers.wait_seconds(began)
-        events = self._poller.poll(None if seconds is None else min(seconds, _LONGEST_WAIT) * 1000 + 1)
-        self._patience.slept(time.monotonic() - began)
-        for descriptor, _event in events:
-            if descriptor == self._wake_fd:
-                self._read_wake()
-
-    def _read_wake(self) -> None:
+    def read_wake(self) -> None:
+        """Take back what :meth:`interrupt` has written."""
         with contextlib.suppress(BlockingIOError):
-            os.eventfd_read(self._wake_fd)
+            os.eventfd_read(self.wake_fd)
 
     def run_coroutine(self, coroutine: Any) -> Any:
         """Run an ``async def`` handler to its end."""
@@ -490,18 +325,11 @@ class ActorProcess:
 
     def can_read_ahead(self) -> bool:
         """Return whether the inbox can be read while a handler waits for room elsewhere."""
-        return self.has_mailbox and self.intake.can_take(self._flight_stop())
+        return self.has_mailbox and self.intake.can_take(self.loop.flight_stop())
 
     def read_ahead(self) -> None:
         """Take what stands in the inbox while a handler waits, so that two actors that fill each other's inbox go on."""
-        self.intake.take(self._flight_stop())
-
-    def _flight_stop(self) -> int:
-        """Return where the message that is being handled ends: 0 if none is, -1 if that is not known yet."""
-        if not self.recorder.in_flight:
-            return 0
-        stop = self._body_at + self.dispatcher.reader.consumed
-        return stop if self.recorder.in_flight < stop else -1
+        self.intake.take(self.loop.flight_stop())
 
 
 def _chosen(leaving: SystemExit) -> ExitReason:

@@ -95,7 +95,7 @@ class Context:
 
     def stop(self) -> None:
         """End after the handler that runs."""
-        self._process.ending = True
+        self._process.end()
 
     def progress(self) -> None:
         """Note that the handler is getting on. Only in its own thread and process: others may live on when it hangs."""

@@ -10,7 +10,7 @@ from __future__ import annotations
 import contextlib
 import math
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 from actors._handlers import HandlerInfo
@@ -26,13 +26,9 @@ from actors.supervisor._letters import DeadLetterReason
 if TYPE_CHECKING:
     from actors._child import ActorProcess
 
-__all__ = ["SHORT_TELL", "Crash", "Dispatcher"]
+__all__ = ["Crash", "Dispatcher"]
 
 _ROOM_LOOK_SECONDS = 0.002
-_monotonic = time.monotonic  # read once per message
-
-SHORT_TELL = 3
-"""How many items the array of a Tell without keywords has; no other message has so many."""
 
 
 class Crash(BaseException):
@@ -50,22 +46,19 @@ class Dispatcher:
 
     Attributes:
         reader: Decodes the frames of the inbox.
-        plain: Of each handler that is neither async nor a generator: what :meth:`run_plain` needs.
+        plain: Of each handler that is neither async nor a generator: its function and what stands for it in the recorder.
     """
 
     def __init__(self, process: ActorProcess) -> None:
         self._process = process
         self._actor = process.actor
         self._recorder = process.recorder
-        self._begin_handler = process.recorder.begin_handler
         self._answering = process.answering
         self._node = process.node
         self._table = type(process.actor)._handlers
         self._indices = {name: index for index, name in enumerate(self._table)}
         self.plain = {
-            name: (info.function, self._indices[name], name)
-            for name, info in self._table.items()
-            if info.kind == "sync"
+            name: (info.function, self._indices[name] + 1) for name, info in self._table.items() if info.kind == "sync"
         }
         self._recorder.name_handlers(list(self._table))
         self.reader = _envelope.MessageReader()
@@ -110,23 +103,6 @@ class Dispatcher:
             return
         self.handle(message, more)
         arena.release(number, generation)
-
-    def run_plain(self, function: Callable[..., Any], index: int, name: str, args: list[Any]) -> None:
-        """
-        Handle a tell without keywords by what :attr:`plain` says of its handler; no call more than that takes.
-
-        Raises:
-            Crash, SystemExit: As :meth:`handle`.
-        """
-        self._begin_handler(index, _monotonic())
-        try:
-            function(self._actor, *args)
-            if self._node.unsent:
-                self._node.flush_all()
-        except SystemExit:
-            raise
-        except BaseException as error:  # noqa: BLE001 - as in _tell()
-            self.fail(error, name)
 
     def _tell(self, name: str, args: list[Any], kwargs: dict[str, Any] | None) -> None:
         info = self._table.get(name)

@@ -123,7 +123,7 @@ class Casualty(Actor):
     @handler
     def spoil_its_recorder(self) -> None:
         process: ActorProcess = self._context._process  # type: ignore[union-attr]
-        process.recorder._words.cast("B")[128:] = b"\xff" * (4096 - 128)
+        process.recorder.words.cast("B")[128:] = b"\xff" * (4096 - 128)
         os._exit(5)
 
     @handler

@@ -71,7 +71,7 @@ def _write(descriptor: Callable[[Actor], int], data: bytes) -> Callable[[Actor],
 
 def _scribble(actor: Actor) -> None:
     """Fill its own recorder with ones."""
-    words = process_of(actor).recorder._words
+    words = process_of(actor).recorder.words
     for place in range(8, len(words)):
         words[place] = (1 << 64) - 1
 

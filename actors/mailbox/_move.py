@@ -180,6 +180,6 @@ class Move:
                 words[at.DROPPING] = 0
             words[at.READ_END] = stop
         if recorder is not None:
-            recorder._frame_bits = bits
+            recorder.frame_bits = bits
         inbox[stop:end] = zeros
         words[at.MOVING] = 0

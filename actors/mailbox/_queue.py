@@ -50,7 +50,7 @@ class Queue:
 
     def __init__(self, recorder: Recorder) -> None:
         self._recorder = recorder
-        self._words = recorder._words
+        self._words = recorder.words
         self._inbox = recorder._inbox
         self._pipe_bytes = recorder._pipe_bytes
 

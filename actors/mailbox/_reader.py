@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from collections.abc import Callable, Iterator
 
 __all__ = [
+    "UNREADABLE",
     "AnswerReader",
     "MessageReader",
     "count_messages",
@@ -44,7 +45,9 @@ __all__ = [
     "read_message",
 ]
 
-_TELL_SIZE = 3  # without keywords
+UNREADABLE = (UnknownTypeError, *BAD_BYTES)
+"""What the raw decoder raises: see :meth:`_Reader.raw`."""
+
 _PEEK_BYTES = 4096  # the name of a handler is shorter
 _SHOWN_BYTES = 16
 _SHOWN_CHARACTERS = 120
@@ -111,15 +114,13 @@ class _Reader:
             ProtocolError: No message. Says where in the body, and its first bytes.
         """
         is_message, size = self._is_message, len(self._body)
-        if self._unpacker.tell() != self._base + self.consumed:
-            self._start_at(self.consumed)
-        unpack, tell, base = self._unpacker.unpack, self._unpacker.tell, self._base
+        unpack, tell, base = self.raw()
         while self.consumed < size:
             try:
                 message = unpack()
             except UnknownTypeError as error:
                 undecodable = self._step_over(error)
-                unpack, tell, base = self._unpacker.unpack, self._unpacker.tell, self._base
+                unpack, tell, base = self.raw()
                 yield undecodable
                 continue
             except BAD_BYTES as error:
@@ -129,6 +130,35 @@ class _Reader:
             self.consumed = tell() - base
             yield message
         self._open = False
+
+    def raw(self) -> tuple[Callable[[], Any], Callable[[], int], int]:
+        """
+        What reads on behind ``consumed``, for a loop to which a call for each message is too much.
+
+        Whoever reads so keeps ``consumed``, calls :meth:`step_over` for what comes out of the first function, looks at the shape of
+        what it gives, and ends with :meth:`close`.
+
+        Returns:
+            What gives the next array; what tells where that ends; what it tells at the beginning of the body.
+        """
+        if self._unpacker.tell() != self._base + self.consumed:
+            self._start_at(self.consumed)
+        return self._unpacker.unpack, self._unpacker.tell, self._base
+
+    def close(self) -> None:
+        """The body was read to its end."""
+        self._open = False
+
+    def step_over(self, error: Exception) -> Undecodable:
+        """
+        Step over the message behind ``consumed``, whose reading raised one of ``BAD_BYTES`` or ``UnknownTypeError``.
+
+        Raises:
+            ProtocolError: It is none. Says where in the body, and its first bytes.
+        """
+        if isinstance(error, UnknownTypeError):
+            return self._step_over(error)
+        raise self._bad(error) from error
 
     def _start_at(self, consumed: int) -> None:
         self._unpacker = new_unpacker(self._limit, opaque=self._opaque)
@@ -170,35 +200,6 @@ class MessageReader(_Reader):
 
     _is_message = staticmethod(is_inbox_message)
     _undecodable = staticmethod(undecodable_message)
-
-    def __iter__(self) -> Iterator[list[Any] | Undecodable]:
-        """As of its base, with the test of the commonest shape written out: a call for each tell costs a tenth of it."""
-        is_message, size = is_inbox_message, len(self._body)
-        if self._unpacker.tell() != self._base + self.consumed:
-            self._start_at(self.consumed)
-        unpack, tell, base = self._unpacker.unpack, self._unpacker.tell, self._base
-        while self.consumed < size:
-            try:
-                message = unpack()
-            except UnknownTypeError as error:
-                undecodable = self._step_over(error)
-                unpack, tell, base = self._unpacker.unpack, self._unpacker.tell, self._base
-                yield undecodable
-                continue
-            except BAD_BYTES as error:
-                raise self._bad(error) from error
-            if not (
-                type(message) is list
-                and len(message) == _TELL_SIZE
-                and message[0] == TELL
-                and type(message[0]) is int
-                and type(message[1]) is str
-                and type(message[2]) is list
-            ) and not is_message(message):
-                raise self._bad(_unknown_shape(message))
-            self.consumed = tell() - base
-            yield message
-        self._open = False
 
 
 class AnswerReader(_Reader):

@@ -79,6 +79,10 @@ class Recorder:
         fd: The file of :func:`create_recorder`; may be closed afterwards.
 
     Attributes:
+        words: The header, for :mod:`actors._loop`, which notes the commonest messages by itself; as ``begin``, ``begin_handler`` and
+            ``finish`` do.
+        times: The same page as seconds.
+        frame_bits: What is added to an offset in the word ``NEXT``.
         broken: What stood in the pipe that is no frame, once something did: somebody wrote around our interface. What was read
             before it can be handled; nothing more is read.
 
@@ -90,10 +94,10 @@ class Recorder:
         self._mapping = at.map_file(fd, inherit=True)
         whole = memoryview(self._mapping)
         page = whole[:PAGE_BYTES]
-        self._words = page.cast("Q")
-        self._times = page.cast("d")
+        self.words = page.cast("Q")
+        self.times = page.cast("d")
         self._names = page[at.NAMES_OFFSET :]
-        layout = self._layout = Layout.read(self._words, len(whole))
+        layout = self._layout = Layout.read(self.words, len(whole))
         self._inbox = whole[layout.inbox_offset : layout.inbox_offset + layout.inbox_bytes]
         self._replies = whole[layout.reply_offset : layout.reply_offset + layout.reply_bytes]
         self._pipe_bytes = layout.pipe_bytes
@@ -101,9 +105,8 @@ class Recorder:
         self._present = 0  # inbox bytes up to here have pages in this process
         self._busy = False  # somebody is inside fill() or reset_if_empty()
         self.broken: str | None = None
-        self._frame_bits = self._words[_NEXT] & ~OFFSET_MASK
-        self._handled: int = self._words[_HANDLED]
-        self._reply_end: int = self._words[_REPLIES]
+        self.frame_bits = self.words[_NEXT] & ~OFFSET_MASK
+        self._reply_end: int = self.words[_REPLIES]
         self._unsent: dict[int, tuple[int, int]] = {}  # position -> (offset in the region, size), in order
         self._sent_bytes = 0
         self._last_position = 0
@@ -135,17 +138,17 @@ class Recorder:
     @property
     def room(self) -> int:
         """Bytes free at the tail. A read needs ``pipe_bytes`` of it."""
-        return self._layout.inbox_bytes - int(self._words[_READ_END])
+        return self._layout.inbox_bytes - int(self.words[_READ_END])
 
     @property
     def read_bytes(self) -> int:
         """Bytes of frames read, over all incarnations. For the thread that reads."""
-        return at.count_at(self._words, self._words[_READ_END])
+        return at.count_at(self.words, self.words[_READ_END])
 
     @property
     def handled_bytes(self) -> int:
         """Bytes of frames handled, over all incarnations. For the thread that handles them, between two messages."""
-        return at.count_at(self._words, self._words[_NEXT] & OFFSET_MASK)
+        return at.count_at(self.words, self.words[_NEXT] & OFFSET_MASK)
 
     @property
     def has_room(self) -> bool:
@@ -155,7 +158,7 @@ class Recorder:
     @property
     def empty(self) -> bool:
         """Whether everything that was read and published is handled."""
-        words = self._words
+        words = self.words
         return words[_NEXT] & OFFSET_MASK >= words[_READ_END]
 
     def reset_if_empty(self) -> bool:
@@ -168,7 +171,7 @@ class Recorder:
             Whether it was emptied. False also while little of it is used (``RESET_ABOVE_BYTES``) and there is room
             for a read.
         """
-        words = self._words
+        words = self.words
         used = words[_READ_END]
         if words[_NEXT] & OFFSET_MASK < used or self.broken is not None:
             return False
@@ -183,7 +186,7 @@ class Recorder:
             self._busy = False
 
     def _fill(self, pipe_fd: int) -> bool:
-        words, inbox = self._words, self._inbox
+        words, inbox = self.words, self._inbox
         if words[at.RESETTING]:
             self._finish_reset()
         size = self._layout.inbox_bytes
@@ -214,7 +217,7 @@ class Recorder:
 
     def _break(self, limit: int) -> bool:
         """Publish the whole frames before what is none, and wipe that; nothing is read behind it any more."""
-        words = self._words
+        words = self.words
         end = words[_READ_END]
         stop, problem = walk_sound(self._inbox, end, limit)
         self.broken = problem or f"an empty frame at offset {stop}"
@@ -231,7 +234,7 @@ class Recorder:
             self._present = stop
 
     def _reset(self) -> bool:
-        words = self._words
+        words = self.words
         if not words[at.RESETTING]:
             used = words[_READ_END]
             if words[_NEXT] & OFFSET_MASK < used:
@@ -245,10 +248,10 @@ class Recorder:
         return True
 
     def _finish_reset(self) -> None:
-        words = self._words
+        words = self.words
         at.clear(self._inbox, 0, words[_READ_END])
         at.finish_reset(words, words[at.RESETTING] - 1)
-        self._frame_bits = 0
+        self.frame_bits = 0
 
     # ---- handling ------------------------------------------------------------------------------------------------
 
@@ -259,7 +262,7 @@ class Recorder:
         The first message of the bytes stands at that inbox offset, the others behind it. Asking again without
         :meth:`finish` gives the same.
         """
-        words = self._words
+        words = self.words
         word = words[_NEXT]
         offset = word & OFFSET_MASK
         if offset >= words[_READ_END]:
@@ -272,7 +275,7 @@ class Recorder:
             stop = start + HEADER_BYTES + _unpack_length(inbox, start)[0]
         if offset == start:
             offset += HEADER_BYTES
-        self._frame_bits = start << OFFSET_BITS
+        self.frame_bits = start << OFFSET_BITS
         return offset, bytes(inbox[offset:stop])
 
     def begin(self, offset: int) -> None:
@@ -281,13 +284,13 @@ class Recorder:
 
         It also says that the messages before it in its frame are handled: :meth:`finish` may be left to the last.
         """
-        self._words[_HANDLING] = offset + 1
+        self.words[_HANDLING] = offset + 1
 
     @property
     def in_flight(self) -> int:
         """The inbox offset of the message being handled; 0 if none is."""
-        handling: int = self._words[_HANDLING]
-        return handling - 1 if handling > self._words[_NEXT] & OFFSET_MASK else 0
+        handling: int = self.words[_HANDLING]
+        return handling - 1 if handling > self.words[_NEXT] & OFFSET_MASK else 0
 
     def finish(self, next_offset: int, count: int = 1) -> None:
         """
@@ -297,10 +300,9 @@ class Recorder:
             next_offset: Where the next message begins, or the end of the frame of the last :meth:`next_frame`.
             count: How many messages that were.
         """
-        words = self._words
-        words[_NEXT] = self._frame_bits + next_offset  # a sum: what was moved meanwhile is found there, see _queue
-        self._handled = handled = self._handled + count
-        words[_HANDLED] = handled
+        words = self.words
+        words[_NEXT] = self.frame_bits + next_offset  # a sum: what was moved meanwhile is found there, see _queue
+        words[_HANDLED] += count
 
     # ---- the flight page -----------------------------------------------------------------------------------------
 
@@ -327,33 +329,33 @@ class Recorder:
             index: Position in :meth:`name_handlers`, or -1 for none.
             now: Seconds of the monotonic clock.
         """
-        self._times[_SINCE] = now  # progress is never before it, so it need not be written
-        words = self._words
-        words[_HANDLER] = words[_RECENT + (self._handled & _RECENT_MASK)] = index + 1
+        self.times[_SINCE] = now  # progress is never before it, so it need not be written
+        words = self.words
+        words[_HANDLER] = words[_RECENT + (words[_HANDLED] & _RECENT_MASK)] = index + 1
         words[_STATE] = _HANDLING_STATE
 
     def note_progress(self, now: float) -> None:
         """The handler is getting on, at *now* (seconds of the monotonic clock). Any thread."""
-        self._times[at.PROGRESS] = now
+        self.times[at.PROGRESS] = now
 
     def note_state(self, state: int) -> None:
         """What this process is doing from now on, as a :class:`FlightState`. Any thread."""
-        self._words[_STATE] = state
+        self.words[_STATE] = state
 
     @property
     def state(self) -> int:
         """What :meth:`note_state` noted last; a number of :class:`FlightState`."""
-        return int(self._words[_STATE])
+        return int(self.words[_STATE])
 
     @property
     def handled(self) -> int:
         """Messages handled, over all incarnations. Any thread."""
-        return self._handled
+        return int(self.words[_HANDLED])
 
     @property
     def incarnation(self) -> int:
         """Which process of its actor this is, as the supervisor noted it."""
-        return int(self._words[at.INCARNATION])
+        return int(self.words[at.INCARNATION])
 
     # ---- replies -------------------------------------------------------------------------------------------------
 
@@ -383,7 +385,7 @@ class Recorder:
         start = offset + REPLY_HEADER.size
         _pack_reply_header(region, offset, lane, length << 1)
         region[start : start + length] = data
-        self._words[_REPLIES] = self._reply_end = word + size
+        self.words[_REPLIES] = self._reply_end = word + size
         self._last_position = position = self._last_position + 1
         self._unsent[position] = (offset, size)
         return position
@@ -396,7 +398,7 @@ class Recorder:
             self._replies[offset + 8] |= 1  # the lowest bit of the length word: one store as well
         else:
             self._reply_end &= ~OFFSET_MASK
-            self._words[_REPLIES] = self._reply_end
+            self.words[_REPLIES] = self._reply_end
             self._sent_bytes = 0
 
     @property
@@ -421,7 +423,7 @@ class Recorder:
             moved[position] = (target, length)
             target += length
         word += target - self._half_offset(word)
-        self._words[_REPLIES] = word
+        self.words[_REPLIES] = word
         self._reply_end, self._unsent, self._sent_bytes = word, moved, 0
         return True
 
@@ -429,7 +431,7 @@ class Recorder:
 
     def close(self) -> None:
         """Give the memory back. The file lives on with the supervisor."""
-        for view in (self._inbox, self._replies, self._names, self._words, self._times):
+        for view in (self._inbox, self._replies, self._names, self.words, self.times):
             view.release()
         self._mapping.close()
 

@@ -348,7 +348,7 @@ class Hostile(Echo):
 
     @handler
     def scribble_over_the_recorder(self) -> None:
-        words = self._process().recorder._words
+        words = self._process().recorder.words
         for index in range(len(words)):
             words[index] = 0xDEADBEEF00000000 + index
         os.kill(os.getpid(), signal.SIGKILL)

@@ -143,14 +143,14 @@ class Post:
     def note_move(self) -> None:
         """An actor knows where the message in flight ends by where it stood; what it says of that is found where it stands now."""
         if self.flight is not None:
-            words = self.recorder._words
+            words = self.recorder.words
             begin = words[HANDLING] - 1
             assert words[NEXT] & OFFSET_MASK <= begin
             length = self.flight[1] - self.flight[0]
             if begin != self.flight[0]:
-                assert self.recorder._frame_bits + self.flight[1] & OFFSET_MASK == begin + length
+                assert self.recorder.frame_bits + self.flight[1] & OFFSET_MASK == begin + length
                 self.flight = begin, begin + length
-                self.recorder._frame_bits = words[NEXT] >> 32 << 32
+                self.recorder.frame_bits = words[NEXT] >> 32 << 32
 
     def die(self, *, again: bool = False) -> list[int]:
         """The process is killed and another one begins; which message was in flight, if it is not handled again."""

@@ -192,9 +192,9 @@ def test_nothing_is_moved_while_a_read_is_under_way_or_was_interrupted(post: Pos
     assert not post.queue.can_make_room()
     post.recorder._busy = False
     assert post.queue.can_make_room()
-    post.recorder._words[_layout.RESETTING] = 1
+    post.recorder.words[_layout.RESETTING] = 1
     assert not post.queue.can_make_room()
-    post.recorder._words[_layout.RESETTING] = 0
+    post.recorder.words[_layout.RESETTING] = 0
     post.send(2)
     os.readv(post.read_fd, [post.recorder._inbox[post.queue.end :]])
     assert not post.queue.can_make_room()
@@ -316,7 +316,7 @@ def test_an_exception_of_a_signal_handler_at_any_moment_of_a_move_leaves_it_undo
             post.queue.commit_drop(post.flight_stop)
 
         raised = interrupted_at(step, commit, FILES)
-        assert not post.recorder._words[MOVING], step
+        assert not post.recorder.words[MOVING], step
         if post.queue.dropping:
             post.queue.commit_drop(post.flight_stop)
         post.finish(number)
@@ -339,7 +339,7 @@ def test_who_looks_in_the_middle_of_a_move_sees_what_was_read_and_handled(post: 
     post.begin()
     before = post.view.flight()
     post.queue.make_room(post.flight_stop)
-    post.recorder._words[MOVING] = post.queue.end + 1
+    post.recorder.words[MOVING] = post.queue.end + 1
 
     flight = post.view.flight()
     assert (flight.read_bytes, flight.handled_bytes) == (before.read_bytes, before.handled_bytes)
@@ -387,7 +387,7 @@ def test_a_move_that_does_not_add_up_is_a_protocol_error(changes: dict[str, int]
 def test_a_noted_move_is_checked_before_it_is_believed(post: Post) -> None:
     post.send(5)
     post.read()
-    words = post.recorder._words
+    words = post.recorder.words
     words[MOVING] = 1 + post.queue.end
     words[MOVE_FLIGHT] = 1
 
@@ -414,7 +414,7 @@ def test_a_drop_that_does_not_add_up_is_a_protocol_error(
     post.send(2)
     post.send(2)
     post.read()
-    words = post.recorder._words
+    words = post.recorder.words
     words[_layout.DROP_FROM], words[_layout.DROP_TO], words[_layout.DROP_TOTAL] = first, keep, total
     words[_layout.NEXT], words[_layout.HANDLING], words[_layout.DROPPING] = next_word, handling, 1
 
@@ -424,12 +424,12 @@ def test_a_drop_that_does_not_add_up_is_a_protocol_error(
 
 
 def test_a_drop_in_a_recorder_whose_end_was_overwritten_is_a_protocol_error(post: Post) -> None:
-    post.recorder._words[_layout.DROPPING] = 1
-    post.recorder._words[_layout.READ_END] = 1 << 40
+    post.recorder.words[_layout.DROPPING] = 1
+    post.recorder.words[_layout.READ_END] = 1 << 40
 
     for look in (_drops.unfinished, _drops.finish):
         with pytest.raises(ProtocolError, match="bytes read into"):
-            look(post.recorder._words, post.recorder._inbox)
+            look(post.recorder.words, post.recorder._inbox)
 
 
 def test_nothing_was_being_dropped_where_nothing_was(post: Post) -> None:
@@ -456,7 +456,7 @@ def test_messages_that_wait_are_counted_over_all_frames_and_beyond_64_kib_reckon
         assert write_frame(post.write_fd, data)
         post.read()
     assert abs(post.view.count_waiting() - 16_000) < 20
-    post.recorder._words[_layout.NEXT] = 1 << 40
+    post.recorder.words[_layout.NEXT] = 1 << 40
     assert post.view.count_waiting() == 0
     post.close()
 

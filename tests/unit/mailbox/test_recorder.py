@@ -751,7 +751,7 @@ def test_random_bytes_anywhere_raise_nothing_but_protocol_errors(mailbox: Mailbo
 
 def test_plausible_lies_in_the_header_raise_nothing_but_protocol_errors(mailbox: Mailbox) -> None:
     dice = random.Random(4)
-    words = mailbox.recorder._words
+    words = mailbox.recorder.words
     values = (
         0,
         1,
@@ -783,13 +783,13 @@ def test_plausible_lies_in_the_header_raise_nothing_but_protocol_errors(mailbox:
 def _restore(mailbox: Mailbox) -> None:
     """A child's scribbles are repaired only as far as they would hide the next ones."""
     for index in range(16, 56):
-        mailbox.recorder._words[index] = 0
-    mailbox.view._layout.write(mailbox.recorder._words)
+        mailbox.recorder.words[index] = 0
+    mailbox.view._layout.write(mailbox.recorder.words)
 
 
 @pytest.mark.parametrize("index", range(9))
 def test_sizes_that_were_overwritten_are_noticed_and_not_believed(mailbox: Mailbox, index: int) -> None:
-    mailbox.recorder._words[index] += 4096
+    mailbox.recorder.words[index] += 4096
 
     with pytest.raises(ProtocolError):
         mailbox.view.settle()
