@@ -21,7 +21,7 @@ from actors.mailbox._envelope import TELL
 from actors.mailbox._layout import FlightState
 from actors.mailbox._patience import Patience
 from actors.mailbox._reader import UNREADABLE
-from actors.mailbox._shapes import is_inbox_message
+from actors.mailbox._shapes import Undecodable, is_inbox_message
 
 if TYPE_CHECKING:
     from actors._child import ActorProcess
@@ -187,9 +187,10 @@ class Loop:
 
     def _dispatch(self, message: Any, more: bool) -> bool:
         """Handle a message of any kind; False for junk that somebody wrote, as is all that stands behind it."""
-        if message is None or (type(message) is list and not is_inbox_message(message)):
-            if message is not None:
-                self._say_undecodable(ProtocolError("a message of an unknown shape"))
+        if message is None:
+            return False
+        if not (type(message) is Undecodable or is_inbox_message(message)):
+            self._say_undecodable(ProtocolError(f"a {type(message).__name__} of an unknown shape is no message"))
             return False
         self._dispatcher.handle(message, more)
         return True
