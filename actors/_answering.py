@@ -16,6 +16,7 @@ import struct
 import threading
 import time
 from collections import deque
+from collections.abc import Callable
 
 from actors import _descriptors
 from actors._attendant import Attendant
@@ -51,9 +52,13 @@ class Answering:
         recorder: Where they are published.
         attendant: Who asks for lanes and waits for room.
         host_lane: Write end of the answer pipe to the host; owned from now on.
+        forgotten: Told the lane of each caller that is gone.
     """
 
-    def __init__(self, recorder: Recorder, attendant: Attendant, host_lane: int) -> None:
+    def __init__(
+        self, recorder: Recorder, attendant: Attendant, host_lane: int, forgotten: Callable[[int], object]
+    ) -> None:
+        self._forgotten = forgotten
         self._recorder = recorder
         self._attendant = attendant
         self._lock = threading.Lock()
@@ -217,6 +222,7 @@ class Answering:
     def _forget(self, lane: int, entry: _Caller) -> None:
         """Nobody will ever read these answers."""
         self._sent(entry, len(entry.waiting))
+        self._forgotten(lane)
         self._dirty.discard(lane)
         self._callers.pop(lane, None)
 

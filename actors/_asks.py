@@ -6,24 +6,30 @@ Knows how answers look, and nothing of how asks are sent: that is :class:`actors
 
 from __future__ import annotations
 
+import contextlib
 import heapq
 import math
 import sys
 from collections import deque
 from collections.abc import Callable, Container
-from typing import Any
+from typing import Any, TypeAlias
 
 from actors._reply import Reply
 from actors._routes import Directory
 from actors._stream import ItemStream
 from actors.errors import ActorDied, ActorsError, AskTimeoutError, MailboxFullError, ProtocolError, SendError, SpecError
 from actors.mailbox import _envelope, _failure
+from actors.mailbox._arena import ArenaReader
 from actors.supervisor import _exits
 
 __all__ = ["OpenAsks", "died"]
 
 # Beyond so many new deadlines, whoever looks at them is woken to forget those of asks that have ended.
 _ARMED_AT_MOST = 4096
+# A frame that is delivered again holds some hundreds of large answers at most.
+_DELIVERED_AT_MOST = 4096
+
+_Delivered: TypeAlias = tuple[tuple[int, int, int], int | None]
 
 
 class OpenAsks:
@@ -44,6 +50,7 @@ class OpenAsks:
         self._gone = gone
         self.asks: dict[int, Reply[Any]] = {}
         self.late_replies = 0
+        self._delivered: dict[_Delivered, None] = {}
         # Any thread arms deadlines; the one that looks at them sorts them in.
         self._armed: deque[tuple[float, int]] = deque()
         self._deadlines: list[tuple[float, int]] = []
@@ -83,15 +90,52 @@ class OpenAsks:
                 self._settle(answer, sender)
 
     def _deliver_large(self, large: _envelope.Large, sender: int | None) -> None:
-        arena = self._directory.find_arena(large.arena_id)
-        try:
-            data = arena.get(large.slot, large.length, large.generation)
-        except ProtocolError:
-            # Delivered before, by a thread that was interrupted after it had released the slot.
+        """
+        Take an answer that lies in an arena.
+
+        Raises:
+            ProtocolError: What its sender says of it cannot be, and it is known who that is.
+        """
+        name = (large.arena_id, large.slot, large.generation)
+        if (name, sender) in self._delivered:
+            # By a thread that was interrupted after that.
+            self._directory.holds.settle(*name)
             return
-        for answer in _envelope.parse_answers(data):
-            self._settle(answer, sender)
-        arena.release(large.slot, large.generation)
+        try:
+            self._deliver_from(self._directory.find_arena(large.arena_id, sender), large, sender)
+        except ProtocolError:
+            if sender is not None:
+                raise
+            # Many write here: whose fault it is cannot be known, and it is not the reader's.
+            self.late_replies += 1
+
+    def _deliver_from(self, arena: ArenaReader, large: _envelope.Large, sender: int | None) -> None:
+        if arena.is_over(large.slot, large.generation):
+            # Written once more by the supervisor for an actor that died in the middle of writing it.
+            self.late_replies += 1
+            return
+        name = (large.arena_id, large.slot, large.generation)
+        body = arena.get(large.slot, large.length, large.generation, large.offset)
+        lease = self._directory.holds.open(arena, *name, large.offset) if large.offset else None
+        problem = ""
+        try:
+            self._settle(_envelope.parse_answer(body, beside=None if lease is None else lease.beside), sender)
+        except ProtocolError as error:
+            problem = str(error)
+        self._note_delivered((name, sender))
+        if lease is None:
+            arena.release(large.slot, large.generation)
+        else:
+            lease.settle(answer=True)
+        if problem:
+            # Made anew: the traceback of the other one would keep what it looked at.
+            raise ProtocolError(problem)
+
+    def _note_delivered(self, answer: _Delivered) -> None:
+        self._delivered[answer] = None
+        while len(self._delivered) > _DELIVERED_AT_MOST:
+            with contextlib.suppress(StopIteration, RuntimeError):  # another thread notes, too
+                self._delivered.pop(next(iter(self._delivered)), None)
 
     def _settle(self, answer: Any, sender: int | None) -> None:
         if type(answer) is _envelope.Down or type(answer) is _envelope.Lost:

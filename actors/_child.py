@@ -171,7 +171,7 @@ class ActorProcess:
         self.inbox = reopen_reader(inbox)
         self.recorder = Recorder(recorder)
         _descriptors.close(inbox, recorder)
-        self.answering = Answering(self.recorder, self.attendant, answers)
+        self.answering = Answering(self.recorder, self.attendant, answers, self.node.forget_answers)
         self.attendant.handlers["caller_gone"] = self._caller_gone
         self.attendant.handlers["lane"] = self._lane_arrived
         self.poller.register(self.inbox, select.POLLIN)

@@ -20,6 +20,8 @@ from actors._routes import HOLD_SECONDS, Route, flush_held, poll_milliseconds, w
 from actors.errors import ProtocolError
 from actors.mailbox._answers import AnswerLane, Awaited
 from actors.mailbox._arena import ArenaReader
+from actors.mailbox._envelope import lane_number
+from actors.mailbox._holds import Holds
 from actors.mailbox._inbox import pipe_capacity, reopen_reader, reopen_writer
 from actors.mailbox._layout import FlightState
 from actors.mailbox._outbox import Outbox
@@ -68,6 +70,7 @@ class ActorDirectory:
         self._lane: AnswerLane | None = None
         self._lock = threading.Lock()
         self._arenas: dict[int, ArenaReader] = {}
+        self.holds = Holds(lane_number(process.setup["uid"], process.setup["incarnation"]))
         # Without a lock: a signal handler may come with one in the middle of another, and the attendant never waits.
         self._letters: deque[tuple[_Letter, int]] = deque()
         self._letters_due = False
@@ -130,14 +133,23 @@ class ActorDirectory:
         fields, descriptors = self._attendant.request("new_arena", slot_bytes, slots)
         return fields[1], descriptors[0]
 
-    def find_arena(self, arena_id: int) -> ArenaReader:
+    def find_arena(self, arena_id: int, sender: int | None = None) -> ArenaReader:  # noqa: ARG002 - not known here
         """See :class:`~actors._routes.Directory`."""
         arena = self._arenas.get(arena_id)
         if arena is None:
-            _fields, descriptors = self._attendant.request("arena", arena_id)
-            arena = self._arenas.setdefault(arena_id, ArenaReader(descriptors[0]))
-            _descriptors.close(*descriptors)
+            fields, descriptors = self._attendant.request("arena", arena_id)
+            if not descriptors:
+                raise ProtocolError(f"arena {arena_id}: {fields!r:.60}")
+            try:
+                # A process that a handler forks may go on with what the handler was given.
+                arena = self._arenas.setdefault(arena_id, ArenaReader(descriptors[0], inherit=True))
+            finally:
+                _descriptors.close(*descriptors)
         return arena
+
+    def look_later(self, seconds: float, action: Callable[[], object]) -> None:
+        """See :class:`~actors._routes.Directory`."""
+        self._attendant.after(seconds, action)
 
     def retire_arena(self, arena_id: int) -> None:
         """See :class:`~actors._routes.Directory`."""

@@ -18,6 +18,8 @@ from actors._stream import CREDIT
 from actors._timers import Timer
 from actors.errors import ActorsError, MailboxFullError, ProtocolError, SendError
 from actors.mailbox import _envelope, _failure
+from actors.mailbox._cargo import largest_parcel
+from actors.mailbox._envelope import INCARNATION_SHIFT, lane_number
 from actors.mailbox._frames import MAX_BODY_BYTES
 from actors.mailbox._layout import FlightState
 from actors.supervisor import _exits
@@ -86,23 +88,32 @@ class Dispatcher:
             self._undecodable(message)
 
     def _handle_large(self, large: list[Any], more: bool) -> None:
-        _kind, arena_id, number, length, generation = large
+        _kind, arena_id, number, length, generation, offset = large
         process = self._process
-        if length > process.max_bytes:
+        if length + offset > largest_parcel(process.max_bytes):
             # No send of ours lets it through: whoever wrote this knows no bound, so it is not even looked at.
             self._dead_letter("too_large", None)
             return
+        lease = None
         try:
             arena = process.directory.find_arena(arena_id)
-            message = _envelope.read_message(arena.get(number, length, generation))
+            body = arena.get(number, length, generation, offset)
+            if offset:
+                lease = process.directory.holds.open(arena, arena_id, number, generation, offset)
+            message = _envelope.read_message(body, beside=None if lease is None else lease.beside)
             if type(message) is list and message[0] == _envelope.LARGE:
                 raise ProtocolError("a large message stands for another large message")
         except ActorsError:
             # Whoever sent it wrote nonsense, or is gone together with what the message was in.
             self._dead_letter("undecodable", None)
-            return
-        self.handle(message, more)
-        arena.release(number, generation)
+        else:
+            self.handle(message, more)
+            # What its handler has kept of it keeps the slot, from here on by a mark of its own.
+            del message
+            if lease is None:
+                arena.release(number, generation)
+        if lease is not None:
+            lease.settle()
 
     def _tell(self, name: str, args: list[Any], kwargs: dict[str, Any] | None) -> None:
         info = self._table.get(name)
@@ -171,11 +182,11 @@ class Dispatcher:
                 whole = self._stream(result, caller, ask_id)
                 answer = _envelope.encode_end(ask_id) if whole else _cut_short(ask_id)
             else:
-                answer = self._fitting(_envelope.encode_result(ask_id, result))
+                answer = self._fitting(_envelope.encode_result(ask_id, result), caller, ask_id)
         except SystemExit:
             raise
         except BaseException as error:  # noqa: BLE001 - a handler may raise anything; it goes to whoever asked
-            answer = self._failure(ask_id, error)
+            answer = self._failure(caller, ask_id, error)
             self._let_out(error)
             process.busy = False
         process.deadline = None
@@ -197,7 +208,7 @@ class Dispatcher:
         process.busy = True
         with contextlib.closing(generator):  # type: ignore[type-var]
             for number, value in enumerate(generator):
-                item = self._fitting(_envelope.encode_item(ask_id, [number, value]))
+                item = self._fitting(_envelope.encode_item(ask_id, [number, value]), caller, ask_id)
                 self._answering.leave(more=process.flow.has_credit)
                 if not self._take_credit():
                     whole = False
@@ -217,8 +228,10 @@ class Dispatcher:
         with process.standing_by(FlightState.CREDIT):
             return process.flow.take(process.deadline)
 
-    def _fitting(self, answer: bytes) -> bytes:
-        return answer if len(answer) <= MAX_BODY_BYTES else self._enlarge(answer)
+    def _fitting(self, answer: bytes, caller: int, ask_id: int) -> bytes:
+        if type(answer) is bytes and len(answer) <= MAX_BODY_BYTES:
+            return answer
+        return self._enlarge(answer, lane_number(caller, ask_id >> INCARNATION_SHIFT))
 
     def _let_out(self, error: BaseException) -> None:
         """Let out what a handler that failed had told others before; its own failure is what counts."""
@@ -226,20 +239,20 @@ class Dispatcher:
             # Who has waited for room in vain does not wait again.
             self._node.flush_all(0.0 if isinstance(error, MailboxFullError) else math.inf)
 
-    def _failure(self, ask_id: int, error: BaseException) -> bytes:
+    def _failure(self, caller: int, ask_id: int, error: BaseException) -> bytes:
         self._process.end_copy()
         data = _failure.describe(error)
         answer = _envelope.encode_failure(ask_id, data)
         if len(answer) <= MAX_BODY_BYTES:
             return answer
         try:
-            return self._enlarge(answer)
+            return self._enlarge(answer, lane_number(caller, ask_id >> INCARNATION_SHIFT))
         except ActorsError:
             # It is larger than any message may be, or there is no memory for it: what fits a frame says enough.
             return _envelope.encode_failure(ask_id, _failure.shorten(data, MAX_BODY_BYTES))
 
-    def _enlarge(self, answer: bytes) -> bytes:
-        while (stored := self._node.store_answer(answer)) is None:
+    def _enlarge(self, answer: bytes, lane: int) -> bytes:
+        while (stored := self._node.store_answer(answer, lane)) is None:
             # Every slot holds an answer that its caller has not read yet.
             self._answering.flush()
             self._process.directory.pause(_ROOM_LOOK_SECONDS)
@@ -286,7 +299,7 @@ class Dispatcher:
         """Its bytes are fine, but name a class that this process does not know: only this message fails."""
         self._dead_letter("undecodable", message.name)
         if message.kind == _envelope.ASK:
-            self.answer(message.caller, message.ask_id, self._failure(message.ask_id, message.error))
+            self.answer(message.caller, message.ask_id, self._failure(message.caller, message.ask_id, message.error))
             self._answering.leave(more=False)
 
 

@@ -39,6 +39,7 @@ from actors.errors import (
 )
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
+from actors.mailbox._holds import Holds
 from actors.mailbox._inbox import pipe_capacity, queued_bytes
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
@@ -126,7 +127,8 @@ class Host:
         self.starter = Starter(method, self._forkserver_replaced)
         self.oom = OomWatch(self.pump)
         self.lifeline, self._lifeline_write = _lifeline.make()
-        self.arenas = ArenaBook(max_bytes)
+        self.arenas = ArenaBook(max_bytes, inherit=method != "fork")
+        self.holds = Holds(0)
         self.letters = DeadLetterOffice(self)
         self.mail = Mail(self)
         self.watches = HostWatches(self)
@@ -387,9 +389,13 @@ class Host:
         arena_id, descriptor = self.arenas.make((0, 0), slot_bytes, slots)
         return arena_id, os.dup(descriptor)
 
-    def find_arena(self, arena_id: int) -> ArenaReader:
+    def find_arena(self, arena_id: int, sender: int | None = None) -> ArenaReader:
         """See :class:`~actors._routes.Directory`."""
-        return self.arenas.reader(arena_id)
+        return self.arenas.reader(arena_id, sender)
+
+    def look_later(self, seconds: float, action: Callable[[], object]) -> None:
+        """See :class:`~actors._routes.Directory`."""
+        self.pump.post(functools.partial(self.pump.after, seconds, action))
 
     def retire_arena(self, arena_id: int) -> None:
         """See :class:`~actors._routes.Directory`."""

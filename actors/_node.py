@@ -19,6 +19,8 @@ from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, TypeVar
 
+import attrs
+
 from actors import _descriptors
 from actors._asks import OpenAsks
 from actors._handlers import HandlerInfo
@@ -26,10 +28,20 @@ from actors._ref import ActorRef
 from actors._reply import Reply
 from actors._routes import HOLD_SECONDS, Directory, Route
 from actors._stream import ItemStream
-from actors.errors import ActorNotRunningError, ActorsError, DeadlockError, EncodeError, MailboxFullError
+from actors.errors import (
+    ActorNotRunningError,
+    ActorsError,
+    DeadlockError,
+    EncodeError,
+    MailboxFullError,
+    StartError,
+)
 from actors.mailbox import _envelope
-from actors.mailbox._arena import Arenas, Slot
+from actors.mailbox._arena import Slot
+from actors.mailbox._arenas import Arenas
+from actors.mailbox._cargo import Parcel, size_of
 from actors.mailbox._frames import MAX_BODY_BYTES
+from actors.mailbox._holds import ANSWER_MARK
 from actors.mailbox._outbox import Outbox
 from actors.mailbox._overflow import asker, sort_out
 from actors.supervisor import _exits
@@ -69,7 +81,7 @@ class Node(OpenAsks):
         self.unsent = False
         self._gone_uids: deque[int] = deque()
         self._ids = itertools.count((incarnation << _envelope.INCARNATION_SHIFT) + 1)
-        self._arenas = Arenas(directory.make_arena, retired=directory.retire_arena)
+        self._arenas = Arenas(directory.make_arena, retired=directory.retire_arena, later=directory.look_later)
         self.inherited_deadline: Callable[[], float | None] = lambda: None
 
     def next_id(self) -> int:
@@ -98,7 +110,8 @@ class Node(OpenAsks):
             return
         message = _encode_tell(name, args, kwargs)
         outbox = route.joinable
-        if outbox is not None and outbox.join(message):
+        # A parcel is more than its bytes.
+        if outbox is not None and type(message) is bytes and outbox.join(message):
             self.unsent = True
             if not route.patient:
                 route.patient = (ref.on_full or route.on_full) != "drop_newest"
@@ -176,7 +189,7 @@ class Node(OpenAsks):
 
     def _post(self, ref: ActorRef[Any], route: Route, message: bytes, hold: float) -> bool:
         """Send one message under the ref's policy; False if it was dropped by it."""
-        if len(message) > MAX_BODY_BYTES:
+        if type(message) is not bytes or len(message) > MAX_BODY_BYTES:
             accepted = self._post_large(ref, route, message, hold)
         else:
             accepted = self._offer(ref, route, message, hold, None)
@@ -219,7 +232,7 @@ class Node(OpenAsks):
         # What has left is the receiver's to release, also when a signal handler raised before we knew that it has left.
         receipt = [False]
         try:
-            frame = _envelope.encode_large(slot.arena_id, slot.slot, slot.length, slot.generation)
+            frame = _envelope.encode_large(*attrs.astuple(slot))
             return self._offer(ref, route, frame, hold, receipt)
         finally:
             if not receipt[0]:
@@ -268,36 +281,49 @@ class Node(OpenAsks):
 
     def _store(self, ref: ActorRef[Any], route: Route, message: bytes) -> Slot | None:
         """Put a message that fits no frame where its receiver finds it; None if the policy is to drop it."""
-        if len(message) > self._max_bytes:
-            raise EncodeError(
-                f"message to {ref.path} has {len(message)} bytes, more than max_message_bytes={self._max_bytes}; "
-                "send less at a time, or give ActorSystem a larger bound",
-                path="message",
-            )
+        self._check_size(message, f"message to {ref.path}", "message")
         policy, timeout = _policy(ref, route)
         give_up = time.monotonic() + timeout
-        while (slot := self._arenas.put(message)) is None:
+        while (slot := self._put(message, f"message of {size_of(message)} bytes to {ref.path}", ref.path)) is None:
             if route.gone is not None:
                 raise _not_running(route)
             if policy == "drop_newest":
                 return None
             if policy == "reject" or time.monotonic() >= give_up:
                 raise MailboxFullError(
-                    f"message of {len(message)} bytes to {ref.path}: the memory for large messages of this process is full "
-                    "with messages that nobody has handled yet",
+                    f"message of {size_of(message)} bytes to {ref.path}: the memory for large messages of this process is full "
+                    "with messages that nobody has handled yet, or of which a receiver keeps arrays or views: copy what is kept",
                     target=ref.path,
                 )
             self._directory.pause(min(_ROOM_LOOK_SECONDS, send_pause(give_up)))
         return slot
 
-    def store_answer(self, answer: bytes) -> bytes | None:
-        """Put an answer that fits no frame into an arena and return what stands for it; None while there is no room."""
-        if len(answer) > self._max_bytes:
+    def _check_size(self, message: bytes, what: str, path: str) -> None:
+        size = message.counted if isinstance(message, Parcel) else len(message)
+        if size > self._max_bytes:
             raise EncodeError(
-                f"an answer of {len(answer)} bytes is more than max_message_bytes={self._max_bytes}", path="result"
+                f"{what} has {size} bytes, more than max_message_bytes={self._max_bytes}; "
+                "send less at a time, or give ActorSystem a larger bound",
+                path=path,
             )
-        slot = self._arenas.put(answer)
-        return None if slot is None else _envelope.encode_large(slot.arena_id, slot.slot, slot.length, slot.generation)
+
+    def _put(self, message: bytes, what: str, target: str = "", mark: int = 0) -> Slot | None:
+        try:
+            return self._arenas.put(message, mark)
+        except (OSError, StartError) as error:
+            raise MailboxFullError(
+                f"{what}: the machine has no memory for it: {error}; nothing was sent", target=target
+            ) from error
+
+    def store_answer(self, answer: bytes, lane: int) -> bytes | None:
+        """Put an answer that fits no frame into an arena and return what stands for it; None while there is no room."""
+        self._check_size(answer, "an answer", "result")
+        slot = self._put(answer, f"an answer of {size_of(answer)} bytes", mark=ANSWER_MARK | lane)
+        return None if slot is None else _envelope.encode_large(*attrs.astuple(slot))
+
+    def forget_answers(self, lane: int) -> None:
+        """Whoever asked by that lane is gone: what lies here for it, or is held by it, is free."""
+        self._arenas.discard_marked(ANSWER_MARK | lane)
 
     def flush(self, ref: ActorRef[Any]) -> None:
         """Wait until everything told to *ref* stands in its inbox."""

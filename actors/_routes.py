@@ -18,6 +18,7 @@ from actors._handlers import HandlerTable
 from actors._ref import ActorRef
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
+from actors.mailbox._holds import Holds
 from actors.mailbox._outbox import Outbox
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._letters import DeadLetterReason
@@ -60,7 +61,14 @@ class Route:
 
 
 class Directory(Protocol):
-    """What a node needs of the process it is in."""
+    """
+    What a node needs of the process it is in.
+
+    Attributes:
+        holds: What this process holds of others' arenas.
+    """
+
+    holds: Holds
 
     def find_route(self, ref: ActorRef[Any]) -> Route:
         """Return a new route to *ref*; a route that is gone where the actor is. Blocks."""
@@ -77,9 +85,18 @@ class Directory(Protocol):
     def retire_arena(self, arena_id: int) -> None:
         """Nothing will be sent from this arena any more, and nothing that was waits to be read."""
 
-    def find_arena(self, arena_id: int) -> ArenaReader:
-        """Return a mapped arena, for reading. Blocks where it was not seen before."""
+    def find_arena(self, arena_id: int, sender: int | None = None) -> ArenaReader:
+        """
+        Return a mapped arena, for reading. Blocks where it was not seen before.
+
+        Args:
+            arena_id: Which.
+            sender: Whose it has to be, where that is known.
+        """
         ...
+
+    def look_later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Have *action* called in so many seconds, by somebody else. Never blocks."""
 
     def drop_route(self, route: Route) -> None:
         """Give back what :meth:`find_route` has opened, unused."""

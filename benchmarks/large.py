@@ -43,10 +43,7 @@ def sends(reader: ActorRef[Reader], name: str, array: Array, times: int) -> floa
 def main() -> None:
     chosen = arguments(__doc__)
     array = np.arange(chosen.scaled(MEBIBYTES << 17), dtype=np.float64)
-    with (
-        ActorSystem(max_message_bytes=2 * array.nbytes + 4096) as system,
-        _twins.twin(_twins.look_at_arrays) as by_hand,
-    ):
+    with ActorSystem() as system, _twins.twin(_twins.look_at_arrays) as by_hand:
         reader = system.spawn(Reader(), name="reader")
         sent, summed, pipe, pipe_summed = take_turns(
             chosen.rounds,

@@ -18,8 +18,10 @@ PACKAGE = "actors"
 SHELL = (
     "actors.mailbox._answers",
     "actors.mailbox._arena",
+    "actors.mailbox._arenas",
     "actors.mailbox._control",
     "actors.mailbox._drops",
+    "actors.mailbox._holds",
     "actors.mailbox._inbox",
     "actors.mailbox._layout",
     "actors.mailbox._move",

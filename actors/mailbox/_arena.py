@@ -3,10 +3,11 @@ Where messages lie that do not fit a frame: slots of equal size in a shared memo
 
 Owns the slots' words and the copies. Must not know what a message says, nor who makes, hands out and forgets arenas.
 
-An arena's file is a header page and then the slots. In the header one word of 8 bytes per slot says ``generation << 1 | in use``.
-The writer sets the word of a free slot to the next generation, copies, and then sends the frame that names both; whoever is done
-with the message clears the lowest bit, if the generation is still the one it knows. So a slot needs no lock. What a writer that
-was killed before it sent the frame had taken stays taken, for as long as its arena lives. The frame that names slot and generation decides the order: nothing is chunked, nothing reassembled.
+An arena's file is a header page and then the slots. In the header one word of 8 bytes per slot says ``generation << 1 | in use``, and
+another one, its *mark*, who is to be rid of it (see ``_holds``). The writer sets the word of a free slot to the next generation,
+copies, and then sends the frame that names both; whoever is done with the message clears the lowest bit, if the generation is still
+the one it knows. So a slot needs no lock. What a writer that was killed before it sent the frame had taken stays taken, for as long as
+its arena lives. The frame that names slot and generation decides the order: nothing is chunked, nothing reassembled.
 
 Everyone who has the file can write all of it. A reader checks ranges and generations and raises
 :class:`~actors.errors.ProtocolError` where they do not fit; give receivers that do not trust each other arenas of their own.
@@ -15,20 +16,23 @@ Everyone who has the file can write all of it. A reader checks ranges and genera
 from __future__ import annotations
 
 import contextlib
-import os
+import errno
+import functools
+import mmap
 import sys
-from collections.abc import Callable
+from typing import Any
 
 import attrs
 
 from actors.errors import ProtocolError, SpecError
 from actors.mailbox import _layout as at
+from actors.mailbox._cargo import Parcel, Source, size_of
 from actors.mailbox._layout import PAGE_BYTES
 
 __all__ = [
     "ArenaReader",
     "ArenaWriter",
-    "Arenas",
+    "Buffer",
     "Slot",
     "create_arena",
     "slot_size_for",
@@ -37,15 +41,18 @@ __all__ = [
 
 ARENA_BYTES = 4 * 1024 * 1024
 """What the slots of one arena take together, if more than one fits."""
-DEFAULT_BOUND_BYTES = 256 * 1024 * 1024
 
 _MIN_SLOT_BYTES = 8 * 1024  # a frame holds 4 KiB; smaller slots would only make more classes
 _MAX_SLOTS = 64  # per arena: a search looks at each word
 _WORDS = 8  # index of the first slot's word in the header
+_MARKS = _WORDS + _MAX_SLOTS  # index of the first slot's mark
 _MAGIC = int.from_bytes(b"actorARE", "little")
 _GENERATION_MASK = (1 << 62) - 1  # fits a signed word after the shift, whatever the codec makes of it
 
-_Buffer = bytes | bytearray | memoryview
+_POPULATE_WRITE = 23  # MADV_POPULATE_WRITE; mmap has no name for it
+_COPY_BYTES = 8 * 1024 * 1024  # the interpreter lets other threads in between two of these
+
+Buffer = bytes | bytearray | memoryview
 
 
 @attrs.frozen
@@ -58,12 +65,14 @@ class Slot:
         slot: Which of its slots, from 0.
         length: Bytes of the message.
         generation: How often the slot was taken, so that an old name is known from a new one.
+        offset: Where the message begins in the slot, behind what lies beside it.
     """
 
     arena_id: int
     slot: int
     length: int
     generation: int
+    offset: int = 0
 
 
 def slot_size_for(length: int) -> int:
@@ -100,12 +109,16 @@ def create_arena(slot_bytes: int, slots: int) -> int:
 class _Arena:
     """The mapped file: sizes read once and checked against its length, words and bytes of the slots."""
 
-    def __init__(self, fd: int) -> None:
-        self._mapping = at.map_file(fd, inherit=False)
+    def __init__(self, fd: int, sizes: tuple[int, int] | None = None, *, inherit: bool = False) -> None:
+        self._mapping = at.map_file(fd, inherit=inherit)
         self._data = memoryview(self._mapping)
         self._words = self._data[:PAGE_BYTES].cast("Q")
-        magic, self.slot_bytes, self.slots = self._words[0], self._words[1], self._words[2]
         size = len(self._data)
+        if sizes is not None:
+            # Known by who made the file: whatever the header says by now.
+            self.slot_bytes, self.slots = sizes
+            return
+        magic, self.slot_bytes, self.slots = self._words[0], self._words[1], self._words[2]
         if (
             magic != _MAGIC
             or not 1 <= self.slots <= _MAX_SLOTS
@@ -153,24 +166,28 @@ class ArenaWriter(_Arena):
         """Memory that was ever written: what the arena costs."""
         return self._touched_bytes
 
-    def put(self, data: _Buffer, budget_bytes: int = sys.maxsize) -> Slot | None:
+    def put(self, data: Buffer, budget_bytes: int = sys.maxsize, mark: int = 0) -> Slot | None:
         """
         Copy *data* into the first free slot: those in front are warm.
 
         Args:
             data: At most a slot's size.
             budget_bytes: How much memory may be written that never was before.
+            mark: The slot's mark.
 
         Returns:
             What the frame has to carry, or None when no slot is free or *data* is longer than a slot.
+
+        Raises:
+            OSError: The machine has no memory for it.
         """
-        length = len(data)
+        length = size_of(data)
         if length > self.slot_bytes:
             return None
-        mark = at.round_up(length) - budget_bytes
+        least = at.round_up(length) - budget_bytes
         for slot in range(self.slots):
-            if not self._words[_WORDS + slot] & 1 and self._high_water[slot] >= mark:
-                taken = self._put_into(slot, data, length)
+            if not self._words[_WORDS + slot] & 1 and self._high_water[slot] >= least:
+                taken = self._put_into(slot, data, length, mark)
                 if taken is not None:
                     return taken
         return None
@@ -186,31 +203,91 @@ class ArenaWriter(_Arena):
             self._retired = True
         return self._retired
 
-    def _put_into(self, slot: int, data: _Buffer, length: int) -> Slot | None:
-        # The word is set first, so that nobody else takes the slot; no reader knows of it before the frame is written. No call
-        # stands between the look and the store, nor in `except`: CPython lets a signal handler, or another thread, in at
-        # calls, at the ends of loops and where functions begin.
+    def free_marked(self, mark: int) -> None:
+        """Free every slot with that mark: what lies there is addressed to nobody any more."""
+        for slot in range(self.slots):
+            word = self._words[_WORDS + slot]
+            if word & 1 and self._words[_MARKS + slot] == mark:
+                _release(self._words, slot, word >> 1)
+
+    def cool(self) -> None:
+        """Give the memory of the free slots behind the last one in use back to the system."""
+        for slot in reversed(range(self.slots)):
+            high = self._high_water[slot]
+            if self._words[_WORDS + slot] & 1:
+                break
+            if high and self._take(slot, 0):
+                # Taken like any other, so that nobody puts a message there meanwhile.
+                start = PAGE_BYTES + slot * self.slot_bytes
+                self._mapping.madvise(mmap.MADV_REMOVE, start, high)
+                self._high_water[slot] = 0
+                self._words[_WORDS + slot] = self._generations[slot] << 1
+        self._touched_bytes = PAGE_BYTES + sum(self._high_water)
+
+    def _take(self, slot: int, mark: int) -> bool:
+        # No call stands between the look and the store: CPython lets a signal handler, or another thread, in at calls, at the ends
+        # of loops and where functions begin.
         words, index = self._words, _WORDS + slot
-        start = PAGE_BYTES + slot * self.slot_bytes
+        generation = self._generations[slot] + 1 & _GENERATION_MASK
+        if words[index] & 1 or self._retired:
+            return False
+        words[_MARKS + slot] = mark
+        words[index] = generation << 1 | 1
+        self._generations[slot] = generation
+        self._taken += 1
+        return True
+
+    def _put_into(self, slot: int, data: Buffer, length: int, mark: int) -> Slot | None:
+        # The word is set first, so that nobody else takes the slot; no reader knows of it before the frame is written. As in _take(),
+        # no call stands between the look and the store, nor in `except`.
+        words, index = self._words, _WORDS + slot
         if words[index] & 1 or self._retired:
             return None
         generation = self._generations[slot] + 1 & _GENERATION_MASK
         try:
+            words[_MARKS + slot] = mark
             words[index] = generation << 1 | 1
             self._generations[slot] = generation
             self._taken += 1
-            self._note_touched(slot, at.round_up(length))
-            self._data[start : start + length] = data
-            return Slot(self.arena_id, slot, length, generation)
+            self._warm(slot, at.round_up(length))
+            self._copy(PAGE_BYTES + slot * self.slot_bytes, data)
+            return Slot(self.arena_id, slot, len(data), generation, length - len(data))
         except BaseException:  # whatever a signal handler raised: nobody will ever name this message
             if words[index] == generation << 1 | 1:
                 words[index] = generation << 1
             raise
 
-    def _note_touched(self, slot: int, size: int) -> None:
-        if size > self._high_water[slot]:
-            self._high_water[slot] = size
-            self._touched_bytes = PAGE_BYTES + sum(self._high_water)
+    def _warm(self, slot: int, size: int) -> None:
+        """
+        Have memory for *size* bytes of a slot: where there is none, that is said now, and not by a signal in the middle of a copy.
+
+        Raises:
+            OSError: The machine has none.
+        """
+        before = self._high_water[slot]
+        if size <= before:
+            return
+        start = PAGE_BYTES + slot * self.slot_bytes
+        self._high_water[slot] = size  # before it is: what an interruption leaves is counted too much, never too little
+        self._touched_bytes = PAGE_BYTES + sum(self._high_water)
+        for step in range(before, size, _COPY_BYTES):
+            try:
+                self._mapping.madvise(_POPULATE_WRITE, start + step, min(_COPY_BYTES, size - step))
+            except OSError as error:
+                if error.errno == errno.EINVAL:  # a kernel before 5.14: memory comes as it is written
+                    return
+                self._high_water[slot] = before
+                self._touched_bytes = PAGE_BYTES + sum(self._high_water)
+                if error.errno == errno.EFAULT:  # what the kernel calls a page that it could not get
+                    raise OSError(errno.ENOMEM, "no memory for a message") from error
+                raise
+
+    def _copy(self, start: int, data: Buffer) -> None:
+        if isinstance(data, Parcel):
+            for place, length, source in data.pieces:
+                _write(self._data[start + place : start + place + length], source)
+            start += data.offset
+        self._data[start : start + len(data)] = data
 
 
 class ArenaReader(_Arena):
@@ -224,25 +301,52 @@ class ArenaReader(_Arena):
         ProtocolError: Not an arena.
     """
 
-    def get(self, slot: int, length: int, generation: int) -> bytes:
+    def get(self, slot: int, length: int, generation: int, offset: int = 0) -> bytes:
         """
         A copy of the message.
 
         Raises:
             ProtocolError: There is no such slot, it is shorter, or holds another message (also: while it was copied).
         """
-        data = bytes(self._range(slot, length, generation))
+        data = bytes(self._range(slot, length, generation, offset))
         self._check(slot, generation)
         return data
 
-    def view(self, slot: int, length: int, generation: int) -> memoryview:
+    def lend(self, slot: int, length: int, generation: int) -> Any:
+        """
+        The slot itself, as an object with the buffer protocol, of which weak references can be made: it ends when the last view of it does.
+
+        Raises:
+            ProtocolError: There is no such slot, it is shorter, or holds another message.
+        """
+        self._range(slot, length, generation)
+        return _lent_type(self.slot_bytes).from_buffer(self._mapping, PAGE_BYTES + slot * self.slot_bytes)
+
+    def is_over(self, slot: int, generation: int) -> bool:
+        """Whether a message lay there once and was released."""
+        word = self._words[_WORDS + slot] if 0 <= slot < self.slots else 0
+        return 0 < generation <= word >> 1 and word != generation << 1 | 1
+
+    def mark(self, slot: int, generation: int, mark: int) -> None:
+        """Set the mark of a slot, if it holds that message."""
+        if 0 <= slot < self.slots and self._words[_WORDS + slot] == generation << 1 | 1:
+            self._words[_MARKS + slot] = mark
+
+    def release_marked(self, mark: int) -> None:
+        """Give back every slot with that mark: who held it is dead."""
+        for slot in range(self.slots):
+            word = self._words[_WORDS + slot]
+            if word & 1 and self._words[_MARKS + slot] == mark:
+                _release(self._words, slot, word >> 1)
+
+    def view(self, slot: int, length: int, generation: int, offset: int = 0) -> memoryview:
         """
         The message itself, read-only. It holds what it says until the slot is released, and the memory for as long as it lives.
 
         Raises:
             ProtocolError: There is no such slot, it is shorter, or holds another message.
         """
-        return self._range(slot, length, generation).toreadonly()
+        return self._range(slot, length, generation, offset).toreadonly()
 
     def release(self, slot: int, generation: int) -> bool:
         """
@@ -258,11 +362,13 @@ class ArenaReader(_Arena):
             raise ProtocolError(f"arena: slot {slot} of {self.slots}")
         return _release(self._words, slot, generation)
 
-    def _range(self, slot: int, length: int, generation: int) -> memoryview:
-        if not 0 <= slot < self.slots or not 0 <= length <= self.slot_bytes:
-            raise ProtocolError(f"arena: {length} bytes in slot {slot} of {self.slots}, each {self.slot_bytes} bytes")
+    def _range(self, slot: int, length: int, generation: int, offset: int = 0) -> memoryview:
+        if not 0 <= slot < self.slots or length < 0 or offset < 0 or offset + length > self.slot_bytes:
+            raise ProtocolError(
+                f"arena: {length} bytes at {offset} in slot {slot} of {self.slots}, each {self.slot_bytes} bytes"
+            )
         self._check(slot, generation)
-        start = PAGE_BYTES + slot * self.slot_bytes
+        start = PAGE_BYTES + slot * self.slot_bytes + offset
         return self._data[start : start + length]
 
     def _check(self, slot: int, generation: int) -> None:
@@ -273,92 +379,20 @@ class ArenaReader(_Arena):
             )
 
 
-class Arenas:
-    """
-    All arenas that one process sends from: a class of arenas per slot size, more of them as needed, up to a bound.
+@functools.lru_cache(maxsize=64)  # sizes are powers of two, but for what a stranger writes into a header
+def _lent_type(size: int) -> Any:
+    import ctypes  # noqa: PLC0415 - only for who receives large buffers
 
-    Any thread, and inside itself. It holds no lock; two threads that find everything in use may both have an arena made.
+    # ctypes' own arrays know no weak references; a class of ours does.
+    return type("Lent", (ctypes.c_ubyte * size,), {})
 
-    Args:
-        make: Has an arena made of ``(slot_bytes, slots)`` and gives its id and a descriptor, which is closed here once
-            it is mapped. It may block; what it raises leaves :meth:`put`.
-        bound_bytes: How much memory the arenas may take together. A bound of what is written, not of the slots' sizes.
-        retired: Told the id of each arena that was given up, so that its other holders can forget it.
-    """
 
-    def __init__(
-        self,
-        make: Callable[[int, int], tuple[int, int]],
-        *,
-        bound_bytes: int = DEFAULT_BOUND_BYTES,
-        retired: Callable[[int], None] = lambda _: None,
-    ) -> None:
-        self._make = make
-        self._bound_bytes = bound_bytes
-        self._retired = retired
-        self._arenas: dict[int, ArenaWriter] = {}
-
-    @property
-    def held_bytes(self) -> int:
-        """Memory that the arenas take together."""
-        return sum(arena.touched_bytes for arena in list(self._arenas.values()))
-
-    def in_use(self) -> int:
-        """How many slots hold a message that nobody has released."""
-        return sum(arena.in_use() for arena in list(self._arenas.values()))
-
-    def put(self, data: _Buffer) -> Slot | None:
-        """
-        Copy *data* into a slot of its size class.
-
-        Args:
-            data: One encoded message, of any length; a memoryview has format ``"B"``.
-
-        Returns:
-            What the frame has to carry, or None when the bound is reached and nothing is free.
-
-        Raises:
-            Whatever *make* raises.
-        """
-        slot_bytes = slot_size_for(len(data))
-        needed = PAGE_BYTES + at.round_up(len(data))
-        while True:
-            budget = self._bound_bytes - self.held_bytes
-            for arena in list(self._arenas.values()):
-                slot = arena.put(data, budget) if arena.slot_bytes == slot_bytes else None
-                if slot is not None:
-                    return slot
-            if needed <= budget:
-                self._grow(slot_bytes)
-            elif not self.trim():
-                return None
-
-    def discard(self, slot: Slot) -> None:
-        """Free a slot whose frame was never written."""
-        arena = self._arenas.get(slot.arena_id)
-        if arena is not None:
-            arena.discard(slot)
-
-    def trim(self) -> list[int]:
-        """Give up every arena that has no slot in use, and say which those were."""
-        gone = []
-        for arena_id, arena in list(self._arenas.items()):
-            # Not closed: another thread may be looking at it. The memory goes with the last reference.
-            if arena.retire() and self._arenas.pop(arena_id, None) is not None:
-                gone.append(arena_id)
-                self._retired(arena_id)
-        return gone
-
-    def close(self) -> None:
-        """Give the memory back. What was sent stays with the receivers' mappings."""
-        self._arenas.clear()
-
-    def _grow(self, slot_bytes: int) -> None:
-        arena_id, fd = self._make(slot_bytes, slots_for(slot_bytes))
-        try:
-            self._arenas[arena_id] = ArenaWriter(arena_id, fd)
-        finally:
-            os.close(fd)
+def _write(target: memoryview, source: Source) -> None:
+    if callable(source):
+        source(target)
+        return
+    for step in range(0, len(target), _COPY_BYTES):
+        target[step : step + _COPY_BYTES] = source[step : step + _COPY_BYTES]
 
 
 def _release(words: memoryview, slot: int, generation: int) -> bool:

@@ -5,6 +5,9 @@ Owns how such a value is taken apart and put together. Must not import numpy bef
 an array does not pay 100 ms and 20 MiB for it.
 
 What arrives as a view or a numpy array is read-only: it stands on the bytes of the message itself, uncopied. Copy it to write.
+
+``load_...`` takes a large value apart for lying beside its message: what ``split_...`` gives without the memory, the memory as a view or
+as a function that writes it, and its length; an empty list for a small one.
 """
 
 from __future__ import annotations
@@ -17,6 +20,7 @@ import sys
 from typing import Any
 
 from actors.errors import ProtocolError
+from actors.mailbox._cargo import LARGE_BUFFER_BYTES
 from actors.mailbox._classes import UnknownTypeError
 
 __all__ = [
@@ -27,6 +31,10 @@ __all__ = [
     "join_numpy_array",
     "join_numpy_scalar",
     "join_view",
+    "load_array",
+    "load_bytearray",
+    "load_numpy_array",
+    "load_view",
     "split_array",
     "split_buffer",
     "split_numpy_array",
@@ -62,6 +70,8 @@ def split_view(view: memoryview) -> list[Any]:
 def join_view(parts: list[Any]) -> memoryview:
     """A read-only view from what :func:`split_view` gave."""
     layout, raw, *dimensions = parts
+    if type(raw) is list and len(dimensions) == 1:
+        dimensions, raw = raw, dimensions[0]
     if not isinstance(raw, bytes | memoryview):
         raise ProtocolError(f"a memoryview needs bytes, got {type(raw).__name__}")
     view = memoryview(raw).toreadonly()
@@ -75,6 +85,32 @@ def split_buffer(value: Any) -> list[Any]:
     return ["B", memoryview(value).tobytes()]
 
 
+def load_view(value: Any) -> list[Any]:
+    """See the head of this module. Any object with the buffer protocol."""
+    view = memoryview(value)
+    if view.nbytes < LARGE_BUFFER_BYTES:
+        return []
+    parts: list[Any] = split_view(view) if type(value) is memoryview else ["B", _flat(view)]
+    layout, raw, *dimensions = parts
+    # The memory stands second: what follows it is put before it, which join_view() takes as well.
+    return [layout, *([dimensions] if dimensions else []), memoryview(raw), view.nbytes]
+
+
+def _flat(view: memoryview) -> memoryview | bytes:
+    return view.cast("B") if view.c_contiguous else view.tobytes()
+
+
+def load_bytearray(value: bytearray) -> list[Any]:
+    """See the head of this module."""
+    return [memoryview(value), len(value)] if len(value) >= LARGE_BUFFER_BYTES else []
+
+
+def load_array(value: array.array[Any]) -> list[Any]:
+    """See the head of this module."""
+    length = len(value) * value.itemsize
+    return [value.typecode, memoryview(value).cast("B"), length] if length >= LARGE_BUFFER_BYTES else []
+
+
 def split_array(value: array.array[Any]) -> list[Any]:
     """``[typecode, bytes]``."""
     return [value.typecode, value.tobytes()]
@@ -83,9 +119,11 @@ def split_array(value: array.array[Any]) -> list[Any]:
 def join_array(parts: list[Any]) -> array.array[Any]:
     """An ``array.array`` of its own memory."""
     typecode, raw = parts
-    if typecode not in _TYPECODES or type(raw) is not bytes:
+    if typecode not in _TYPECODES or not isinstance(raw, bytes | memoryview):
         raise ProtocolError(f"no array: typecode {repr(typecode)[:16]}, data {type(raw).__name__}")
-    return array.array(typecode, raw)
+    made: array.array[Any] = array.array(typecode)
+    made.frombytes(raw)
+    return made
 
 
 def is_numpy_array(kind: type) -> bool:
@@ -120,6 +158,21 @@ def split_numpy_array(value: Any) -> list[Any]:
     description = _describe_dtype(value.dtype)
     memory = memoryview(value.reshape(-1, order=order).view(numpy.uint8)) if value.nbytes else memoryview(b"")
     return [description, value.shape, order, memory]
+
+
+def load_numpy_array(value: Any) -> list[Any]:
+    """See the head of this module. What is contiguous in neither order is written in C order, without a copy before."""
+    if value.nbytes < LARGE_BUFFER_BYTES:
+        return []
+    if value.flags.c_contiguous or value.flags.f_contiguous:
+        description, shape, order, memory = split_numpy_array(value)
+        return [description, shape, order, memory, value.nbytes]
+    numpy = sys.modules["numpy"]
+
+    def write(target: memoryview) -> None:
+        numpy.copyto(numpy.ndarray(value.shape, value.dtype, buffer=target), value)
+
+    return [_describe_dtype(value.dtype), value.shape, "C", write, value.nbytes]
 
 
 def join_numpy_array(parts: list[Any]) -> object:

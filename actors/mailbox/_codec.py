@@ -14,16 +14,18 @@ levels at most), and raises :class:`~actors.errors.ProtocolError` only.
 
 from __future__ import annotations
 
+import functools
 from gc import get_referents
 from typing import TYPE_CHECKING, Any
 
 import msgpack
 
 from actors.errors import EncodeError, ProtocolError
+from actors.mailbox._cargo import ALARM, LARGE_BUFFER_BYTES, Bulky, Cargo
 from actors.mailbox._classes import UnknownTypeError
 from actors.mailbox._message import message
 from actors.mailbox._shapes import OPAQUE
-from actors.mailbox._values import PLAIN, SCALARS, WITH_REFERENCES, Refused, register_type, split_int
+from actors.mailbox._values import LIGHT, PLAIN, SCALARS, WITH_REFERENCES, Refused, register_type, split_int
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -50,6 +52,10 @@ _KEEP_BYTES = (
 )  # a packer that has grown beyond this is let go, or one large message would be paid for in memory for ever
 
 _CONTAINERS = frozenset({list, dict})
+# What is looked at for large buffers before it is packed, and how far into it. Everything else comes by the table anyway.
+_BUFFERS = frozenset({bytes, bytearray, memoryview})
+_LOOKED_INTO = _BUFFERS | _CONTAINERS
+_MOST_ITEMS = 16
 # Types that msgpack writes by itself, but not so that they come back: each must go through the table instead.
 _MISTAKEN = frozenset({bytearray, memoryview, msgpack.ExtType, msgpack.Timestamp})
 # The bytes that begin a bin or an ext. Where none occurs, msgpack wrote nothing of a mistaken type.
@@ -79,6 +85,10 @@ def _make_ext(tree: Any) -> msgpack.ExtType:
 
 def _wrap_unknown(value: object) -> object:
     return _make_ext(PLAIN.tree(value))
+
+
+def _wrap_small(value: object) -> object:
+    return _make_ext(PLAIN.tree(value, 0, ALARM))
 
 
 # Packers at rest, each as its bound method. One is taken out for a call and put back after it, never shared: a signal handler or
@@ -131,7 +141,7 @@ def pack_scalars(value: object) -> bytes | None:
     return data
 
 
-def pack_plain(value: object, args: Sequence[object] | None = None) -> bytes | None:
+def pack_plain(value: object, args: Sequence[object] | None = None) -> bytes | None:  # noqa: C901 - a call for each step costs
     """
     The bytes of *value* on the fast path, None where it needs the slow one.
 
@@ -140,29 +150,52 @@ def pack_plain(value: object, args: Sequence[object] | None = None) -> bytes | N
         args: All the values of the user in an envelope, where they are one sequence; None for all of *value*.
 
     Returns:
-        None if a value cannot travel, is mistaken by msgpack for another type, or has lone surrogates: :func:`wrap` each value
-        of the user then, and pack again with :func:`pack_wrapped`.
+        None if a value cannot travel, is mistaken by msgpack for another type, has lone surrogates or a large buffer: :func:`wrap`
+        each value of the user then, and pack again with :func:`pack_wrapped`.
     """
+    if args is None:
+        args = (value,)
+    plain = True
+    for arg in args:
+        if type(arg) not in LIGHT:
+            if type(arg) is not bytes:
+                plain = False
+            if type(arg) in _LOOKED_INTO and _is_bulky(arg):
+                return None
     try:
         pack = _take()
     except IndexError:
-        pack = _new_packer(_wrap_unknown)
+        pack = _new_packer(_wrap_small)
     try:
         data = pack(value)
-    except (Refused, ValueError, BufferError, RecursionError):
+    except (Refused, ValueError, BufferError, RecursionError, Bulky):
         return None
     if len(data) <= _KEEP_BYTES:
         _put_back(pack)
-    if args is None:
-        args = (value,)
-    for arg in args:
-        if type(arg) not in SCALARS:
-            break
-    else:
+    if plain:
         return data
     if len(data) != len(data.translate(None, _SUSPICIOUS)) and not _is_understood(args):
         return None
     return data
+
+
+def _is_bulky(value: Any) -> bool:
+    """
+    Whether msgpack would copy a large buffer.
+
+    Of lists and dicts only small ones are looked into, and one level: each message pays for this look. What is missed is copied once more.
+    """
+    kind = type(value)
+    if kind is memoryview:
+        return bool(value.nbytes >= LARGE_BUFFER_BYTES)
+    if kind not in _CONTAINERS:
+        return len(value) >= LARGE_BUFFER_BYTES
+    if len(value) > _MOST_ITEMS:
+        return False
+    items = value.values() if kind is dict else value
+    if _BUFFERS.isdisjoint(map(type, items)):
+        return False
+    return any(type(item) in _BUFFERS and _is_bulky(item) for item in items)
 
 
 def pack_wrapped(value: object) -> bytes:
@@ -175,21 +208,26 @@ def pack_wrapped(value: object) -> bytes:
     return _new_packer(_wrap_unknown, "surrogatepass")(value)
 
 
-def wrap(value: object, what: str) -> object:
+def wrap(value: object, what: str, cargo: Cargo | None = None) -> object:
     """
     *value* as something that msgpack writes correctly in any place.
+
+    Args:
+        value: A value of the user.
+        what: How an error names it.
+        cargo: What takes its large buffers, or None where they stand in the message.
 
     Raises:
         EncodeError: It cannot travel. Says the path to the bad part, beginning with *what*, and its type.
     """
-    if type(value) in SCALARS:
+    if type(value) in SCALARS and (cargo is None or type(value) is not bytes or len(value) < LARGE_BUFFER_BYTES):
         return value
-    return _wrap(value, what, references=False)
+    return _wrap(value, what, references=False, cargo=cargo)
 
 
-def _wrap(value: object, what: str, *, references: bool) -> msgpack.ExtType:
+def _wrap(value: object, what: str, *, references: bool, cargo: Cargo | None = None) -> msgpack.ExtType:
     try:
-        return _make_ext((WITH_REFERENCES if references else PLAIN).tree(value))
+        return _make_ext((WITH_REFERENCES if references else PLAIN).tree(value, 0, cargo))
     except Refused as refused:
         path = what + "".join(reversed(refused.trail))
         kind = type(refused.value)
@@ -221,7 +259,13 @@ def encode(value: object, *, what: str = "value", references: bool = False) -> b
     return pack_wrapped(wrap(value, what)) if data is None else data
 
 
-def decode(data: bytes | bytearray | memoryview, *, references: bool = False, opaque: bool = False) -> object:
+def decode(
+    data: bytes | bytearray | memoryview,
+    *,
+    references: bool = False,
+    opaque: bool = False,
+    beside: memoryview | None = None,
+) -> object:
     """
     The value that :func:`encode` was given.
 
@@ -230,12 +274,16 @@ def decode(data: bytes | bytearray | memoryview, *, references: bool = False, op
         references: Whether classes and functions may stand in it, whose modules are imported then. Never for bytes that came
             from another program.
         opaque: Whether values that are not plain msgpack are left alone, as ``OPAQUE``.
+        beside: Where the buffers lie that it refers to; views and arrays in the value stand on it.
 
     Raises:
         ProtocolError: No encoded value. Says the length and the first bytes. No other exception leaves, whatever the bytes.
         UnknownTypeError: The bytes are fine, but name a class that is not here or not what they claim.
     """
+    hook: Callable[[int, bytes], object]
     hook = _leave_opaque if opaque else _join_with_references if references else _join
+    if beside is not None and not opaque:
+        hook = functools.partial(_join_tree, join=functools.partial(PLAIN.join_beside, beside))
     try:
         return msgpack.unpackb(
             data,

@@ -8,7 +8,7 @@ message    array                                                                
 =========  ==========================================================================  ===========================
 Tell       ``[0, name, args]`` or ``[0, name, args, kwargs]``                          inbox
 Ask        ``[1, name, args, kwargs or nil, caller, ask_id, deadline or nil]``         inbox
-Large      ``[2, arena_id, slot, length, generation]``                                 inbox, answers
+Large      ``[2, arena_id, slot, length, generation, offset]``                         inbox, answers
 Result     ``[0, ask_id, value]``                                                      answers
 Failure    ``[1, ask_id, error]``                                                      answers
 Item       ``[3, ask_id, value]``                                                      answers
@@ -21,7 +21,7 @@ Dropped    ``[8, ask_id]``                                                      
 
 *caller* is the uid of the actor that asks, 0 for the host. *ask_id* is the caller's incarnation << 40 | a counter. *deadline* is
 CLOCK_MONOTONIC seconds, which all processes of a machine share. A Large stands for one encoded message of the same lane that lies
-in an arena.
+in an arena, at *offset* in its slot; before it lie the buffers that it refers to (see ``_cargo``).
 """
 
 from __future__ import annotations
@@ -29,11 +29,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Final
 
 from actors.errors import EncodeError
+from actors.mailbox._cargo import LARGE_BUFFER_BYTES, Cargo, Parcel
 from actors.mailbox._codec import pack_plain, pack_scalars, pack_wrapped, wrap
 from actors.mailbox._reader import (
     AnswerReader,
     MessageReader,
     parse,
+    parse_answer,
     parse_answers,
     peek_message,
     read_answer,
@@ -66,7 +68,7 @@ from actors.mailbox._shapes import (
     Undecodable,
     answer_value,
 )
-from actors.mailbox._values import SCALARS, Refused
+from actors.mailbox._values import LIGHT, Refused
 
 if TYPE_CHECKING:
     from collections.abc import Mapping, Sequence
@@ -119,6 +121,7 @@ __all__ = [
     "lane_number",
     "lane_owner",
     "parse",
+    "parse_answer",
     "parse_answers",
     "peek_message",
     "read_answer",
@@ -129,7 +132,7 @@ __all__ = [
 
 def encode_tell(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> bytes:
     """
-    The bytes of a Tell.
+    The bytes of a Tell; a parcel where large buffers lie beside it.
 
     Args:
         name: Of the handler.
@@ -141,14 +144,16 @@ def encode_tell(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | No
     """
     if not kwargs:
         for arg in args:
-            if type(arg) not in SCALARS:
+            if type(arg) not in LIGHT and (type(arg) is not bytes or len(arg) >= LARGE_BUFFER_BYTES):
                 break
         else:
             if data := pack_scalars([TELL, name, [*args]]):
                 return data
     values = list(args)
     if kwargs:
-        return pack_plain([TELL, name, values, dict(kwargs)]) or _pack_slowly([TELL, name], values, kwargs)
+        return pack_plain([TELL, name, values, dict(kwargs)], [*args, *kwargs.values()]) or _pack_slowly(
+            [TELL, name], values, kwargs
+        )
     return pack_plain([TELL, name, values], args) or _pack_slowly([TELL, name], values, None)
 
 
@@ -161,7 +166,7 @@ def encode_ask(
     deadline: float | None,
 ) -> bytes:
     """
-    The bytes of an Ask.
+    The bytes of an Ask; a parcel where large buffers lie beside it.
 
     Args:
         name: Of the handler.
@@ -176,7 +181,7 @@ def encode_ask(
     """
     if not kwargs:
         for arg in args:
-            if type(arg) not in SCALARS:
+            if type(arg) not in LIGHT and (type(arg) is not bytes or len(arg) >= LARGE_BUFFER_BYTES):
                 break
         else:
             if data := pack_scalars([ASK, name, [*args], None, caller, ask_id, deadline]):
@@ -184,24 +189,25 @@ def encode_ask(
     values = list(args)
     if kwargs:
         envelope = [ASK, name, values, dict(kwargs), caller, ask_id, deadline]
-        return pack_plain(envelope) or _pack_slowly([ASK, name], values, kwargs, caller, ask_id, deadline)
+        everything = [*args, *kwargs.values()]
+        return pack_plain(envelope, everything) or _pack_slowly([ASK, name], values, kwargs, caller, ask_id, deadline)
     envelope = [ASK, name, values, None, caller, ask_id, deadline]
     return pack_plain(envelope, args) or _pack_slowly([ASK, name], values, None, caller, ask_id, deadline)
 
 
-def encode_large(arena_id: int, slot: int, length: int, generation: int) -> bytes:
+def encode_large(arena_id: int, slot: int, length: int, generation: int, offset: int = 0) -> bytes:
     """The bytes of a Large; all numbers 0 to 2**64 - 1."""
-    return pack_wrapped([LARGE, arena_id, slot, length, generation])
+    return pack_wrapped([LARGE, arena_id, slot, length, generation, offset])
 
 
 def encode_result(ask_id: int, value: object) -> bytes:
     """
-    The bytes of a Result.
+    The bytes of a Result; a parcel where large buffers lie beside it.
 
     Raises:
         EncodeError: The value cannot travel. Says the path, such as ``result.items[3]``.
     """
-    return pack_plain([RESULT, ask_id, value], (value,)) or pack_wrapped([RESULT, ask_id, wrap(value, "result")])
+    return pack_plain([RESULT, ask_id, value], (value,)) or _pack_answer(RESULT, ask_id, value, "result")
 
 
 def encode_failure(ask_id: int, error: Mapping[str, Any]) -> bytes:
@@ -220,8 +226,8 @@ def encode_failure(ask_id: int, error: Mapping[str, Any]) -> bytes:
 
 
 def encode_item(ask_id: int, value: object) -> bytes:
-    """The bytes of an Item of a stream. ``EncodeError`` as for a Result."""
-    return pack_plain([ITEM, ask_id, value], (value,)) or pack_wrapped([ITEM, ask_id, wrap(value, "item")])
+    """The bytes of an Item of a stream, as of a Result."""
+    return pack_plain([ITEM, ask_id, value], (value,)) or _pack_answer(ITEM, ask_id, value, "item")
 
 
 def encode_end(ask_id: int) -> bytes:
@@ -271,10 +277,21 @@ def lane_owner(lane: int) -> tuple[int, int]:
 
 def _pack_slowly(head: list[Any], args: list[Any], kwargs: Mapping[str, Any] | None, *rest: Any) -> bytes:
     """The bytes of a Tell or Ask each of whose values goes through the table; *rest* follows the kwargs of an Ask."""
-    envelope = [*head, [wrap(value, f"args[{index}]") for index, value in enumerate(args)]]
+    cargo = Cargo()
+    envelope = [*head, [wrap(value, f"args[{index}]", cargo) for index, value in enumerate(args)]]
     if kwargs or rest:
-        envelope.append({key: wrap(value, f'kwargs["{key}"]') for key, value in kwargs.items()} if kwargs else None)
+        named = {key: wrap(value, f'kwargs["{key}"]', cargo) for key, value in kwargs.items()} if kwargs else None
+        envelope.append(named)
     try:
-        return pack_wrapped([*envelope, *rest])
+        return _parcel(pack_wrapped([*envelope, *rest]), cargo)
     except (Refused, ValueError) as error:
         raise EncodeError(f"a message to {head[1]!r} cannot travel: {error}") from error
+
+
+def _pack_answer(kind: int, ask_id: int, value: object, what: str) -> bytes:
+    cargo = Cargo()
+    return _parcel(pack_wrapped([kind, ask_id, wrap(value, what, cargo)]), cargo)
+
+
+def _parcel(body: bytes, cargo: Cargo) -> bytes:
+    return Parcel.make(body, cargo) if cargo.pieces else body

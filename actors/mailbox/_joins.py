@@ -78,7 +78,8 @@ def join_big_int(parts: list[Any]) -> object:
 
 def join_bytearray(parts: list[Any]) -> object:
     """A bytearray of its own memory."""
-    return bytearray(_exactly(only(parts), bytes))
+    memory = only(parts)
+    return bytearray(memory if type(memory) is memoryview else _exactly(memory, bytes))
 
 
 def join_complex(parts: list[Any]) -> object:

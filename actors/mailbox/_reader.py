@@ -38,6 +38,7 @@ __all__ = [
     "MessageReader",
     "count_messages",
     "parse",
+    "parse_answer",
     "parse_answers",
     "peek_message",
     "read_answer",
@@ -211,18 +212,21 @@ class AnswerReader(_Reader):
     _undecodable = staticmethod(undecodable_answer)
 
 
-def read_message(data: bytes | memoryview, *, opaque: bool = False) -> list[Any] | Undecodable:
+def read_message(
+    data: bytes | memoryview, *, opaque: bool = False, beside: memoryview | None = None
+) -> list[Any] | Undecodable:
     """
     The one inbox message in *data*, of any length: what lies in a slot of an arena.
 
     Args:
         data: Its bytes.
         opaque: Whether values that are not plain are left alone, as ``OPAQUE``.
+        beside: The buffers that lie beside it.
 
     Raises:
         ProtocolError: Not exactly one message.
     """
-    return _read_one(data, is_inbox_message, undecodable_message, opaque=opaque)
+    return _read_one(data, is_inbox_message, undecodable_message, opaque=opaque, beside=beside)
 
 
 def peek_message(data: bytes | memoryview) -> tuple[int, str]:
@@ -245,14 +249,24 @@ def peek_message(data: bytes | memoryview) -> tuple[int, str]:
     return kind, name
 
 
-def read_answer(data: bytes | memoryview) -> list[Any] | Undecodable:
+def read_answer(data: bytes | memoryview, *, beside: memoryview | None = None) -> list[Any] | Undecodable:
     """
     The one answer in *data*, of any length.
+
+    Args:
+        data: Its bytes.
+        beside: The buffers that lie beside it.
 
     Raises:
         ProtocolError: Not exactly one answer.
     """
-    return _read_one(data, is_answer, undecodable_answer)
+    return _read_one(data, is_answer, undecodable_answer, beside=beside)
+
+
+def parse_answer(data: bytes | memoryview, *, beside: memoryview | None = None) -> Answer:
+    """As :func:`read_answer`, as a frozen value."""
+    answer = read_answer(data, beside=beside)
+    return answer if isinstance(answer, Undecodable) else answer_value(answer)
 
 
 def count_messages(body: bytes | memoryview) -> int:
@@ -327,10 +341,11 @@ def _read_one(
     undecodable: Callable[[list[Any], UnknownTypeError], Undecodable],
     *,
     opaque: bool = False,
+    beside: memoryview | None = None,
 ) -> list[Any] | Undecodable:
     unknown: UnknownTypeError | None = None
     try:
-        message: Any = decode(data, opaque=opaque)
+        message: Any = decode(data, opaque=opaque, beside=beside)
     except UnknownTypeError as error:
         unknown = error
         message = decode(data, opaque=True)

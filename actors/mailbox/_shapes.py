@@ -53,7 +53,7 @@ RESULT, FAILURE, ITEM, END, DIED, DOWN, LOST, DROPPED = 0, 1, 3, 4, 5, 6, 7, 8
 
 _ASK_SIZE = 7
 _DEADLINES = frozenset({float, int, type(None)})
-_LARGE_SIZE = 5
+_LARGE_SIZE = 6
 _LOST_SIZE = 7
 
 
@@ -90,12 +90,17 @@ class Ask:
 
 @attrs.frozen
 class Large:
-    """A message that lies in slot *slot* of arena *arena_id*, *length* bytes of it, if the slot is at *generation* still."""
+    """
+    A message that lies in slot *slot* of arena *arena_id*: *length* bytes from *offset*, if the slot is at *generation* still.
+
+    Before *offset* lie the buffers that it refers to.
+    """
 
     arena_id: int
     slot: int
     length: int
     generation: int
+    offset: int = 0
 
 
 @attrs.frozen

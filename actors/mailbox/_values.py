@@ -21,7 +21,10 @@ code  type            parts                                  code  type         
 11    complex         real, imag                             25    @message class  reference, checksum, fields
 12    Decimal         text                                   26    class, function reference (specs only)
 13    Fraction        numerator, denominator                 64..  registered      its plain value
+27    a buffer        start, length                          28    large bytes     start, length
 ====  ==============  =====================================  ====  ==============  =====================================
+
+The last row is for messages beside which buffers lie (see ``_cargo``): the first stands where another row says bytes or memory.
 
 The exact type decides: a subclass of a listed type is another type, and is refused unless the table says how to rebuild it.
 """
@@ -42,11 +45,13 @@ from typing import Any, TypeVar, cast
 
 from actors.errors import ProtocolError, SpecError
 from actors.mailbox import _buffers, _joins
+from actors.mailbox._cargo import LARGE_BUFFER_BYTES, Cargo, take
 from actors.mailbox._classes import reference_to
 from actors.mailbox._message import Schema, schema_of
 
 __all__ = [
     "BIG_INT",
+    "LIGHT",
     "MAX_DEPTH",
     "PLAIN",
     "SCALARS",
@@ -68,6 +73,8 @@ Kind = tuple[int, Split, Label | None]
 
 SCALARS = frozenset({type(None), bool, int, float, str, bytes})
 """What msgpack writes as it is and gives back equal and of the same type (big ints apart)."""
+LIGHT = SCALARS - {bytes}
+"""Those of them that are never so large that they would lie beside their message."""
 
 MAX_DEPTH = 256
 """Levels of nesting of a value. Deeper ones are cycles, or would meet Python's recursion limit (1000) in the sender."""
@@ -76,8 +83,8 @@ FIRST_FREE_CODE, LAST_CODE = 64, 127
 
 (
     LIST, TUPLE, DICT, SET, FROZENSET, BIG_INT, BYTEARRAY, MEMORYVIEW, ARRAY, NUMPY_ARRAY, NUMPY_SCALAR, COMPLEX, DECIMAL, FRACTION,
-    UUID, PATH, DATE, TIME, DATETIME, TIMEDELTA, TIMEZONE, ZONE, ENUM, FLAG, NAMED_TUPLE, MESSAGE, REFERENCE,
-) = range(27)  # fmt: skip
+    UUID, PATH, DATE, TIME, DATETIME, TIMEDELTA, TIMEZONE, ZONE, ENUM, FLAG, NAMED_TUPLE, MESSAGE, REFERENCE, BUFFER, LARGE_BYTES,
+) = range(29)  # fmt: skip
 
 # What hostile parts can raise in a constructor. No bare Exception: a signal handler of the user may raise through this code, and
 # that is no fault of the bytes.
@@ -108,30 +115,69 @@ class Kinds:
         self._joins = joins
         self._references = references
 
-    def tree(self, value: Any, depth: int = 0) -> Any:
+    def tree(self, value: Any, depth: int = 0, cargo: Cargo | None = None) -> Any:
         """
         The tree of *value*.
 
+        Args:
+            value: Of the types of this table.
+            depth: How deep it stands.
+            cargo: What takes large buffers, or None where they stand in the tree.
+
         Raises:
             Refused: A type that cannot travel, or nesting deeper than ``MAX_DEPTH``.
+            Bulky: As the cargo says.
         """
-        if type(value) in SCALARS:
+        light = SCALARS if cargo is None else LIGHT
+        if type(value) in light:
             return value
+        if type(value) is bytes:
+            assert cargo is not None
+            return (
+                value if len(value) < LARGE_BUFFER_BYTES else [LARGE_BYTES, *cargo.add(memoryview(value), len(value))]
+            )
         if depth >= MAX_DEPTH:
             raise Refused(value, f"nested deeper than {MAX_DEPTH} levels, or a value that contains itself")
         code, split, label = self._kinds.get(type(value)) or self._find(value)
+        if cargo is not None and code in _LOADS:
+            loaded = self._load(code, value, cargo)
+            if loaded is not None:
+                return loaded
         parts = _split(split, value)
-        if label is None or SCALARS.issuperset(map(type, parts)):
+        if label is None or light.issuperset(map(type, parts)):
             return [code, *parts]
         node: list[Any] = [code]
         append = node.append
         try:
             for part in parts:
-                append(part if type(part) in SCALARS else self.tree(part, depth + 1))
+                append(part if type(part) in light else self.tree(part, depth + 1, cargo))
         except Refused as refused:
             refused.trail.append(label(value, len(node) - 1))
             raise
         return node
+
+    def _load(self, code: int, value: Any, cargo: Cargo) -> list[Any] | None:
+        """The node of a value whose memory lies beside the message; None for one that is small."""
+        parts = _split(_LOADS[code], value)
+        if not parts:
+            return None
+        *head, source, length = parts
+        return [code, *(self.tree(part) for part in head), [BUFFER, *cargo.add(source, length)]]
+
+    def join_beside(self, beside: memoryview, node: list[Any]) -> object:
+        """
+        As :meth:`join`, of a message with buffers beside it.
+
+        Args:
+            beside: What begins with the buffers.
+            node: One node.
+        """
+        if len(node) == 3:
+            if node[0] == BUFFER:
+                return take(beside, node[1:])
+            if node[0] == LARGE_BYTES:
+                return bytes(take(beside, node[1:]))
+        return self.join(node)
 
     def join(self, node: list[Any]) -> object:
         """
@@ -335,6 +381,14 @@ def _kind_of_buffer(value: Any) -> Kind:
 
 
 # ------------------------------------------------------------------------------------------------------------------------ the table
+
+_LOADS: dict[int, Split] = {
+    BYTEARRAY: _buffers.load_bytearray,
+    MEMORYVIEW: _buffers.load_view,
+    ARRAY: _buffers.load_array,
+    NUMPY_ARRAY: _buffers.load_numpy_array,
+}
+"""How to take apart what may lie beside a message: the parts before its memory, the memory, its length; nothing where it is small."""
 
 _KINDS: dict[type, Kind] = {
     list: (LIST, list, _by_index),

@@ -9,6 +9,7 @@ that moment: then a slot still marked was never sent. Any thread may ask; the pu
 from __future__ import annotations
 
 import itertools
+import os
 import threading
 from collections.abc import Callable
 
@@ -17,6 +18,7 @@ import attrs
 from actors import _descriptors
 from actors.errors import ProtocolError
 from actors.mailbox._arena import ArenaReader, create_arena
+from actors.mailbox._layout import round_up
 
 __all__ = ["ArenaBook"]
 
@@ -32,7 +34,7 @@ _MOST_ARENAS = 256
 class _Entry:
     descriptor: int
     owner: tuple[int, int]
-    reader: ArenaReader | None = None
+    reader: ArenaReader
     holders: set[int] = attrs.Factory(set)
     orphaned: bool = False
     marks: dict[int, int] = attrs.Factory(dict)
@@ -45,10 +47,12 @@ class ArenaBook:
 
     Args:
         max_bytes: The largest message, in bytes.
+        inherit: Whether what the user forks may read what the host was given; not where actors are forked, who would keep it.
     """
 
-    def __init__(self, max_bytes: int) -> None:
+    def __init__(self, max_bytes: int, *, inherit: bool = False) -> None:
         self._max_bytes = max_bytes
+        self._inherit = inherit
         self._entries: dict[int, _Entry] = {}
         self._ids = itertools.count(1)
         self._lock = threading.Lock()
@@ -75,9 +79,15 @@ class ArenaBook:
                 raise ProtocolError(f"{held} arenas are more than one sender may have")
             with _descriptors.fork_lock:
                 descriptor = create_arena(slot_bytes, slots)
+                try:
+                    # Mapped now: later there may be no descriptor left for it, and others write over the sizes in its header.
+                    reader = ArenaReader(descriptor, (round_up(slot_bytes), slots), inherit=self._inherit)
+                except BaseException:
+                    os.close(descriptor)
+                    raise
                 _descriptors.own(descriptor)
             arena_id = next(self._ids)
-            self._entries[arena_id] = _Entry(descriptor, owner)
+            self._entries[arena_id] = _Entry(descriptor, owner, reader)
         return arena_id, descriptor
 
     def lend(self, arena_id: int, holder: int) -> int | None:
@@ -89,20 +99,30 @@ class ArenaBook:
             entry.holders.add(holder)
             return entry.descriptor
 
-    def reader(self, arena_id: int) -> ArenaReader:
+    def reader(self, arena_id: int, sender: int | None = None) -> ArenaReader:
         """
         Return the arena mapped for reading here.
 
+        Args:
+            arena_id: Which.
+            sender: The uid whose it has to be, or None.
+
         Raises:
-            ProtocolError: There is no such arena.
+            ProtocolError: There is no such arena, or it is another sender's.
         """
         with self._lock:
             entry = self._entries.get(arena_id)
             if entry is None:
                 raise ProtocolError(f"there is no arena {arena_id!r}")
-            if entry.reader is None:
-                entry.reader = ArenaReader(entry.descriptor)
+            if sender is not None and entry.owner[0] != sender:
+                raise ProtocolError(f"arena {arena_id} is not of the actor with uid {sender}")
             return entry.reader
+
+    def release_marked(self, mark: int) -> None:
+        """Release every slot with that mark: the incarnation that held them has ended."""
+        for entry in list(self._entries.values()):
+            if entry.holders:
+                entry.reader.release_marked(mark)
 
     def orphan(self, owner: tuple[int, int], marks: Callable[[], dict[int, int]]) -> bool:
         """
@@ -145,7 +165,7 @@ class ArenaBook:
         for arena_id, entry in list(self._entries.items()):
             if not entry.orphaned:
                 continue
-            if self.reader(arena_id).in_use() == 0 or self._is_past(entry, handled, quiet=quiet):
+            if entry.reader.in_use() == 0 or self._is_past(entry, handled, quiet=quiet):
                 self._drop(arena_id)
                 dropped.append((arena_id, entry.holders))
             else:
@@ -181,8 +201,7 @@ class ArenaBook:
     def _drop(self, arena_id: int) -> None:
         with self._lock:
             entry = self._entries.pop(arena_id)
-        if entry.reader is not None:
-            entry.reader.close()
+        entry.reader.close()
         _descriptors.close(entry.descriptor)
 
     def close(self) -> None:
@@ -192,3 +211,7 @@ class ArenaBook:
 
     def __len__(self) -> int:
         return len(self._entries)
+
+    def in_use(self) -> int:
+        """How many slots of all arenas hold a message, or are held by who keeps a view of one."""
+        return sum(entry.reader.in_use() for entry in list(self._entries.values()))

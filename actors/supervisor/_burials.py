@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 from actors._launch import exit_code
 from actors._status import read_status
 from actors._zygote import zygote
+from actors.mailbox._envelope import lane_number
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 from actors.supervisor._autopsies import Autopsies
@@ -104,6 +105,8 @@ class Burials:
         if cell.forget(body):
             cell.last = reason
             self._host.mail.settle(cell, body, reason)
+        # After the message in flight was looked at: it may lie in one of these slots, and come again.
+        self._host.arenas.release_marked(lane_number(cell.uid, body.incarnation))
         self._host.orphan_arenas(cell.uid, body.incarnation)
         self.autopsies.report(cell, body, reason, words)
         successor = cell.standby

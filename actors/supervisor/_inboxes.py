@@ -35,9 +35,13 @@ __all__ = ["asks_in", "lost_news", "replace_inbox"]
 _IDS_PER_PART = 200
 
 
-def replace_inbox(cell: Cell) -> int:
+def replace_inbox(cell: Cell, arenas: ArenaBook) -> int:
     """
     Give *cell* a new pipe for its inbox.
+
+    Args:
+        cell: Whose.
+        arenas: What large messages in the old one lie in; their slots are given back.
 
     Returns:
         How many messages stood in the old one, as far as they can be told apart: at least 1.
@@ -48,7 +52,7 @@ def replace_inbox(cell: Cell) -> int:
     with _descriptors.fork_lock:
         read_end, write_end = make_inbox(pipe_capacity(cell.inbox_read))
         _descriptors.own(read_end, write_end)
-    lost = _count(cell.inbox_read)
+    lost = _count(cell.inbox_read, arenas)
     before = (cell.inbox_read, cell.inbox_write)
     # Whoever sends from now on meets a closed outbox, and looks again until it finds the new one.
     cell.route.joinable = None
@@ -61,15 +65,24 @@ def replace_inbox(cell: Cell) -> int:
     return lost
 
 
-def _count(pipe: int) -> int:
+def _count(pipe: int, arenas: ArenaBook) -> int:
     """Read what stands in a pipe, and tell how many messages that may have been."""
     count = 1  # what was no frame
     with contextlib.suppress(BlockingIOError):
         while data := os.read(pipe, pipe_capacity(pipe)):
             whole, _broken = walk_sound(memoryview(data), 0, len(data))
             for body in _bodies(data[:whole]):
-                count += sum(1 for _ in _messages(body))
+                for message in _messages(body):
+                    count += 1
+                    _release(message, arenas)
     return count
+
+
+def _release(message: Any, arenas: ArenaBook) -> None:
+    if isinstance(message, list) and message[0] == _envelope.LARGE:
+        _kind, arena_id, slot, _length, generation, _offset = message
+        with contextlib.suppress(ProtocolError):
+            arenas.reader(arena_id).release(slot, generation)
 
 
 def asks_in(bodies: list[bytes], arenas: ArenaBook) -> dict[int, list[int]]:
@@ -126,7 +139,7 @@ def _messages(body: bytes) -> Iterator[Any]:
 
 def _whole(message: Any, arenas: ArenaBook) -> Any:
     if isinstance(message, list) and message[0] == _envelope.LARGE:
-        _kind, arena_id, slot, length, generation = message
+        _kind, arena_id, slot, length, generation, offset = message
         with contextlib.suppress(ProtocolError):
-            return _envelope.read_message(arenas.reader(arena_id).get(slot, length, generation), opaque=True)
+            return _envelope.read_message(arenas.reader(arena_id).get(slot, length, generation, offset), opaque=True)
     return message

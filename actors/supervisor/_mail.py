@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import functools
+import itertools
 from collections import Counter
 from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
@@ -117,6 +118,7 @@ class Mail:
         assert settled.in_flight is not None
         attempts = cell.deaths.note(cell.view, settled.in_flight_place, reason)
         if wanted and attempts <= cell.options.redeliver:
+            self._keep_slot(settled.in_flight)
             cell.view.redeliver_in_flight()
             return
         # Opaque: what killed a process by being decoded must not be decoded here.
@@ -132,10 +134,20 @@ class Mail:
         why: DeadLetterReason = "poison" if wanted and cell.options.redeliver else "crashed"
         self._end(cell, message, reason, may_have_run=True, why=why)
 
+    def _keep_slot(self, in_flight: bytes) -> None:
+        """The dead one may have noted the slot of this message as its own; now it is the next one's."""
+        reader = _envelope.MessageReader(opaque=True)
+        with contextlib.suppress(ProtocolError):
+            reader.feed(in_flight)
+            for message in itertools.islice(reader, 1):
+                if isinstance(message, list) and message[0] == _envelope.LARGE:
+                    _kind, arena_id, slot, _length, generation, _offset = message
+                    self._host.arenas.reader(arena_id).mark(slot, generation, 0)
+
     def _replace_inbox(self, cell: Cell, why: str) -> None:
         """Somebody wrote what is no frame into its inbox: what stood in the pipe is lost, what was read is served."""
         try:
-            count = replace_inbox(cell)
+            count = replace_inbox(cell, self._host.arenas)
         except OSError:
             # No descriptor is left: the pipe stays, and fails the next incarnation too.
             return
@@ -183,10 +195,10 @@ class Mail:
     def _end_large(
         self, cell: Cell, large: list[Any], reason: _exits.ExitReason, *, may_have_run: bool, why: DeadLetterReason
     ) -> None:
-        _kind, arena_id, slot, length, generation = large
+        _kind, arena_id, slot, length, generation, offset = large
         try:
             arena = self._host.arenas.reader(arena_id)
-            message: Any = _envelope.read_message(arena.get(slot, length, generation), opaque=True)
+            message: Any = _envelope.read_message(arena.get(slot, length, generation, offset), opaque=True)
             arena.release(slot, generation)
         except ProtocolError:
             # Released already: it was handled, and not yet counted so.
@@ -304,11 +316,11 @@ class Mail:
         """Return the kind of a dead message and the handler it names; a large one is released."""
         if message[0] != _envelope.LARGE:
             return message[0], message[1]
-        _kind, arena_id, slot, length, generation = message
+        _kind, arena_id, slot, length, generation, offset = message
         kind, handler = _envelope.TELL, None
         with contextlib.suppress(ProtocolError):
             arena = self._host.arenas.reader(arena_id)
-            with arena.view(slot, length, generation) as data:
+            with arena.view(slot, length, generation, offset) as data:
                 kind, handler = _envelope.peek_message(data)
             arena.release(slot, generation)
         return kind, handler

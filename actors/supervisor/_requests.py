@@ -20,7 +20,7 @@ notice             fields                          answer
 ``resolve``        number, uid                     ``answer`` ok, path, on_full, send_timeout and the write end; or gone
 ``reply_lane``     number                          ``answer`` ok, and the read end
 ``new_arena``      number, slot_bytes, slots       ``answer`` ok, id, and the file
-``arena``          number, id                      ``answer`` ok, and the file
+``arena``          number, id                      ``answer`` ok, and the file; or gone
 ``retire_arena``   id                              it sends from that one no more
 ``spawn``          number, snapshot, name, options ``answer`` ok, uid, path; when it is ready
 ``stop_actor``     uid, drain
@@ -294,7 +294,7 @@ class Requests:
     def _arena(self, cell: Cell, body: Body, number: int, arena_id: int) -> None:
         descriptor = self._host.arenas.lend(arena_id, cell.uid)
         if descriptor is None:
-            self._answer(body, number, "error", f"there is no arena {arena_id} any more")
+            self._answer(body, number, "gone")
             return
         self._answer(body, number, "ok", descriptors=(descriptor,))
 

@@ -26,6 +26,7 @@ from actors.mailbox import _envelope
 from actors.mailbox._arena import ArenaReader, create_arena
 from actors.mailbox._codec import pack_wrapped
 from actors.mailbox._frames import MAX_BODY_BYTES, frame
+from actors.mailbox._holds import Holds
 from actors.mailbox._inbox import make_inbox, write_frame
 from actors.mailbox._outbox import Outbox
 from actors.mailbox._recorder_view import split_frames
@@ -49,6 +50,8 @@ class FakeDirectory:
         self.open: list[int] = []
         self.lent: list[Outbox] = []
         self.gone: ExitReason | None = None
+        self.holds = Holds(0)
+        self.later: list[Callable[[], object]] = []
         self.renew()
 
     def renew(self) -> None:
@@ -76,7 +79,10 @@ class FakeDirectory:
     def retire_arena(self, arena_id: int) -> None:
         self.retired.append(arena_id)
 
-    def find_arena(self, arena_id: int) -> ArenaReader:
+    def look_later(self, seconds: float, action: Callable[[], object]) -> None:
+        self.later.append(action)
+
+    def find_arena(self, arena_id: int, sender: int | None = None) -> ArenaReader:
         if arena_id not in self.arenas:
             raise ProtocolError(f"there is no arena {arena_id}")
         return self.arenas[arena_id]
@@ -480,7 +486,7 @@ def test_a_large_message_that_was_interrupted_stays_if_it_has_left(
 
 def test_a_large_answer_is_read_once_and_released(node: Node, directory: FakeDirectory) -> None:
     reply = node.ask(TARGET, "add", (), {})
-    stored = node.store_answer(_envelope.encode_result(reply.ask_id, bytes(9_000)))
+    stored = node.store_answer(_envelope.encode_result(reply.ask_id, bytes(9_000)), 0)
     assert stored is not None
     node.deliver(stored, 1)
     node.deliver(stored, 1)
@@ -488,7 +494,7 @@ def test_a_large_answer_is_read_once_and_released(node: Node, directory: FakeDir
     assert reply.result() == bytes(9_000)
     assert directory.in_use() == 0
     with pytest.raises(EncodeError):
-        node.store_answer(bytes(2 << 20))
+        node.store_answer(bytes(2 << 20), 0)
 
 
 def test_an_answer_in_memory_that_is_not_there_is_a_protocol_error(node: Node) -> None:

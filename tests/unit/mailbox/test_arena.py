@@ -12,7 +12,8 @@ import pytest
 
 from actors.errors import ProtocolError, SpecError
 from actors.mailbox import _arena
-from actors.mailbox._arena import ArenaReader, Arenas, ArenaWriter, Slot, create_arena, slot_size_for, slots_for
+from actors.mailbox._arena import ArenaReader, ArenaWriter, Slot, create_arena, slot_size_for, slots_for
+from actors.mailbox._arenas import Arenas
 from actors.mailbox._layout import PAGE_BYTES, create_file
 from tests.unit.mailbox.interrupts import interrupted_at
 
@@ -357,7 +358,7 @@ def test_threads_never_share_a_slot(maker: Maker) -> None:
 def test_an_exception_at_any_moment_of_a_put_leaves_no_slot_taken(maker: Maker) -> None:
     arena = ArenaWriter(*maker(8 * KIB, 2))
     step = 1
-    while interrupted_at(step, lambda: arena._put_into(0, b"x", 1), [_arena.__file__]):
+    while interrupted_at(step, lambda: arena._put_into(0, b"x", 1, 0), [_arena.__file__]):
         assert 0 == arena.in_use(), step
         step += 1
 

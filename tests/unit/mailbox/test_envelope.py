@@ -106,7 +106,10 @@ INBOX = [
         id="ask of what msgpack mistakes",
     ),
     pytest.param(
-        encode_large(1, 2, 70000, 4), b"\x95\x02\x01\x02\xce\x00\x01\x11\x70\x04", Large(1, 2, 70000, 4), id="large"
+        encode_large(1, 2, 70000, 4, 64),
+        b"\x96\x02\x01\x02\xce\x00\x01\x11\x70\x04\x40",
+        Large(1, 2, 70000, 4, 64),
+        id="large",
     ),
 ]
 
@@ -127,7 +130,7 @@ ANSWERS = [
         Failure(7, {"t": "\ud800"}),
         id="failure with a lone surrogate",
     ),
-    pytest.param(encode_large(1, 2, 3, 4), b"\x95\x02\x01\x02\x03\x04", Large(1, 2, 3, 4), id="large"),
+    pytest.param(encode_large(1, 2, 3, 4), b"\x96\x02\x01\x02\x03\x04\x00", Large(1, 2, 3, 4), id="large"),
     pytest.param(encode_item(7, None), b"\x93\x03\x07\xc0", Item(7, None), id="item"),
     pytest.param(
         encode_item(7, bytearray()), b"\x93\x03\x07\xd6\x01\x92\x06\xc4\x00", Item(7, bytearray()), id="item mistaken"
@@ -475,7 +478,7 @@ def test_an_opaque_reader_leaves_values_alone_and_knows_where_messages_end() -> 
 
 @pytest.mark.parametrize(
     "args",
-    [(2**70, 1), ("\ud800",), (bytes(3 << 20),), (None, True, -5, 1.5, "ü", b"x")],
+    [(2**70, 1), ("\ud800",), ("x" * (3 << 20),), (None, True, -5, 1.5, "ü", b"x")],
     ids=["a large int", "a lone surrogate", "three megabytes", "one of each"],
 )
 def test_scalars_of_every_size_arrive_and_leave_no_trace(args: tuple[Any, ...]) -> None:

@@ -1,0 +1,164 @@
+"""
+What a receiver holds of others' arenas: a slot is given back when its message is handled and no view of it lives any more.
+
+Owns the life of a slot between its frame and its release. Must not know what a message says.
+
+Two things keep a slot: the message that lies in it, until :meth:`Lease.settle`, and the views of its buffers that the message's values
+stand on, wherever they have gone. While the message is being handled, the recorder says so, and the supervisor knows what to do if
+this process is killed. A view that outlives the message is noted in the slot itself: its *mark* says which incarnation is to be rid of
+it, before the message counts as handled. So there is no moment at which a killed receiver's slots are nobody's.
+
+A view ends in any thread, also inside a signal handler and while the interpreter shuts down: the end of one takes no lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import threading
+import weakref
+from collections import deque
+from typing import Any
+
+from actors.mailbox._arena import ArenaReader
+
+__all__ = ["ANSWER_MARK", "HELD_BYTES", "Holds", "Lease"]
+
+HELD_BYTES = 128 * 1024 * 1024
+"""So much one process keeps of others' memory by views. Beyond it, what arrives is copied: no sender stalls for what others collect."""
+
+ANSWER_MARK = 1 << 63
+"""Added to the mark of a slot with an answer, which its *sender* frees when the caller is gone; the others are the supervisor's to free."""
+
+_Name = tuple[int, int, int]
+
+
+class Lease:
+    """
+    One message's slot, as its receiver holds it.
+
+    Attributes:
+        beside: What lies beside the message; the values that are made of it stand on it. None once it is settled.
+    """
+
+    __slots__ = ("_arena", "_end", "_holds", "_length", "_name", "_settled", "beside")
+
+    def __init__(self, holds: Holds, name: _Name, arena: ArenaReader, length: int) -> None:
+        self._holds = holds
+        self._name = name
+        self._arena = arena
+        self._length = length
+        self._settled = False
+        self._end: weakref.ref[Any] | None = None
+        _arena_id, slot, generation = name
+        lent = arena.lend(slot, length, generation)
+        view = memoryview(lent).cast("B")[:length].toreadonly()
+        if holds.may_keep(length):
+            self.beside: memoryview | None = view
+            self._end = weakref.ref(lent, self._ended)
+            holds.count(length)
+        else:
+            self.beside = memoryview(bytes(view))
+
+    def _ended(self, _lent: object) -> None:
+        """The last view is gone. In any thread."""
+        self._holds.count(-self._length)
+        if self._settled:
+            self._release()
+
+    def settle(self, *, answer: bool = False) -> None:
+        """
+        The message is handled, or delivered: its slot is given back now, or when the last view of it ends.
+
+        Args:
+            answer: Whether it was an answer, whose slot has its sender's mark already.
+        """
+        self.beside = None
+        if not answer and self._lives():
+            self._holds.mark(self._arena, self._name)
+        # Whoever comes second of this and the end of the last view gives the slot back; where both do, no harm is done.
+        self._settled = True
+        if not self._lives():
+            self._release()
+
+    def _lives(self) -> bool:
+        return self._end is not None and self._end() is not None
+
+    def _release(self) -> None:
+        self._holds.release(self._arena, self._name)
+
+
+class Holds:
+    """
+    All that one process holds. Any thread, and inside itself.
+
+    Args:
+        mark: What says that a slot is this incarnation's; 0 for the host, with whom everything ends.
+    """
+
+    def __init__(self, mark: int) -> None:
+        self._mark = mark
+        self._leases: dict[_Name, Lease] = {}
+        self._held = 0
+        # What has changed since it was counted. Two threads, or a thread and a view that ends within it, append as they like.
+        self._changes: deque[int] = deque()
+        self._counting = threading.Lock()
+        self._pid = os.getpid()
+
+    def open(self, arena: ArenaReader, arena_id: int, slot: int, generation: int, length: int) -> Lease:
+        """
+        Hold a message's slot, until it is settled. The same one again is the same lease.
+
+        Args:
+            arena: Where it lies.
+            arena_id: The arena's.
+            slot: Which of its slots.
+            generation: Which message of it.
+            length: Bytes that lie beside the message.
+
+        Raises:
+            ProtocolError: There is no such message.
+        """
+        name = (arena_id, slot, generation)
+        lease = self._leases.get(name)
+        if lease is None:
+            lease = self._leases[name] = Lease(self, name, arena, length)
+        return lease
+
+    def settle(self, arena_id: int, slot: int, generation: int) -> None:
+        """Settle the lease of an answer, if there is one: whoever delivered it was interrupted before."""
+        lease = self._leases.get((arena_id, slot, generation))
+        if lease is not None:
+            lease.settle(answer=True)
+
+    def __len__(self) -> int:
+        return len(self._leases)
+
+    # --- for leases -------------------------------------------------------------------------------------------------------
+
+    def count(self, change: int) -> None:
+        """So many bytes more are held."""
+        self._changes.append(change)
+
+    def may_keep(self, length: int) -> bool:
+        """Whether *length* bytes more may be held; the first ones may in any case."""
+        if self._counting.acquire(blocking=False):
+            try:
+                while self._changes:
+                    self._held += self._changes.popleft()
+            finally:
+                self._counting.release()
+        return self._held <= 0 or self._held + length <= HELD_BYTES
+
+    def mark(self, arena: ArenaReader, name: _Name) -> None:
+        """Say in the slot itself who holds it."""
+        if self._mark:
+            arena.mark(name[1], name[2], self._mark)
+
+    def release(self, arena: ArenaReader, name: _Name) -> None:
+        """Give a slot back."""
+        self._leases.pop(name, None)
+        if os.getpid() != self._pid:
+            return  # a copy of this process; the slot is the original's
+        with contextlib.suppress(ValueError):  # closed: its sender has ended, and nobody looks at its words any more
+            arena.release(name[1], name[2])
