@@ -4,7 +4,7 @@ Supervised process actors: each actor is a process with a mailbox, under a super
 A map of the package::
 
     you write            Actor, handler, message                _actor _handlers
-    you hold             ActorRef, Reply                        _ref _reply
+    you hold             ActorRef, Reply, SharedArray           _ref _reply _shared_array
     you describe         Supervisor, child, Backoff, Park...    supervisor/_spec _policy _check
     you run              ActorSystem, Tasks                     _system _tasks
     in the host          pump, decisions, processes             supervisor/_pump _tree _machine _runner
@@ -19,6 +19,7 @@ from actors._handlers import handler
 from actors._ref import ActorRef, Down
 from actors._reply import Reply
 from actors._seams import ActorInfo, ActorStatistics
+from actors._shared_array import SharedArray
 from actors._supervisor_ref import SupervisorRef
 from actors._system import ActorSystem
 from actors._tasks import Tasks
@@ -81,6 +82,7 @@ __all__ = [
     "Reply",
     "RestartIntensityError",
     "SendError",
+    "SharedArray",
     "SpecError",
     "StartError",
     "Supervisor",

@@ -18,6 +18,7 @@ from actors.errors import SpecError
 if TYPE_CHECKING:
     from actors._ref import ActorRef, Down
     from actors._seams import Cancellable
+    from actors._shared_array import SharedArray
     from actors.supervisor._exits import ExitReason
     from actors.supervisor._policy import Backoff
     from actors.supervisor._spec import Recycle
@@ -44,6 +45,7 @@ class ActorContext(Protocol):
     @property
     def attempt(self) -> int: ...
     def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]: ...
+    def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray: ...
     def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable: ...
     def link(self, ref: ActorRef[Any]) -> None: ...
     def unlink(self, ref: ActorRef[Any]) -> None: ...
@@ -225,6 +227,20 @@ class Actor(multiprocessing.Process):
             StartError: It did not get ready, or the host has not imported its class.
         """
         return self._inside("spawn").spawn(actor, name, options)
+
+    def shared_array(self, shape: int | tuple[int, ...], dtype: Any = float) -> SharedArray:
+        """
+        Make a numpy array in memory that other processes can share: it can be sent in any message, at no cost.
+
+        Args:
+            shape: As for ``numpy.zeros``.
+            dtype: As for ``numpy.zeros``; no dtype that holds Python objects.
+
+        Raises:
+            SpecError: numpy is not installed, or the shape or the dtype cannot be.
+            StartError: The machine has no memory for it.
+        """
+        return self._inside("shared_array").shared_array(shape, dtype)
 
     def watch(self, ref: ActorRef[Any], handler: Callable[[Self, Down], object] | str) -> Cancellable:
         """

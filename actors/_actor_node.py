@@ -21,6 +21,7 @@ class ActorNode:
     def __init__(self, process: ActorProcess) -> None:
         self._process = process
         node = process.node
+        self.shares = process.directory.shares
         self.tell = node.tell
         self.ask = node.ask
         self.stream = node.stream

@@ -133,6 +133,11 @@ class Answering:
             for lane in tuple(self._dirty):
                 self._flush_one(lane)
 
+    @property
+    def waits(self) -> bool:
+        """Whether an answer has not left."""
+        return bool(self._dirty)
+
     def wait_idle(self, seconds: float) -> None:
         """Try to get everything out, at most *seconds*; the rest is the supervisor's to deliver."""
         give_up = time.monotonic() + seconds

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from actors import _log
 from actors._actor import Actor
 from actors._ref import ActorRef
+from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import snapshot
 from actors._timers import Timer
 from actors._watching import Watch
@@ -58,6 +59,10 @@ class Context:
         )
         _ok, uid, path = fields
         return ActorRef(system=self.ref.system, uid=uid, path=path)
+
+    def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray:
+        """Make an array in memory that other processes can share."""
+        return make_shared_array(self.ref.system, shape, dtype)
 
     def watch(self, ref: ActorRef[Any], handler: str) -> Watch:
         """Have a handler of this actor told of the end of another."""

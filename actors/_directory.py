@@ -17,6 +17,7 @@ from actors import _descriptors
 from actors._callbacks import Callbacks
 from actors._ref import ActorRef
 from actors._routes import HOLD_SECONDS, Route, flush_held, poll_milliseconds, wait_writable
+from actors._shares import Shares
 from actors.errors import ProtocolError
 from actors.mailbox._answers import AnswerLane, Awaited
 from actors.mailbox._arena import ArenaReader
@@ -70,6 +71,7 @@ class ActorDirectory:
         self._lane: AnswerLane | None = None
         self._lock = threading.Lock()
         self._arenas: dict[int, ArenaReader] = {}
+        self.shares = Shares(self, inherit=True)
         self.holds = Holds(lane_number(process.setup["uid"], process.setup["incarnation"]))
         # Without a lock: a signal handler may come with one in the middle of another, and the attendant never waits.
         self._letters: deque[tuple[_Letter, int]] = deque()
@@ -146,6 +148,26 @@ class ActorDirectory:
             finally:
                 _descriptors.close(*descriptors)
         return arena
+
+    def make_share(self, size: int) -> tuple[int, int]:
+        """See :class:`~actors._shares.ShareSource`."""
+        fields, descriptors = self._attendant.request("new_share", size)
+        return fields[1], descriptors[0]
+
+    def find_share(self, number: int) -> int | None:
+        """See :class:`~actors._shares.ShareSource`."""
+        _fields, descriptors = self._attendant.request("share", number)
+        return descriptors[0] if descriptors else None
+
+    def drop_share(self, number: int) -> None:
+        """See :class:`~actors._shares.ShareSource`."""
+        self._attendant.notify("drop_share", number)
+
+    def all_has_left(self) -> bool:
+        """See :class:`~actors._shares.ShareSource`."""
+        process = self._process
+        waits = any(route.outbox.waits for route in list(process.node.routes.values()))
+        return not waits and not (process.has_mailbox and process.answering.waits)
 
     def look_later(self, seconds: float, action: Callable[[], object]) -> None:
         """See :class:`~actors._routes.Directory`."""

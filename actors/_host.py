@@ -25,6 +25,7 @@ from actors._node import Node
 from actors._ref import ActorRef
 from actors._routes import HOLD_SECONDS, Route, flush_held, wait_writable
 from actors._seams import ActorStatistics
+from actors._shares import Shares
 from actors._snapshot import find_class, incarnate, read_snapshot
 from actors._sweep import Sweeper
 from actors._zygote import zygote
@@ -53,6 +54,7 @@ from actors.supervisor._oom_watch import OomWatch
 from actors.supervisor._pump import Pump
 from actors.supervisor._report import CrashReport
 from actors.supervisor._runner import Runner
+from actors.supervisor._shares import ShareBook
 from actors.supervisor._spec import Child, Options
 from actors.supervisor._starter import Starter
 from actors.supervisor._wire import options_from_data
@@ -129,6 +131,8 @@ class Host:
         self.lifeline, self._lifeline_write = _lifeline.make()
         self.arenas = ArenaBook(max_bytes, inherit=method != "fork")
         self.holds = Holds(0)
+        self.share_book = ShareBook()
+        self.shares = Shares(self, inherit=method != "fork")
         self.letters = DeadLetterOffice(self)
         self.mail = Mail(self)
         self.watches = HostWatches(self)
@@ -320,7 +324,26 @@ class Host:
 
     def orphan_arenas(self, uid: int, incarnation: int) -> None:
         """An incarnation has ended: its arenas go when nothing refers to them any more."""
-        if self.arenas.orphan((uid, incarnation), self._marks) and not self._sweeping:
+        if self.arenas.orphan((uid, incarnation), self._marks):
+            self._sweep_later()
+
+    def forget_user(self, uid: int, incarnation: int) -> None:
+        """An incarnation has ended: the shared memory that it used goes when nobody uses it, and no message can name it."""
+        if self.share_book.forget((uid, incarnation), self._marks):
+            self._sweep_later()
+
+    def drop_use(self, number: int, user: tuple[int, int]) -> None:
+        """One use less of a piece of shared memory. In the pump's thread."""
+        if self.share_book.drop(number, user, self._marks):
+            self._sweep_later()
+
+    def forget_mark(self, uid: int) -> None:
+        """Mail of *uid* was destroyed: nobody can know what it has named."""
+        self.arenas.forget_mark(uid)
+        self.share_book.forget_mark(uid)
+
+    def _sweep_later(self) -> None:
+        if not self._sweeping:
             self._sweeping = True
             self.pump.after(_SWEEP_SECONDS, self._sweep)
 
@@ -341,12 +364,14 @@ class Host:
             return None
 
     def _sweep(self) -> None:
-        dropped, left = self.arenas.sweep(self._handled, quiet=self._no_answer_waits())
+        quiet = self._no_answer_waits()
+        dropped, left = self.arenas.sweep(self._handled, quiet=quiet)
+        left = self.share_book.sweep(self._handled, quiet=quiet) or left
         for arena_id, holders in dropped:
             self._arena_gone(arena_id, holders)
-        self._sweeping = left
+        self._sweeping = False
         if left:
-            self.pump.after(_SWEEP_SECONDS, self._sweep)
+            self._sweep_later()
 
     def _no_answer_waits(self) -> bool:
         """Return whether every lane of answers is empty."""
@@ -404,6 +429,24 @@ class Host:
     def drop_arena(self, arena_id: int, owner: tuple[int, int]) -> None:
         """An arena's own sender has given it up: forget it here, and have those forget it that have read from it."""
         self._arena_gone(arena_id, self.arenas.retire(arena_id, owner))
+
+    def make_share(self, size: int) -> tuple[int, int]:
+        """See :class:`~actors._shares.ShareSource`."""
+        number, descriptor = self.share_book.make((0, 0), size)
+        return number, os.dup(descriptor)
+
+    def find_share(self, number: int) -> int | None:
+        """See :class:`~actors._shares.ShareSource`."""
+        descriptor = self.share_book.find(number, (0, 0))
+        return None if descriptor is None else os.dup(descriptor)
+
+    def drop_share(self, number: int) -> None:
+        """See :class:`~actors._shares.ShareSource`. In the pump's thread."""
+        self.drop_use(number, (0, 0))
+
+    def all_has_left(self) -> bool:
+        """See :class:`~actors._shares.ShareSource`."""
+        return not any(route.outbox.waits for route in list(self.node.routes.values()))
 
     def drop_route(self, route: Route) -> None:
         """See :class:`~actors._routes.Directory`. A route of the host is its cell's."""
@@ -471,6 +514,8 @@ class Host:
         self.runner.cells.clear()
         self.node.close_arenas()
         self.arenas.close()
+        self.shares.close()
+        self.share_book.close()
         _descriptors.close(self.lifeline, self._lifeline_write)
 
 

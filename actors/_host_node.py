@@ -24,6 +24,7 @@ class HostNode:
     def __init__(self, host: Host) -> None:
         self._host = host
         node = host.node
+        self.shares = host.shares
         self.tell = node.tell
         self.ask = node.ask
         self.stream = node.stream

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from actors._handlers import HandlerInfo
     from actors._ref import ActorRef
     from actors._reply import Reply
+    from actors._shares import Shares
 
 __all__ = [
     "ActorInfo",
@@ -154,6 +155,11 @@ class Node(Keeper, Protocol):
 
     ``name`` is the handler's. The options of a send are fields of the ref: ``timeout``, ``on_full``, ``send_timeout``.
     """
+
+    @property
+    def shares(self) -> Shares:
+        """The shared memory of this process."""
+        ...
 
     def tell(
         self,

@@ -30,6 +30,7 @@ from actors._host_node import HostNode
 from actors._preflight import check_arguments, check_platform, snapshots
 from actors._ref import ActorRef, Down
 from actors._seams import ActorInfo, Cancellable
+from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import read_snapshot
 from actors._supervisor_ref import SupervisorRef, is_actor
 from actors._tasks import Crew, Tasks, make_tasks
@@ -366,6 +367,22 @@ class ActorSystem:
             SpecError: The name or the limit cannot be, or something else of that name is there.
         """
         return make_tasks(self, self._root, self._crews, name, max_children)
+
+    def shared_array(self, shape: int | tuple[int, ...], dtype: Any = float) -> SharedArray:
+        """
+        Make a numpy array in memory that actors can share: it can be sent in any message, at no cost.
+
+        Args:
+            shape: As for ``numpy.zeros``.
+            dtype: As for ``numpy.zeros``; no dtype that holds Python objects.
+
+        Raises:
+            SpecError: numpy is not installed, or the shape or the dtype cannot be.
+            StartError: The machine has no memory for it.
+            ActorsError: The system does not run.
+        """
+        self._running()
+        return make_shared_array(self.name, shape, dtype)
 
     def whereis(self, name: str) -> ActorRef[Any]:
         """

@@ -30,7 +30,7 @@ STATES = DOCS / "explanation" / "states.md"
 
 # Every export stands on exactly one page; one that is missing here fails the generation.
 TOPICS = {
-    "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "Reply", "message")),
+    "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "Reply", "message", "SharedArray")),
     "system": (
         "The system",
         ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down", "DeadLetter"),

@@ -15,7 +15,7 @@ from typing import Any
 import attrs
 import numpy as np
 
-from actors import ActorRef, ActorsError, handler
+from actors import ActorRef, ActorsError, SharedArray, handler
 from actors.mailbox import _envelope
 from actors.mailbox._frames import frame
 from tests.messengers import Messenger
@@ -94,6 +94,59 @@ class Keeper(Messenger):
     def ask_and_forget(self, target: ActorRef[Any], count: int, times: int) -> None:
         self.asked = [target.ask(Keeper.give, count, 0.0) for _ in range(times)]
         target.flush()
+
+    @handler
+    def fill(self, shared: SharedArray, number: float) -> float:
+        """Write into memory that is shared, and say what stood there."""
+        before = float(shared.array.sum())
+        shared.array[:] = number
+        return before
+
+    @handler
+    def keep_view(self, shared: SharedArray) -> None:
+        self.kept.append(shared.array[1:3])
+
+    @handler
+    def kept_sum(self) -> float:
+        return float(sum(array.sum() for array in self.kept))
+
+    @handler
+    def make_shared(self, count: int, number: float) -> SharedArray:
+        made = self.shared_array(count)
+        made.array[:] = number
+        return made
+
+    @handler
+    def make_and_pass_on(self, target: ActorRef[Any], count: int) -> None:
+        """Send what nothing here refers to any more a moment later."""
+        target.tell(Keeper.keep_view, self.make_shared(count, 1.0))
+
+    @handler
+    def address(self, shared: SharedArray) -> int:
+        return int(shared.array.__array_interface__["data"][0])
+
+    @handler
+    def claim(self, kind: str, number: int) -> str:
+        """Say or ask of the supervisor what no shared array of ours does."""
+        process: Any = self._context._process  # type: ignore[union-attr]
+        if kind == "drop_share":
+            process.attendant.notify(kind, number)
+            while True:
+                os.sched_yield()
+        try:
+            return str(process.attendant.request(kind, number)[0])
+        except ActorsError as error:
+            return str(error)
+
+    @handler
+    def name_of(self, system: str, number: int, size: int) -> Any:
+        """A shared array that this process never had."""
+        return SharedArray(system, number, b"", (size,), np.dtype("f8"))
+
+    @handler
+    def wait_for(self, path: str) -> None:
+        while not Path(path).exists():
+            os.sched_yield()
 
     @handler
     def fork_and_look(self, array: Any) -> int:

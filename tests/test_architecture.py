@@ -44,6 +44,7 @@ SHELL = (
     "actors.supervisor._obituaries",
     "actors.supervisor._requests",
     "actors.supervisor._runner",
+    "actors.supervisor._shares",
     "actors.supervisor._stacks",
     "actors.supervisor._starter",
     "actors.supervisor._watchers",

@@ -42,6 +42,7 @@ EXPORTS = [
     "Reply",
     "RestartIntensityError",
     "SendError",
+    "SharedArray",
     "SpecError",
     "StartError",
     "Supervisor",

@@ -24,6 +24,7 @@ from actors.mailbox._cargo import LARGE_BUFFER_BYTES
 from actors.mailbox._classes import UnknownTypeError
 
 __all__ = [
+    "describe_dtype",
     "is_numpy_array",
     "is_numpy_base",
     "is_numpy_scalar",
@@ -35,6 +36,7 @@ __all__ = [
     "load_bytearray",
     "load_numpy_array",
     "load_view",
+    "read_dtype",
     "split_array",
     "split_buffer",
     "split_numpy_array",
@@ -155,7 +157,7 @@ def split_numpy_array(value: Any) -> list[Any]:
     """
     numpy = sys.modules["numpy"]
     order = "F" if value.flags.f_contiguous and not value.flags.c_contiguous else "C"
-    description = _describe_dtype(value.dtype)
+    description = describe_dtype(value.dtype)
     memory = memoryview(value.reshape(-1, order=order).view(numpy.uint8)) if value.nbytes else memoryview(b"")
     return [description, value.shape, order, memory]
 
@@ -172,7 +174,7 @@ def load_numpy_array(value: Any) -> list[Any]:
     def write(target: memoryview) -> None:
         numpy.copyto(numpy.ndarray(value.shape, value.dtype, buffer=target), value)
 
-    return [_describe_dtype(value.dtype), value.shape, "C", write, value.nbytes]
+    return [describe_dtype(value.dtype), value.shape, "C", write, value.nbytes]
 
 
 def join_numpy_array(parts: list[Any]) -> object:
@@ -182,7 +184,7 @@ def join_numpy_array(parts: list[Any]) -> object:
         raise ProtocolError("no numpy array: its memory or its shape is missing")
     if shape and min(shape) < 0:  # numpy would take it as "whatever fits"
         raise ProtocolError(f"a numpy array of shape {shape}")
-    array_ = _numpy().ndarray(shape, dtype=_dtype(description), buffer=memory, order=order)
+    array_ = _numpy().ndarray(shape, dtype=read_dtype(description), buffer=memory, order=order)
     if array_.nbytes != memory.nbytes:
         raise ProtocolError(f"a numpy array of {array_.nbytes} bytes came with {memory.nbytes}")
     return array_
@@ -191,13 +193,13 @@ def join_numpy_array(parts: list[Any]) -> object:
 def split_numpy_scalar(value: Any) -> list[Any]:
     """``[dtype description, bytes]``. ``ValueError`` as for arrays."""
     # An empty string has the size 0, and numpy writes one character for it nevertheless.
-    return [_describe_dtype(value.dtype), value.tobytes() if value.dtype.itemsize else b""]
+    return [describe_dtype(value.dtype), value.tobytes() if value.dtype.itemsize else b""]
 
 
 def join_numpy_scalar(parts: list[Any]) -> object:
     """A numpy scalar."""
     description, raw = parts
-    dtype = _dtype(description)
+    dtype = read_dtype(description)
     if type(raw) is not bytes or len(raw) != dtype.itemsize:
         raise ProtocolError(f"a numpy scalar of {dtype.itemsize} bytes came with {repr(raw)[:32]}")
     if not raw:
@@ -213,12 +215,13 @@ def _numpy() -> Any:
 
 
 @functools.lru_cache(maxsize=256)  # a program uses few dtypes, and describing one costs more than a small array
-def _describe_dtype(dtype: Any) -> object:
+def describe_dtype(dtype: Any) -> object:
+    """What :func:`read_dtype` makes it of again. ``ValueError`` for a dtype that holds Python objects, or cannot be described."""
     if dtype.hasobject:
         raise ValueError(f"numpy dtype {dtype} holds Python objects")
     description: object = dtype.str if dtype.names is None else dtype.descr
     try:
-        rebuilt = _dtype(description)
+        rebuilt = read_dtype(description)
     except ProtocolError as error:
         raise ValueError(f"numpy dtype {dtype!r} cannot be described ({error})") from None
     if rebuilt != dtype:
@@ -226,7 +229,8 @@ def _describe_dtype(dtype: Any) -> object:
     return description
 
 
-def _dtype(description: object) -> Any:
+def read_dtype(description: object) -> Any:
+    """The dtype of a description. ``ProtocolError`` for anything else."""
     _check_dtype(description, 0)
     return _numpy().lib.format.descr_to_dtype(description)
 

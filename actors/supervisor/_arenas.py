@@ -19,13 +19,13 @@ from actors import _descriptors
 from actors.errors import ProtocolError
 from actors.mailbox._arena import ArenaReader, create_arena
 from actors.mailbox._layout import round_up
+from actors.supervisor._trails import Trail
 
 __all__ = ["ArenaBook"]
 
 # A slot is at least this large, and one of them at most as large as the largest message, rounded up.
 _SMALLEST_SLOT_BYTES = 4096
 _MOST_SLOTS = 64
-_GRACE_LOOKS = 10
 # A sender's own bound is one of bytes; this one keeps a broken one from taking the host's descriptors.
 _MOST_ARENAS = 256
 
@@ -36,9 +36,7 @@ class _Entry:
     owner: tuple[int, int]
     reader: ArenaReader
     holders: set[int] = attrs.Factory(set)
-    orphaned: bool = False
-    marks: dict[int, int] = attrs.Factory(dict)
-    looks: int = 0
+    trail: Trail | None = None
 
 
 class ArenaBook:
@@ -136,18 +134,19 @@ class ArenaBook:
             Whether there are any.
         """
         with self._lock:
-            entries = [entry for entry in self._entries.values() if entry.owner == owner and not entry.orphaned]
+            entries = [entry for entry in self._entries.values() if entry.owner == owner and entry.trail is None]
             if entries:
                 now = marks()
                 for entry in entries:
-                    entry.orphaned, entry.marks = True, dict(now)
+                    entry.trail = Trail(dict(now))
             return bool(entries)
 
     def forget_mark(self, uid: int) -> None:
         """What *uid* was sent so far will not all be handled: some of it is lost."""
         with self._lock:
             for entry in self._entries.values():
-                entry.marks.pop(uid, None)
+                if entry.trail is not None:
+                    entry.trail.forget(uid)
 
     def sweep(self, handled: Callable[[int], int | None], *, quiet: bool) -> tuple[list[tuple[int, set[int]]], bool]:
         """
@@ -163,26 +162,14 @@ class ArenaBook:
         dropped: list[tuple[int, set[int]]] = []
         left = False
         for arena_id, entry in list(self._entries.items()):
-            if not entry.orphaned:
+            if entry.trail is None:
                 continue
-            if entry.reader.in_use() == 0 or self._is_past(entry, handled, quiet=quiet):
+            if entry.reader.in_use() == 0 or entry.trail.is_past(handled, quiet=quiet):
                 self._drop(arena_id)
                 dropped.append((arena_id, entry.holders))
             else:
                 left = True
         return dropped, left
-
-    @staticmethod
-    def _is_past(entry: _Entry, handled: Callable[[int], int | None], *, quiet: bool) -> bool:
-        for uid, mark in list(entry.marks.items()):
-            done = handled(uid)
-            if done is None or done >= mark:
-                del entry.marks[uid]
-        if entry.marks:
-            return False
-        # What was answered from it may still be on its way to a caller that reads slowly, or does not read at all now.
-        entry.looks = entry.looks + 1 if quiet else 0
-        return entry.looks > _GRACE_LOOKS
 
     def retire(self, arena_id: int, owner: tuple[int, int]) -> set[int]:
         """

@@ -22,6 +22,9 @@ notice             fields                          answer
 ``new_arena``      number, slot_bytes, slots       ``answer`` ok, id, and the file
 ``arena``          number, id                      ``answer`` ok, and the file; or gone
 ``retire_arena``   id                              it sends from that one no more
+``new_share``      number, size                    ``answer`` ok, its number, and the file
+``share``          number, its number              ``answer`` ok, and the file; or gone
+``drop_share``     its number                      one use less
 ``spawn``          number, snapshot, name, options ``answer`` ok, uid, path; when it is ready
 ``stop_actor``     uid, drain
 ``steer``          uid, what, ask_id, count        passed on to that actor, with the caller: ``credit`` or ``cancel``
@@ -91,6 +94,9 @@ class Requests:
             "new_arena": self._new_arena,
             "arena": self._arena,
             "retire_arena": self._retire_arena,
+            "new_share": self._new_share,
+            "share": self._share,
+            "drop_share": self._drop_share,
             "spawn": self._spawn,
             "stop_actor": self._stop_actor,
             "steer": self._steer,
@@ -297,6 +303,24 @@ class Requests:
             self._answer(body, number, "gone")
             return
         self._answer(body, number, "ok", descriptors=(descriptor,))
+
+    def _new_share(self, cell: Cell, body: Body, number: int, size: int) -> None:
+        try:
+            share, descriptor = self._host.share_book.make((cell.uid, body.incarnation), size)
+        except OSError as error:
+            self._answer(body, number, "error", f"no shared memory: {error}")
+            return
+        self._answer(body, number, "ok", share, descriptors=(descriptor,))
+
+    def _share(self, cell: Cell, body: Body, number: int, share: int) -> None:
+        descriptor = self._host.share_book.find(share, (cell.uid, body.incarnation))
+        if descriptor is None:
+            self._answer(body, number, "gone")
+            return
+        self._answer(body, number, "ok", descriptors=(descriptor,))
+
+    def _drop_share(self, cell: Cell, body: Body, share: int) -> None:
+        self._host.drop_use(share, (cell.uid, body.incarnation))
 
     # --- others -----------------------------------------------------------------------------------------------------------
 

@@ -492,7 +492,7 @@ def held_when_quiet(system: ActorSystem) -> tuple[int, int]:
     """Descriptors and threads of this process, once no arena is left of those that were replaced."""
     host = system._host
     assert host is not None
-    eventually(lambda: not any(entry.orphaned for entry in list(host.arenas._entries.values())), SECONDS)
+    eventually(lambda: not any(entry.trail is not None for entry in list(host.arenas._entries.values())), SECONDS)
     return len(open_descriptors()), threading.active_count()
 
 
