@@ -189,11 +189,11 @@ def test_one_that_is_gone_or_anothers_is_an_error_of_its_message_alone(system: A
 def test_a_child_that_lies_about_shared_memory_fails_alone(system: ActorSystem) -> None:
     shared = system.shared_array(10)
     for claim, arguments in (
-        (Keeper.claim, ("drop_share", shared._number)),
-        (Keeper.claim, ("drop_share", 999)),
-        (Keeper.claim, ("new_share", 0)),
-        (Keeper.claim, ("new_share", 1 << 50)),
-        (Keeper.name_of, (system.name, shared._number, 1000)),
+        ("claim", ("drop_share", shared._number)),
+        ("claim", ("drop_share", 999)),
+        ("claim", ("new_share", 0)),
+        ("claim", ("new_share", 1 << 50)),
+        ("name_of", (system.name, shared._number, 1000)),
     ):
         liar = system.spawn(Keeper(), restart="temporary")
         with pytest.raises(ActorDied) as caught:
