@@ -136,7 +136,7 @@ def test_an_array_that_would_not_arrive_the_same_is_refused(value: Any, why: str
 
 
 def test_a_dtype_that_its_description_does_not_give_again_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_buffers, "_dtype", lambda description: np.dtype("V2"))  # as for ml_dtypes' bfloat16
+    monkeypatch.setattr(_buffers, "read_dtype", lambda description: np.dtype("V2"))  # as for ml_dtypes' bfloat16
 
     with pytest.raises(EncodeError, match="would arrive as"):
         encode(np.zeros(1, dtype="f2,f4"))
