@@ -7,7 +7,7 @@ Owns the public object and how it travels. Knows the memory as an object with a 
 from __future__ import annotations
 
 import math
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, NoReturn, Self
 
 from actors import _seams
 from actors.errors import ProtocolError, SpecError
@@ -83,6 +83,9 @@ class SharedArray:
 
     def __exit__(self, *_: object) -> None:
         self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a SharedArray is no copy of its memory, and cannot be pickled: send it in a message")
 
     def __repr__(self) -> str:
         state = " closed" if self._memory is None else ""

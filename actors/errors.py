@@ -109,7 +109,7 @@ class ActorNotRunningError(SendError):
 
 class MailboxFullError(SendError):
     """
-    The inbox stayed full, and the message was never accepted.
+    The inbox stayed full, or there was no memory for a large message, and the message was never accepted.
 
     Attributes:
         capacity: What the pipe of the inbox holds, in bytes.

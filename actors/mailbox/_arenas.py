@@ -155,5 +155,8 @@ class Arenas:
         arena_id, fd = self._make(slot_bytes, slots_for(slot_bytes))
         try:
             self._arenas[arena_id] = ArenaWriter(arena_id, fd)
+        except BaseException:
+            self._retired(arena_id)
+            raise
         finally:
             os.close(fd)

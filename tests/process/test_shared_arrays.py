@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import os
+import pickle
 import sys
 from pathlib import Path
 from typing import Any
@@ -166,6 +167,8 @@ def test_a_closed_one_is_no_array_and_does_not_travel(system: ActorSystem) -> No
     keeper = system.spawn(Keeper())
     shared = system.shared_array(10)
     array = shared.array
+    with pytest.raises(TypeError, match="send it in a message"):
+        pickle.dumps(shared)
     shared.close()
     shared.close()
 

@@ -314,6 +314,20 @@ class Mapping:
         raise self.error
 
 
+def test_an_arena_that_cannot_be_mapped_is_given_up(monkeypatch: pytest.MonkeyPatch) -> None:
+    looks = Looks()
+    arenas = looks.arenas()
+
+    def refuse(_arena_id: int, _fd: int) -> None:
+        raise OSError(12, "Cannot allocate memory")
+
+    monkeypatch.setattr("actors.mailbox._arenas.ArenaWriter", refuse)
+    with pytest.raises(OSError, match="Cannot allocate"):
+        arenas.put(LOAD)
+
+    assert looks.retired == [1]
+
+
 @pytest.mark.parametrize(("number", "says"), [(14, "no memory"), (12, "Cannot allocate")])
 def test_no_memory_is_an_error_that_leaves_the_slot_free(number: int, says: str) -> None:
     looks = Looks()
