@@ -76,7 +76,7 @@ class Lease:
         self.beside = None
         if not answer and self._lives():
             self._holds.mark(self._arena, self._name)
-        # Whoever comes second of this and the end of the last view gives the slot back; where both do, no harm is done.
+        # Whoever comes second of this and the end of the last view gives the slot back.
         self._settled = True
         if not self._lives():
             self._release()
@@ -156,9 +156,9 @@ class Holds:
             arena.mark(name[1], name[2], self._mark)
 
     def release(self, arena: ArenaReader, name: _Name) -> None:
-        """Give a slot back."""
-        self._leases.pop(name, None)
-        if os.getpid() != self._pid:
-            return  # a copy of this process; the slot is the original's
+        """Give a slot back, once."""
+        # One of two threads takes it out: a second look at the slot's word could fall between the first one's look and store.
+        if self._leases.pop(name, None) is None or os.getpid() != self._pid:
+            return  # or this is a copy of the process, and the slot is the original's
         with contextlib.suppress(ValueError):  # closed: its sender has ended, and nobody looks at its words any more
             arena.release(name[1], name[2])
