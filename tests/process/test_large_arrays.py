@@ -158,7 +158,7 @@ def test_a_message_that_its_receiver_dies_of_comes_again_whole(system: ActorSyst
     with pytest.raises(ActorDied):
         reply.result(timeout=20)
 
-    assert system.dead_letters()["poison"] == 1
+    eventually(lambda: system.dead_letters().get("poison") == 1)
     nothing_in_use(system)
 
 
