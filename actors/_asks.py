@@ -99,7 +99,9 @@ class OpenAsks:
         name = (large.arena_id, large.slot, large.generation)
         if (name, sender) in self._delivered:
             # By a thread that was interrupted after that.
-            self._directory.holds.settle(*name)
+            if not self._directory.holds.settle(*name):
+                with contextlib.suppress(ProtocolError):  # its sender has ended since
+                    self._directory.find_arena(large.arena_id, sender).release(large.slot, large.generation)
             return
         try:
             self._deliver_from(self._directory.find_arena(large.arena_id, sender), large, sender)

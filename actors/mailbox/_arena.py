@@ -396,7 +396,9 @@ def _write(target: memoryview, source: Source) -> None:
 
 
 def _release(words: memoryview, slot: int, generation: int) -> bool:
-    held = bool(words[_WORDS + slot] == generation << 1 | 1)
-    if held:
-        words[_WORDS + slot] = generation << 1
-    return held
+    # No call stands between the look and the store: two threads may give back the same slot, and its sender may take it at once.
+    index, held, free = _WORDS + slot, generation << 1 | 1, generation << 1
+    if words[index] == held:
+        words[index] = free
+        return True
+    return False

@@ -33,6 +33,15 @@ ANSWER_MARK = 1 << 63
 _Name = tuple[int, int, int]
 
 
+class _Spare(weakref.ref[Any]):
+    """
+    A second note of the end of a view. Its callback is C: a signal handler that raises in the middle of the other one cannot undo it.
+    """
+
+    __slots__ = ("lease",)
+    lease: Lease
+
+
 class Lease:
     """
     One message's slot, as its receiver holds it.
@@ -41,7 +50,7 @@ class Lease:
         beside: What lies beside the message; the values that are made of it stand on it. None once it is settled.
     """
 
-    __slots__ = ("_arena", "_end", "_holds", "_length", "_name", "_settled", "beside")
+    __slots__ = ("_arena", "_end", "_holds", "_length", "_name", "_settled", "_spare", "beside")
 
     def __init__(self, holds: Holds, name: _Name, arena: ArenaReader, length: int) -> None:
         self._holds = holds
@@ -56,6 +65,8 @@ class Lease:
         if holds.may_keep(length):
             self.beside: memoryview | None = view
             self._end = weakref.ref(lent, self._ended)
+            self._spare = _Spare(lent, holds.ends.append)
+            self._spare.lease = self
             holds.count(length)
         else:
             self.beside = memoryview(bytes(view))
@@ -63,6 +74,10 @@ class Lease:
     def _ended(self, _lent: object) -> None:
         """The last view is gone. In any thread."""
         self._holds.count(-self._length)
+        self.end()
+
+    def end(self) -> None:
+        """Give the slot back if the message is settled; the last view is gone. May be done again."""
         if self._settled:
             self._release()
 
@@ -94,6 +109,9 @@ class Holds:
 
     Args:
         mark: What says that a slot is this incarnation's; 0 for the host, with whom everything ends.
+
+    Attributes:
+        ends: Of views that are gone; looked at again before something new is held.
     """
 
     def __init__(self, mark: int) -> None:
@@ -103,6 +121,7 @@ class Holds:
         # What has changed since it was counted. Two threads, or a thread and a view that ends within it, append as they like.
         self._changes: deque[int] = deque()
         self._counting = threading.Lock()
+        self.ends: deque[Any] = deque()
         self._pid = os.getpid()
 
     def open(self, arena: ArenaReader, arena_id: int, slot: int, generation: int, length: int) -> Lease:
@@ -119,17 +138,21 @@ class Holds:
         Raises:
             ProtocolError: There is no such message.
         """
+        while self.ends:
+            with contextlib.suppress(IndexError):  # another thread looks, too
+                self.ends.popleft().lease.end()
         name = (arena_id, slot, generation)
         lease = self._leases.get(name)
         if lease is None:
             lease = self._leases[name] = Lease(self, name, arena, length)
         return lease
 
-    def settle(self, arena_id: int, slot: int, generation: int) -> None:
-        """Settle the lease of an answer, if there is one: whoever delivered it was interrupted before."""
+    def settle(self, arena_id: int, slot: int, generation: int) -> bool:
+        """Settle the lease of an answer, if there is one: whoever delivered it was interrupted before. Returns whether there was."""
         lease = self._leases.get((arena_id, slot, generation))
         if lease is not None:
             lease.settle(answer=True)
+        return lease is not None
 
     def __len__(self) -> int:
         return len(self._leases)
@@ -156,9 +179,10 @@ class Holds:
             arena.mark(name[1], name[2], self._mark)
 
     def release(self, arena: ArenaReader, name: _Name) -> None:
-        """Give a slot back, once."""
-        # One of two threads takes it out: a second look at the slot's word could fall between the first one's look and store.
-        if self._leases.pop(name, None) is None or os.getpid() != self._pid:
-            return  # or this is a copy of the process, and the slot is the original's
-        with contextlib.suppress(ValueError):  # closed: its sender has ended, and nobody looks at its words any more
-            arena.release(name[1], name[2])
+        """Give a slot back. May be done again."""
+        if os.getpid() == self._pid:  # else this is a copy of the process, and the slot is the original's
+            with contextlib.suppress(
+                ValueError
+            ):  # closed: its sender has ended, and nobody looks at its words any more
+                arena.release(name[1], name[2])
+        self._leases.pop(name, None)
