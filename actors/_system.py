@@ -24,6 +24,7 @@ from typing import Any, Literal, Self, TypeVar
 from actors import _descriptors, _seams
 from actors._actor import Actor
 from actors._crash_outlets import CrashOutlets
+from actors._crew import Crew
 from actors._futures import resolve, resolve_error
 from actors._host import Host, start_error
 from actors._host_node import HostNode
@@ -33,7 +34,7 @@ from actors._seams import ActorInfo, Cancellable
 from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import read_snapshot
 from actors._supervisor_ref import SupervisorRef, is_actor
-from actors._tasks import Crew, Tasks, make_tasks
+from actors._tasks import Tasks, make_tasks
 from actors._zygote import zygote
 from actors.errors import (
     ActorNotRunningError,

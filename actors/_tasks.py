@@ -1,40 +1,25 @@
 """
-One-shot tasks: a function, run once in a process of its own, with a deadline, under a supervisor.
-
-A task is an actor like any other: temporary, below a supervisor of its kind, asked once, and ended with that ask. What is added here is
-the end of its process, whatever ends the ask: answered, it leaves by itself and by its stop ladder at the latest; given up (its deadline,
-a cancel), it is killed. A place among ``max_children`` is free again when the process is gone, not when the answer is there, so whoever
-starts the next one may have to wait for that moment.
+One-shot tasks: a function, run once in a process of its own, with a deadline, under a supervisor. How they run is :mod:`actors._crew`.
 """
 
 from __future__ import annotations
 
-import asyncio
-import concurrent.futures
-import functools
 import inspect
-import itertools
 import os
-import weakref
 from collections import deque
 from collections.abc import Callable, Coroutine, Generator, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, cast, get_args, overload
+from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, TypeVar, get_args, overload
 
 import attrs
 
-from actors._actor import Actor
-from actors._asks import died
-from actors._futures import resolve
-from actors._handlers import handler
-from actors._host import Host, start_error
+from actors._crew import NAME_CHARACTERS, Crew, Run, Task
+from actors._host import Host
 from actors._ref import KEEP, ActorRef, _Keep
 from actors._reply import Reply
-from actors._snapshot import snapshot
 from actors._supervisor_ref import SupervisorRef, is_actor
 from actors.errors import (
     ActorNotRunningError,
     ActorsError,
-    AskTimeoutError,
     CodecError,
     EncodeError,
     SpecError,
@@ -42,15 +27,14 @@ from actors.errors import (
 )
 from actors.mailbox import _codec
 from actors.supervisor import _events as ev
-from actors.supervisor import _exits, _view
-from actors.supervisor._cells import Cell
+from actors.supervisor import _view
 from actors.supervisor._check import check, check_child
 from actors.supervisor._spec import Child, Options, Supervisor
 
 if TYPE_CHECKING:
     from actors._system import ActorSystem
 
-__all__ = ["Task", "Tasks", "make_tasks"]
+__all__ = ["Tasks", "make_tasks"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,165 +43,6 @@ T = TypeVar("T")
 OnError: TypeAlias = Literal["raise", "return", "skip"]
 
 _ON_ERROR: Final = get_args(OnError)
-# A process that nobody asks anything (its starter was interrupted between start and ask) does not stay.
-_FORSAKEN_SECONDS: Final = 60.0
-_LOOK_SECONDS: Final = 1.0
-_NAME_CHARACTERS: Final = 100
-
-
-class Task(Actor):
-    """The actor behind one task. Internal."""
-
-    restart = "temporary"
-
-    def __init__(self, function: Callable[..., Any], patience: float = _FORSAKEN_SECONDS) -> None:
-        super().__init__()
-        self.function = function
-        self.patience = patience
-
-    def on_start(self) -> None:
-        self.call_later(self.patience, Task.leave)
-
-    @handler
-    def call(self, /, *args: Any, **kwargs: Any) -> Any:
-        """Call the function, and end."""
-        try:
-            result = self.function(*args, **kwargs)
-            return asyncio.run(result) if inspect.iscoroutine(result) else result
-        finally:
-            self.stop()
-
-    @handler
-    def leave(self) -> None:
-        """End without having been asked."""
-        self.stop()
-
-
-class _Run:
-    """
-    One task, from its start until its process is gone.
-
-    Attributes:
-        ref: Its actor.
-        gone: Done when its process is gone; why it ended.
-    """
-
-    def __init__(self, host: Host, ref: ActorRef[Any]) -> None:
-        self._host = host
-        # Weak, since the reply tells this object: a result of many megabytes is freed when its last user lets it go.
-        self._reply: weakref.ref[Reply[Any]] | None = None
-        self._given_up = False
-        self.ref = ref
-        self.gone: concurrent.futures.Future[_exits.ExitReason] = concurrent.futures.Future()
-
-    def has_ended(self) -> bool:
-        """Return whether its ask has ended, so that its process is on its way out."""
-        if self._given_up or self._reply is None:
-            return self._given_up
-        reply = self._reply()
-        return reply is None or reply.done()
-
-    def follow(self, reply: Reply[Any]) -> None:
-        """End the process when *reply* ends."""
-        self._reply = weakref.ref(reply)
-        reply.listen(self)
-        if reply.done():
-            self.reply_done()
-
-    def reply_done(self) -> None:
-        """The ask has ended, and so does the process. Any thread, at any moment; may be told twice."""
-        reply = self._reply() if self._reply is not None else None
-        error = None if reply is None or reply.cancelled() else reply.exception()
-        if isinstance(error, AskTimeoutError):
-            error.args = (f"{self.ref.path} was not done within {error.timeout:g} s, and was killed",)
-        if isinstance(error, AskTimeoutError) or (reply is not None and reply.cancelled()):
-            self._given_up = True
-        self._host.pump.post(self._end)
-
-    def forsake(self) -> None:
-        """It could not be asked: nobody wants its process. Any thread."""
-        self._given_up = True
-        self._host.pump.post(self._end)
-
-    def failed(self) -> Reply[Any] | None:
-        """Return the reply of a task whose process had ended before it could be asked; None if that is not what happened."""
-        try:
-            # What refuses the ask is what tells the end, in the same turn of the pump.
-            reason = self.gone.result(_LOOK_SECONDS)
-        except TimeoutError:
-            return None
-        reply: Reply[Any] = Reply(0, self.ref, self._host.node, None, None)
-        reply.fail(died(reply, reason, may_have_run=False))
-        return reply
-
-    def _end(self) -> None:
-        """In the pump."""
-        runner = self._host.runner
-        cell = runner.cells.get(self.ref.uid)
-        if cell is None:
-            return
-        runner.handle(ev.StopActor(self.ref.uid))
-        body = cell.body
-        if self._given_up and body is not None and not body.dead:
-            # Said before the kill: it is what was asked for, and no stop that went wrong.
-            body.killed_for = body.killed_for or "shutdown"
-            runner.kill(cell, body, "shutdown")
-
-
-@attrs.define(eq=False)
-class Crew:
-    """
-    What the :class:`Tasks` of one supervisor have in common. Changed in the pump's thread only.
-
-    Attributes:
-        system: The system.
-        path: The supervisor.
-        max_children: How many processes it allows at a time; None: no limit.
-        runs: Tasks whose processes are not gone, by uid.
-        numbers: For their names.
-    """
-
-    system: ActorSystem
-    path: str
-    max_children: int | None
-    runs: dict[int, _Run] = attrs.Factory(dict)
-    numbers: itertools.count[int] = attrs.field(factory=lambda: itertools.count(1))
-
-    def start(self, function: Callable[..., Any], options: Options) -> _Run:
-        """Start a process for one task; wait for a place only as long as it takes ended ones to be gone."""
-        actor = Task(function)
-        child, data, base = Child(actor, options), snapshot(actor), _label(function)
-        while True:
-            begun = self.system._call(lambda host: self._begin(host, child, data, base))
-            if isinstance(begun, _Run):
-                return begun
-            concurrent.futures.wait(begun, _LOOK_SECONDS, concurrent.futures.FIRST_COMPLETED)
-
-    def _begin(
-        self, host: Host, child: Child, data: bytes, base: str
-    ) -> _Run | list[concurrent.futures.Future[_exits.ExitReason]]:
-        """In the pump: begin one, or say for whose end to wait."""
-        try:
-            cell = host.add(self.path, child, data, f"{base}-{next(self.numbers)}")
-        except TooManyChildrenError:
-            ending = [run.gone for run in self.runs.values() if run.has_ended()]
-            if not ending:
-                raise
-            return ending
-        if cell.gone is not None:
-            host.forget(cell.uid)
-            raise start_error(cell.path, cell.gone)
-        run = self.runs[cell.uid] = _Run(host, ActorRef(system=host.name, uid=cell.uid, path=cell.path))
-        host.runner.on_gone[cell.uid] = functools.partial(self._gone, host)
-        return run
-
-    def _gone(self, host: Host, cell: Cell, reason: _exits.ExitReason) -> None:
-        resolve(self.runs.pop(cell.uid).gone, reason)
-        host.forget(cell.uid)
-
-    def wait_gone(self, run: _Run) -> None:
-        """Return when the process of *run* is gone."""
-        self.system._outcome(run.gone)
 
 
 class Tasks:
@@ -316,7 +141,7 @@ class Tasks:
         _check_function(fn)
         return self._run(fn, args, kwargs)[1]
 
-    def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[_Run, Reply[Any]]:
+    def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, Reply[Any]]:
         run = self._crew.start(fn, self._options)
         reply: Reply[Any] | None
         try:
@@ -417,7 +242,7 @@ class Tasks:
     def _results(
         self, fn: Callable[[Any], Any], items: Iterator[Any], limit: int, on_error: OnError
     ) -> Generator[Any, None, None]:
-        window: deque[tuple[_Run, Reply[Any]] | CodecError] = deque()
+        window: deque[tuple[Run, Reply[Any]] | CodecError] = deque()
         try:
             for item in items:
                 while (begun := self._try(fn, item, alone=not window)) is None:
@@ -433,7 +258,7 @@ class Tasks:
                 if isinstance(entry, tuple):
                     entry[1].cancel()
 
-    def _try(self, fn: Callable[[Any], Any], item: Any, *, alone: bool) -> tuple[_Run, Reply[Any]] | CodecError | None:
+    def _try(self, fn: Callable[[Any], Any], item: Any, *, alone: bool) -> tuple[Run, Reply[Any]] | CodecError | None:
         """Begin one call of a map; None where there is no place for it and other calls of the map will make one."""
         try:
             return self._run(fn, (item,), {})
@@ -444,7 +269,7 @@ class Tasks:
                 raise
             return None
 
-    def _take(self, window: deque[tuple[_Run, Reply[Any]] | CodecError], on_error: OnError) -> Iterator[Any]:
+    def _take(self, window: deque[tuple[Run, Reply[Any]] | CodecError], on_error: OnError) -> Iterator[Any]:
         """Give the outcome of the first call of the window, and make its place free."""
         entry = window[0]
         error = entry if isinstance(entry, CodecError) else entry[1].exception()
@@ -500,7 +325,7 @@ def _check_function(fn: object) -> None:
     Raises:
         SpecError: It cannot; says what to do.
     """
-    what = str(getattr(fn, "__qualname__", None) or repr(fn))[:_NAME_CHARACTERS]
+    what = str(getattr(fn, "__qualname__", None) or repr(fn))[:NAME_CHARACTERS]
     if not callable(fn):
         raise SpecError(f"a task is a function and its arguments; {what} is a {type(fn).__name__}")
     if inspect.isgeneratorfunction(fn) or inspect.isasyncgenfunction(fn):
@@ -512,9 +337,3 @@ def _check_function(fn: object) -> None:
             f"{what} cannot be run as a task: {error}; a function travels by its name: define it with def at the top level of a "
             "module, and give it what it needs as arguments"
         ) from error
-
-
-def _label(fn: object) -> str:
-    """What the processes of *fn* are called."""
-    name = cast("str", getattr(fn, "__name__", "task"))
-    return name[:_NAME_CHARACTERS]

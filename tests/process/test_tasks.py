@@ -37,7 +37,7 @@ from actors import (
     TooManyChildrenError,
     _limits,
 )
-from actors._tasks import Task
+from actors._crew import Task
 from tests import scripts
 from tests.helpers import eventually
 from tests.leaks import open_descriptors
