@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from actors.errors import ActorsError
 from actors.mailbox import _envelope
+from actors.mailbox._cargo import largest_parcel
 from actors.mailbox._overflow import Bounds, Dropped, asker, choose_oldest, count_waiting
 from actors.mailbox._queue import Queue
 
@@ -188,12 +189,12 @@ class Intake:
         self.due = time.monotonic() + _LOOK_SECONDS
         self._report_soon()
 
-    def _end_large(self, arena_id: int, slot: int, length: int, generation: int) -> None:
-        if length > self._process.max_bytes:
+    def _end_large(self, arena_id: int, slot: int, length: int, generation: int, offset: int) -> None:
+        if length + offset > largest_parcel(self._process.max_bytes):
             return
         with contextlib.suppress(ActorsError):  # released before, or its sender is gone together with what it was in
             arena = self._process.directory.find_arena(arena_id)
-            with arena.view(slot, length, generation) as data:
+            with arena.view(slot, length, generation, offset) as data:
                 waits = asker(data)
             if waits is not None:
                 self._process.dispatcher.answer(*waits, _envelope.encode_dropped(waits[1]))

@@ -402,10 +402,10 @@ class Node(OpenAsks):
         for handler, count in dropped.handlers.items():
             self._directory.dead_letter(route.path, reason, count, handler=handler, uid=route.uid)
 
-    def _askers_of(self, arena_id: int, slot: int, length: int, generation: int) -> list[tuple[int, int]]:
+    def _askers_of(self, arena_id: int, slot: int, length: int, generation: int, offset: int) -> list[tuple[int, int]]:
         """Who waits for a large message: its asker, or nobody."""
         with contextlib.suppress(ActorsError):
-            found = asker(self._directory.find_arena(arena_id).get(slot, length, generation))
+            found = asker(self._directory.find_arena(arena_id).get(slot, length, generation, offset))
             return [] if found is None else [found]
         return []
 

@@ -65,13 +65,13 @@ class Dropped:
         count: How many they are.
         handlers: How many of them name which handler; None where that is not known.
         asks: Caller and id of those that somebody waits for.
-        larges: Of those that lie in an arena: arena, slot, length, generation.
+        larges: Of those that lie in an arena: arena, slot, length, generation, offset.
     """
 
     count: int = 0
     handlers: Counter[str | None] = attrs.Factory(Counter)
     asks: list[tuple[int, int]] = attrs.Factory(list)
-    larges: list[tuple[int, int, int, int]] = attrs.Factory(list)
+    larges: list[tuple[int, int, int, int, int]] = attrs.Factory(list)
 
     def add(self, message: Any) -> None:
         """Count one: an array that was sent, opaque; None for bytes that are none."""
@@ -79,8 +79,8 @@ class Dropped:
         if message is None:
             self.handlers[None] += 1
         elif message[0] == LARGE:
-            _kind, arena_id, slot, length, generation = message
-            self.larges.append((arena_id, slot, length, generation))
+            _kind, arena_id, slot, length, generation, offset = message
+            self.larges.append((arena_id, slot, length, generation, offset))
             self.handlers[None] += 1
         else:
             self.handlers[message[1]] += 1

@@ -197,6 +197,23 @@ class RecorderView:
             words[at.NEXT] = start << OFFSET_BITS | handling
         words[at.HANDLING] = 0
 
+    def take_back_in_flight(self, place: int) -> bool:
+        """
+        Have the next message be in flight again, if it is the one at *place* that :meth:`redeliver_in_flight` has handed on.
+
+        Args:
+            place: Where it begins among all bytes that were ever given to this recorder; :attr:`Settled.in_flight_place`.
+
+        Raises:
+            ProtocolError: The file was written over.
+        """
+        words = self._words
+        _start, offset, stop = self._locate(self._read_end())
+        if offset == stop or self._count_at(offset) != place:
+            return False
+        words[at.HANDLING] = offset + 1
+        return True
+
     def queued_frames(self) -> list[bytes]:
         """
         The bodies of the frames read and not handled, in order; the first may begin in the middle of its frame.

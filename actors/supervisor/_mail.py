@@ -84,11 +84,13 @@ class Mail:
         cell.view.finish_drop()
         return attrs.evolve(cell.view.settle(), broken=settled.broken)
 
-    def _drop_large(self, arena_id: int, slot: int, length: int, generation: int) -> tuple[int, int] | None:
+    def _drop_large(
+        self, arena_id: int, slot: int, length: int, generation: int, offset: int
+    ) -> tuple[int, int] | None:
         """Release a large message that is dropped, and return who waits for it."""
         with contextlib.suppress(ProtocolError):  # released already, when its asker had been told
             arena = self._host.arenas.reader(arena_id)
-            with arena.view(slot, length, generation) as data:
+            with arena.view(slot, length, generation, offset) as data:
                 waits = _overflow.asker(data)
             arena.release(slot, generation)
             return waits
@@ -121,17 +123,36 @@ class Mail:
             self._keep_slot(settled.in_flight)
             cell.view.redeliver_in_flight()
             return
+        why: DeadLetterReason = "poison" if wanted and cell.options.redeliver else "crashed"
+        self._give_up_in_flight(cell, settled.in_flight, reason, why)
+
+    def _end_handed_on(self, cell: Cell) -> None:
+        """
+        No incarnation will come: the message that was handed on to one has run, and is named, unlike those behind it.
+
+        Of one that ended in good order nothing was handed on.
+        """
+        with contextlib.suppress(ProtocolError):
+            place, count = cell.deaths.redelivered(cell.view)
+            if not count or not cell.view.take_back_in_flight(place):
+                return
+            in_flight = cell.view.settle().in_flight
+            if in_flight is not None:
+                self._give_up_in_flight(cell, in_flight, cell.deaths.reasons[-1], "crashed")
+
+    def _give_up_in_flight(
+        self, cell: Cell, in_flight: bytes, reason: _exits.ExitReason, why: DeadLetterReason
+    ) -> None:
         # Opaque: what killed a process by being decoded must not be decoded here.
         reader = _envelope.MessageReader(opaque=True)
         try:
-            reader.feed(settled.in_flight)
+            reader.feed(in_flight)
             message = next(iter(reader))
         except ProtocolError:
-            cell.view.skip_in_flight(len(settled.in_flight))
+            cell.view.skip_in_flight(len(in_flight))
             self._letter(cell, "undecodable", 1)
             return
         cell.view.skip_in_flight(reader.consumed)
-        why: DeadLetterReason = "poison" if wanted and cell.options.redeliver else "crashed"
         self._end(cell, message, reason, may_have_run=True, why=why)
 
     def _keep_slot(self, in_flight: bytes) -> None:
@@ -242,6 +263,7 @@ class Mail:
     def bury(self, cell: Cell, reason: _exits.ExitReason) -> None:
         """No incarnation will ever come: end its asks everywhere, and read its inbox until nobody can write to it."""
         self._pump.unwatch(cell.inbox_read)  # where it was parked
+        self._end_handed_on(cell)
         self._announce(cell, reason)
         waiting = cell.close_inbox_writer()
         self._letters_for(cell, "dead", waiting)
@@ -252,6 +274,7 @@ class Mail:
     def park(self, cell: Cell, reason: _exits.ExitReason) -> None:
         """No incarnation will come by itself. The way in stays, and what comes by it is dead."""
         cell.gone = reason
+        self._end_handed_on(cell)
         self._announce(cell, reason)
         waiting = cell.route.outbox.take_back()
         self._letters_for(cell, "dead", waiting)

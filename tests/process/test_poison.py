@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from actors import ActorDied, ActorRef, ActorSystem, DeadLetter, Supervisor
+from actors import ActorDied, ActorRef, ActorSystem, Backoff, DeadLetter, Supervisor
 from tests.helpers import eventually, kill
 from tests.messengers import Log
 from tests.watchers import Patient, Venom, tasted_here
@@ -22,6 +22,13 @@ LARGE = bytes(20_000)
 def calm(start_method: Any) -> Iterator[ActorSystem]:
     """A system whose root never gives up."""
     with ActorSystem(Supervisor("app", max_restarts=100_000, period=1.0), start_method=start_method) as system:
+        yield system
+
+
+@pytest.fixture
+def slow_to_restart(start_method: Any) -> Iterator[ActorSystem]:
+    """A system in which an actor may take half a minute to come back."""
+    with ActorSystem(Supervisor("app", max_restarts=3, period=200.0), start_method=start_method) as system:
         yield system
 
 
@@ -78,6 +85,38 @@ def test_a_tell_that_kills_each_incarnation_is_quarantined(
     eventually(lambda: [(one.reason, one.handler, one.attempts) for one in letters] == [(why, "die_of", redeliver + 1)])
     assert [reason.kind for reason in letters[0].reasons] == ["signal"] * (redeliver + 1)
     eventually(lambda: slots_in_use(calm) == 0)
+
+
+GIVING_UP: dict[str, dict[str, Any]] = {
+    "parked by its breaker": {"max_same_crashes": 1},
+    "stopped while it waits to come back": {"backoff": Backoff(initial=30.0)},
+}
+
+
+@pytest.mark.parametrize("load", [b"", LARGE], ids=["small", "large"])
+@pytest.mark.parametrize("how", GIVING_UP)
+def test_a_message_that_was_handed_on_to_nobody_may_have_run_and_those_behind_it_have_not(
+    slow_to_restart: ActorSystem, log: str, how: str, load: bytes
+) -> None:
+    letters = subscribe(slow_to_restart)
+    for ask in (True, False):
+        patient = slow_to_restart.spawn(Patient(log), redeliver=2, **GIVING_UP[how])
+        first = patient.ask(Patient.die_of, 1, 99, load) if ask else patient.tell(Patient.die_of, 1, 99, load)
+        behind = patient.ask(Patient.take, 2)
+        patient.tell(Patient.take, 3, load)
+        if how.startswith("stopped"):
+            eventually(lambda: [info.state for info in slow_to_restart.actors()] == ["down"])
+            patient.stop()
+        ends = [reply.exception(timeout=20) for reply in (first, behind) if reply is not None]
+
+        assert all(isinstance(end, ActorDied) for end in ends)
+        assert [getattr(end, "may_have_run", None) for end in ends] == ([True, False] if ask else [False])
+    eventually(lambda: len(letters) == 3)
+    (crashed,) = [letter for letter in letters if letter.reason == "crashed"]
+    assert (crashed.handler, crashed.attempts) == ("die_of", 1)
+    assert [reason.signal for reason in crashed.reasons] == ["SIGKILL"]
+    assert Log.read(log) == [1, 1]
+    eventually(lambda: slots_in_use(slow_to_restart) == 0)
 
 
 def test_an_exception_is_a_death_too_and_its_report_is_in_the_letter(calm: ActorSystem, log: str) -> None:

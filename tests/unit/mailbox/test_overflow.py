@@ -11,7 +11,7 @@ from actors.mailbox._shapes import Dropped as DroppedAnswer
 
 TOLD = encode_tell("note", (1,))
 ASKED = encode_ask("echo", ("x",), {"y": 2}, 7, (3 << 40) + 5, None)
-LARGE = encode_large(9, 2, 100_000, 4)
+LARGE = encode_large(9, 2, 100_000, 4, 64)
 JUNK = b"\xc1\xc1\xc1"
 
 
@@ -96,7 +96,9 @@ def test_it_is_known_who_waits_for_what_is_dropped_and_where_the_large_ones_lie(
     frames, end = pieces(TOLD + ASKED + LARGE, TOLD + JUNK)
     _keep, dropped = choose_oldest(frames, end, 0, 0)
 
-    assert dropped == Dropped(5, Counter({"note": 2, "echo": 1, None: 2}), [(7, (3 << 40) + 5)], [(9, 2, 100_000, 4)])
+    assert dropped == Dropped(
+        5, Counter({"note": 2, "echo": 1, None: 2}), [(7, (3 << 40) + 5)], [(9, 2, 100_000, 4, 64)]
+    )
     assert sort_out([TOLD + ASKED + LARGE, TOLD + JUNK]) == dropped
 
 
