@@ -1,15 +1,10 @@
 """
-What the parts of a running system share in the host: pump, starter, callbacks, mail, arenas, and the way to every actor.
-
-The host's side of :class:`actors._routes.Directory` is here too: in the host, every route is known, and nothing has to be asked for.
+What the parts of a running system share in the host: pump, starter, callbacks, mail, memory, and the cell of every actor.
 """
 
 from __future__ import annotations
 
-import contextlib
 import functools
-import os
-import select
 import signal
 import socket
 from collections import OrderedDict
@@ -20,17 +15,15 @@ from actors import _descriptors, _lifeline, _limits, _log
 from actors._asks import died
 from actors._callbacks import Callbacks
 from actors._crash_outlets import CrashOutlets
+from actors._host_directory import HostDirectory, HostsOwn
 from actors._host_watches import HostWatches
-from actors._node import Node
 from actors._ref import ActorRef
-from actors._routes import HOLD_SECONDS, Route, flush_held, wait_writable
 from actors._seams import ActorStatistics
 from actors._shares import Shares
 from actors._snapshot import find_class, incarnate, read_snapshot
 from actors._sweep import Sweeper
 from actors._zygote import zygote
 from actors.errors import (
-    ActorNotRunningError,
     ActorsError,
     InternalError,
     ProtocolError,
@@ -38,23 +31,19 @@ from actors.errors import (
     StartError,
     TooManyChildrenError,
 )
-from actors.mailbox._answers import AnswerLane
-from actors.mailbox._arena import ArenaReader
 from actors.mailbox._holds import Holds
 from actors.mailbox._inbox import pipe_capacity, queued_bytes
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
-from actors.supervisor._arenas import ArenaBook
 from actors.supervisor._cells import Body, Cell, read_flight_state
 from actors.supervisor._check import check_child
 from actors.supervisor._letter_office import DeadLetterOffice
-from actors.supervisor._letters import DeadLetter, DeadLetterReason
 from actors.supervisor._mail import Mail
+from actors.supervisor._memory import SharedMemory
 from actors.supervisor._oom_watch import OomWatch
 from actors.supervisor._pump import Pump
 from actors.supervisor._report import CrashReport
 from actors.supervisor._runner import Runner
-from actors.supervisor._shares import ShareBook
 from actors.supervisor._spec import Child, Options
 from actors.supervisor._starter import Starter
 from actors.supervisor._wire import options_from_data
@@ -63,35 +52,10 @@ __all__ = ["Host"]
 
 # How many actors that are gone can still say why.
 _REMEMBERED = 10_000
-_SWEEP_SECONDS = 0.1
+_READ_AGAIN_SECONDS = 0.1
 _STARTER_SECONDS = 2.0
 _SWEEPER_SECONDS = 5.0
 _OPEN_ASKS = 1 << 20
-
-
-class _HostsOwn(Node):
-    """
-    What the host itself sends and asks.
-
-    Its routes are those of the cells: that of an actor which was parked opens again when the actor comes back.
-    """
-
-    def __init__(self, host: Host, *, uid: int, incarnation: int, max_bytes: int, max_open_asks: int) -> None:
-        super().__init__(host, uid=uid, incarnation=incarnation, max_bytes=max_bytes, max_open_asks=max_open_asks)
-        self._host = host
-
-    def came_back(self, uid: int, revivals: int) -> None:
-        """See :meth:`Node.came_back`. In the pump's thread."""
-        self._revived[uid] = (revivals, self.next_id())
-
-    def mark_gone(self, uid: int, reason: _exits.ExitReason) -> None:
-        """See :meth:`Node.mark_gone`; what an actor that lives says of itself changes nothing."""
-        cell = self._host.runner.cells.get(uid)
-        if cell is not None and cell.gone is None:
-            return
-        if cell is not None:
-            self.routes.setdefault(uid, cell.route)
-        super().mark_gone(uid, reason)
 
 
 class Host:
@@ -129,20 +93,20 @@ class Host:
         self.starter = Starter(method, self._forkserver_replaced)
         self.oom = OomWatch(self.pump)
         self.lifeline, self._lifeline_write = _lifeline.make()
-        self.arenas = ArenaBook(max_bytes, inherit=method != "fork")
+        self.memory = SharedMemory(self, inherit=method != "fork")
+        self.arenas, self.share_book = self.memory.arenas, self.memory.share_book
         self.holds = Holds(0)
-        self.share_book = ShareBook()
-        self.shares = Shares(self, inherit=method != "fork")
+        self.directory = HostDirectory(self)
+        self.shares = Shares(self.directory, inherit=method != "fork")
         self.letters = DeadLetterOffice(self)
         self.mail = Mail(self)
         self.watches = HostWatches(self)
         self.runner = Runner(self, state)
-        self.node = _HostsOwn(self, uid=0, incarnation=0, max_bytes=max_bytes, max_open_asks=_OPEN_ASKS)
+        self.node = HostsOwn(self, uid=0, incarnation=0, max_bytes=max_bytes, max_open_asks=_OPEN_ASKS)
         self.pump.deadlines.append(self.node.expire_due)
         self.pump.deadlines.append(self._tick)
         self._ended: OrderedDict[int, _exits.ExitReason] = OrderedDict()
         self._next_uid = 1 + max(_view.actors(state), default=0)
-        self._sweeping = False
         self.last_failed = ""
 
     def _tick(self, now: float) -> float | None:
@@ -302,7 +266,7 @@ class Host:
             cell.lane.drain()
         except OSError:
             # No descriptor left to map what a large answer lies in: it stays where it is, and is looked at again.
-            self.pump.after(_SWEEP_SECONDS, functools.partial(self.read_answers, cell))
+            self.pump.after(_READ_AGAIN_SECONDS, functools.partial(self.read_answers, cell))
 
     def _deliver(self, uid: int, body: bytes) -> None:
         self.node.deliver(body, uid)
@@ -321,168 +285,6 @@ class Host:
         self.node.fail_asks(uid, _exits.ExitReason("protocol", evidence=(why,)), may_have_run=True)
         if cell.body is not None:
             self.runner.violated(cell, cell.body, f"answer pipe: {why}")
-
-    def orphan_arenas(self, uid: int, incarnation: int) -> None:
-        """An incarnation has ended: its arenas go when nothing refers to them any more."""
-        if self.arenas.orphan((uid, incarnation), self._marks):
-            self._sweep_later()
-
-    def forget_user(self, uid: int, incarnation: int) -> None:
-        """An incarnation has ended: the shared memory that it used goes when nobody uses it, and no message can name it."""
-        if self.share_book.forget((uid, incarnation), self._marks):
-            self._sweep_later()
-
-    def drop_use(self, number: int, user: tuple[int, int]) -> None:
-        """One use less of a piece of shared memory. In the pump's thread."""
-        if self.share_book.drop(number, user, self._marks):
-            self._sweep_later()
-
-    def forget_mark(self, uid: int) -> None:
-        """Mail of *uid* was destroyed: nobody can know what it has named."""
-        self.arenas.forget_mark(uid)
-        self.share_book.forget_mark(uid)
-
-    def _sweep_later(self) -> None:
-        if not self._sweeping:
-            self._sweeping = True
-            self.pump.after(_SWEEP_SECONDS, self._sweep)
-
-    def _marks(self) -> dict[int, int]:
-        marks: dict[int, int] = {}
-        for uid, cell in self.runner.cells.items():
-            with contextlib.suppress(ProtocolError):
-                marks[uid] = cell.view.flight().read_bytes + queued_bytes(cell.inbox_read)
-        return marks
-
-    def _handled(self, uid: int) -> int | None:
-        cell = self.runner.cells.get(uid)
-        if cell is None:
-            return None
-        try:
-            return cell.view.flight().handled_bytes
-        except ProtocolError:
-            return None
-
-    def _sweep(self) -> None:
-        quiet = self._no_answer_waits()
-        dropped, left = self.arenas.sweep(self._handled, quiet=quiet)
-        left = self.share_book.sweep(self._handled, quiet=quiet) or left
-        for arena_id, holders in dropped:
-            self._arena_gone(arena_id, holders)
-        self._sweeping = False
-        if left:
-            self._sweep_later()
-
-    def _no_answer_waits(self) -> bool:
-        """Return whether every lane of answers is empty."""
-        lanes = [cell.answers_write for cell in self.runner.cells.values()]
-        lanes += [body.reply_lane for cell in self.runner.cells.values() for body in cell.bodies]
-        return not any(queued_bytes(lane) for lane in lanes if lane >= 0)
-
-    def _arena_gone(self, arena_id: int, holders: set[int]) -> None:
-        for uid in holders:
-            cell = self.runner.cells.get(uid)
-            for body in () if cell is None else cell.bodies:
-                self.runner.tell_body(body, "arena_gone", arena_id)
-
-    # --- the host's directory: see actors._routes.Directory -----------------------------------------------------------------
-
-    def find_route(self, ref: ActorRef[Any]) -> Route:
-        """See :class:`~actors._routes.Directory`."""
-        cell = self.runner.cells.get(ref.uid)
-        if cell is not None:
-            return cell.route
-        reason = self._ended.get(ref.uid) or _exits.ExitReason("unknown", evidence=("it is gone for long",))
-        raise ActorNotRunningError(
-            f"{ref.path} is gone for good: it {_exits.describe(reason)}; spawn it anew, or send elsewhere",
-            target=ref.path,
-        )
-
-    def answer_lane(self, uid: int) -> AnswerLane:
-        """See :class:`~actors._routes.Directory`."""
-        cell = self.runner.cells.get(uid)
-        if cell is None:
-            reason = self._ended.get(uid)
-            how = "" if reason is None else f": it {_exits.describe(reason)}"
-            raise ActorNotRunningError(
-                f"the actor with uid {uid} is gone for good{how}; spawn it anew, or send elsewhere"
-            )
-        return cell.lane
-
-    def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
-        """See :class:`~actors._routes.Directory`."""
-        arena_id, descriptor = self.arenas.make((0, 0), slot_bytes, slots)
-        return arena_id, os.dup(descriptor)
-
-    def find_arena(self, arena_id: int, sender: int | None = None) -> ArenaReader:
-        """See :class:`~actors._routes.Directory`."""
-        return self.arenas.reader(arena_id, sender)
-
-    def look_later(self, seconds: float, action: Callable[[], object]) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        self.pump.post(functools.partial(self.pump.after, seconds, action))
-
-    def retire_arena(self, arena_id: int) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        self.pump.post(functools.partial(self.drop_arena, arena_id, (0, 0)))
-
-    def drop_arena(self, arena_id: int, owner: tuple[int, int]) -> None:
-        """An arena's own sender has given it up: forget it here, and have those forget it that have read from it."""
-        self._arena_gone(arena_id, self.arenas.retire(arena_id, owner))
-
-    def make_share(self, size: int) -> tuple[int, int]:
-        """See :class:`~actors._shares.ShareSource`."""
-        number, descriptor = self.share_book.make((0, 0), size)
-        return number, os.dup(descriptor)
-
-    def find_share(self, number: int) -> int | None:
-        """See :class:`~actors._shares.ShareSource`."""
-        descriptor = self.share_book.find(number, (0, 0))
-        return None if descriptor is None else os.dup(descriptor)
-
-    def drop_share(self, number: int) -> None:
-        """See :class:`~actors._shares.ShareSource`. In the pump's thread."""
-        self.drop_use(number, (0, 0))
-
-    def all_has_left(self) -> bool:
-        """See :class:`~actors._shares.ShareSource`."""
-        return not any(route.outbox.waits for route in list(self.node.routes.values()))
-
-    def drop_route(self, route: Route) -> None:
-        """See :class:`~actors._routes.Directory`. A route of the host is its cell's."""
-
-    def flush_soon(self, route: Route) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        flush = functools.partial(flush_held, route, self.pump.after)
-        self.pump.post(functools.partial(self.pump.after, HOLD_SECONDS, flush))
-
-    def wait_for_room(self, route: Route, seconds: float) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        if self.pump.is_current():
-            raise InternalError("the pump may not wait for room")
-        wait_writable(route.outbox.descriptor, seconds)
-
-    def pause(self, seconds: float) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        select.select([], [], [], seconds)
-
-    def steer(self, uid: int, what: str, ask_id: int, count: int) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        self.pump.post(functools.partial(self.runner.steer, uid, what, 0, ask_id, count))
-
-    def dead_letter(
-        self, target: str, reason: DeadLetterReason, count: int, *, handler: str | None = None, uid: int = 0
-    ) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        self.letters.take(DeadLetter(target, reason, count, handler, uid))
-
-    def run_callback(self, function: Callable[..., object], *args: object) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        self.callbacks.run(function, *args)
-
-    def wake_for(self, deadline: float) -> None:
-        """See :class:`~actors._routes.Directory`."""
-        self.pump.wake_for(deadline)
 
     # --- the end ----------------------------------------------------------------------------------------------------------
 
@@ -513,9 +315,8 @@ class Host:
             cell.close()
         self.runner.cells.clear()
         self.node.close_arenas()
-        self.arenas.close()
         self.shares.close()
-        self.share_book.close()
+        self.memory.close()
         _descriptors.close(self.lifeline, self._lifeline_write)
 
 

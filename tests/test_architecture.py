@@ -37,6 +37,7 @@ SHELL = (
     "actors.supervisor._inboxes",
     "actors.supervisor._letter_office",
     "actors.supervisor._mail",
+    "actors.supervisor._memory",
     "actors.supervisor._oom_watch",
     "actors.supervisor._pump",
     "actors.supervisor._meters",

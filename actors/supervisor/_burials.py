@@ -107,8 +107,8 @@ class Burials:
             self._host.mail.settle(cell, body, reason)
         # After the message in flight was looked at: it may lie in one of these slots, and come again.
         self._host.arenas.release_marked(lane_number(cell.uid, body.incarnation))
-        self._host.orphan_arenas(cell.uid, body.incarnation)
-        self._host.forget_user(cell.uid, body.incarnation)
+        self._host.memory.orphan(cell.uid, body.incarnation)
+        self._host.memory.forget_user(cell.uid, body.incarnation)
         self.autopsies.report(cell, body, reason, words)
         successor = cell.standby
         if successor is not None and successor.ready and body.handing_over and not is_abnormal(reason):

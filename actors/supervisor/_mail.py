@@ -184,7 +184,7 @@ class Mail:
         for caller, incarnation in ((0, 0), *cell.holders):
             for news in lost_news(cell.uid, reason, spared.get(caller, []), None if caller else below):
                 self._answer(cell, caller, incarnation, news)
-        self._host.forget_mark(cell.uid)
+        self._host.memory.forget_mark(cell.uid)
 
     def _replace_recorder(self, cell: Cell, error: ProtocolError) -> None:
         """It was written over: what it held is lost, and said to be."""

@@ -295,7 +295,7 @@ class Requests:
         self._answer(body, number, "ok", arena_id, descriptors=(descriptor,))
 
     def _retire_arena(self, cell: Cell, body: Body, arena_id: int) -> None:
-        self._host.drop_arena(arena_id, (cell.uid, body.incarnation))
+        self._host.memory.drop_arena(arena_id, (cell.uid, body.incarnation))
 
     def _arena(self, cell: Cell, body: Body, number: int, arena_id: int) -> None:
         descriptor = self._host.arenas.lend(arena_id, cell.uid)
@@ -320,7 +320,7 @@ class Requests:
         self._answer(body, number, "ok", descriptors=(descriptor,))
 
     def _drop_share(self, cell: Cell, body: Body, share: int) -> None:
-        self._host.drop_use(share, (cell.uid, body.incarnation))
+        self._host.memory.drop_use(share, (cell.uid, body.incarnation))
 
     # --- others -----------------------------------------------------------------------------------------------------------
 

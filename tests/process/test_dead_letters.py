@@ -257,10 +257,10 @@ def test_a_busy_subscriber_gets_equal_letters_as_one_and_none_is_lost(system: Ac
     subscription = system.subscribe_dead_letters(take)
     host = system._host
     assert host is not None
-    host.dead_letter("/a", "dead", 1)
+    host.directory.dead_letter("/a", "dead", 1)
     assert entered.wait(5)
     for number in range(50_000):
-        host.dead_letter("/b", "dead", 1, handler=f"handler-{number % 3}")
+        host.directory.dead_letter("/b", "dead", 1, handler=f"handler-{number % 3}")
     gate.set()
     eventually(lambda: sum(letter.count for letter in letters) == 50_001)
 
@@ -268,7 +268,7 @@ def test_a_busy_subscriber_gets_equal_letters_as_one_and_none_is_lost(system: Ac
     assert system.dead_letters() == {"dead": 50_001}
     assert subscription.cancel()
     assert not subscription.cancel()
-    host.dead_letter("/c", "dead", 1)
+    host.directory.dead_letter("/c", "dead", 1)
     assert len(letters) == 4
 
 
@@ -285,7 +285,7 @@ def test_what_a_subscriber_has_no_room_for_is_counted(system: ActorSystem) -> No
     host = system._host
     assert host is not None
     for number in range(12_000):
-        host.dead_letter(f"/{number}", "dead", 2)
+        host.directory.dead_letter(f"/{number}", "dead", 2)
         if not number:
             assert entered.wait(5)
     gate.set()
@@ -306,7 +306,7 @@ def test_a_subscriber_that_raises_gets_the_next_letter(system: ActorSystem, capf
     host = system._host
     assert host is not None
     for number in range(3):
-        host.dead_letter(f"/{number}", "dead", 1)
+        host.directory.dead_letter(f"/{number}", "dead", 1)
 
     assert [letters.get(timeout=5).target for _ in range(3)] == ["/0", "/1", "/2"]
     shown: list[str] = []
@@ -345,12 +345,12 @@ def test_the_log_is_told_of_every_letter_at_most_once_a_second(
         events, log = logged(host)
         monkeypatch.setattr(host, "log", log)
         for _ in range(1000):
-            host.dead_letter("/a", "dead", 1, handler="put")
+            host.directory.dead_letter("/a", "dead", 1, handler="put")
         # No other letter comes, and what was held back is logged all the same.
         eventually(lambda: sum(event["count"] for event in events) == 1000)
         assert len(events) <= 3
         assert events[0] == {"path": "/a", "reason": "dead", "count": events[0]["count"], "handler": "put"}
-        host.dead_letter("/a", "dead", 5)
+        host.directory.dead_letter("/a", "dead", 5)
     assert sum(event["count"] for event in events) == 1005
 
 
