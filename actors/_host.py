@@ -329,7 +329,7 @@ def refusal_error(refused: ev.Refused, before: str = "") -> SpecError:
 def start_error(path: str, reason: _exits.ExitReason) -> ActorsError:
     """Return what the starter of an actor is told when its first start has failed."""
     error = reason.error or {}
-    text = f"{path} did not start: {_exits.describe(reason)}"
+    text = f"{path} did not start: {_exits.describe(reason).removeprefix('failed to start: ')}"
     traceback = error.get("traceback")
     if traceback:
         text += f"\n\n{traceback}"

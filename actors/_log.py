@@ -10,7 +10,7 @@ own console renderer and ours print below the line.
 event                                     level    when
 ========================================  =======  =====================================================================
 ``actors.child_started``                  info     an actor is ready
-``actors.child_exited``                   by kind  a process ended: ``kind``, ``exit_code``
+``actors.child_exited``                   by kind  a process ended: ``kind``, ``exit_code``; a warning where a permanent one left by itself
 ``actors.crash_report``                   error    it ended by a failure: the fields of :class:`~actors.CrashReport`
 ``actors.crash_file_failed``              warning  a crash report found no room in ``crash_directory``; once, until one does
 ``actors.restart_scheduled``              info     it will come back, in ``delay`` seconds
@@ -59,7 +59,8 @@ def _line_and_block(logger: Any, method: str, event: Any) -> str:
 
 def _default() -> Any:
     return structlog.wrap_logger(
-        structlog.PrintLogger(file=sys.stderr),
+        # One write for a line and its end, so that the lines of several processes stay whole.
+        structlog.WriteLogger(file=sys.stderr),
         processors=[
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="%H:%M:%S"),

@@ -469,7 +469,8 @@ def _not_running(route: Route) -> ActorNotRunningError:
     if route.gone is None:
         return ActorNotRunningError(f"{route.path} is stopping and takes no more messages", target=route.path)
     return ActorNotRunningError(
-        f"{route.path} is gone for good: it {_exits.describe(route.gone)}; spawn it anew, or send elsewhere",
+        f"{route.path} is gone for good, or parked: it {_exits.describe(route.gone)}; "
+        "spawn it anew, have its supervisor restart it if it is parked, or send elsewhere",
         target=route.path,
     )
 

@@ -130,11 +130,13 @@ class Burials:
         self._runner.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
 
     def log_exit(self, cell: Cell, incarnation: int, pid: int | None, reason: _exits.ExitReason) -> None:
-        expected = reason.kind in {"normal", "requested"}
-        if not expected:
+        level = "info" if reason.kind in {"normal", "requested"} else "error"
+        if level == "error":
             self._host.last_failed = cell.path
+        elif reason.kind == "normal" and cell.options.restart == "permanent":
+            level = "warning"  # it is to run for ever
         self._host.log(
-            "info" if expected else "error",
+            level,
             "actors.child_exited",
             path=cell.path,
             uid=cell.uid,

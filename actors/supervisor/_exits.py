@@ -265,12 +265,12 @@ _PHRASES: Final[Mapping[ExitKind, str]] = {
     "requested": "stopped as requested",
     "crash": "crashed",
     "boot_failure": "failed to start",
-    "boot_timeout": "killed because it was not ready in time",
-    "hang": "killed because it hung",
-    "memory_limit": "killed at its memory limit",
-    "oom_kernel": "killed by the kernel: out of memory",
-    "signal": "killed by",
-    "protocol": "killed because its bytes were no messages",
+    "boot_timeout": "was killed because it was not ready in time",
+    "hang": "was killed because it hung",
+    "memory_limit": "was killed at its memory limit",
+    "oom_kernel": "was killed by the kernel: out of memory",
+    "signal": "was killed by",
+    "protocol": "was killed because its bytes were no messages",
     "supervisor_lost": "left because its supervisor was lost",
     "unknown": "ended, nobody knows how",
 }
@@ -282,7 +282,7 @@ _EXPLAINED: Final = frozenset(("protocol", "hang", "memory_limit"))
 
 def describe(reason: ExitReason) -> str:
     """
-    One line for people: ``"killed by SIGSEGV (exit -11)"``, ``"crashed: ValueError: x (exit 1)"``.
+    What an actor did, for people, in one line: ``"was killed by SIGSEGV (exit -11)"``, ``"crashed: ValueError: x (exit 1)"``.
 
     Args:
         reason: Any reason.
@@ -298,7 +298,7 @@ def describe(reason: ExitReason) -> str:
     elif reason.kind in _EXPLAINED and len(reason.evidence) > 1:
         text = f"{text}: {reason.evidence[1]}"  # behind the rule, what was wrong
     elif reason.kind == "boot_failure" and reason.signal:
-        text = f"{text}: killed by {reason.signal}"
+        text = f"{text}: was killed by {reason.signal}"
     return text if reason.exit_code is None else f"{text} (exit {reason.exit_code})"
 
 

@@ -73,7 +73,7 @@ def test_a_report_says_all_that_is_known(start_method: Any, reports: Reports) ->
     assert (system.name, "/app/inner/one", ref.uid, 1) == (report.system, report.path, report.uid, report.incarnation)
     assert "tests.casualties.Casualty" == report.class_name
     assert ("signal", -9, 9, "SIGKILL") == (report.kind, report.exit_code, report.status, report.signal)
-    assert "killed by SIGKILL (exit -9)" == report.reason
+    assert "was killed by SIGKILL (exit -9)" == report.reason
     assert (None, "") == (report.error, report.stack)
     assert "wait" == report.handler
     assert report.handler_seconds is not None

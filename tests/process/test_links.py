@@ -51,7 +51,7 @@ def test_an_abnormal_end_takes_the_other_down(system: ActorSystem, dies: str) ->
 
     assert down.reason.kind == "crash"
     assert down.reason.exit_code == 1
-    text = f"{second.path} was linked to {first.path} (incarnation 1), which killed by SIGKILL (exit -9)"
+    text = f"{second.path} was linked to {first.path} (incarnation 1), which was killed by SIGKILL (exit -9)"
     assert down.reason.error is not None
     assert down.reason.error["text"] == text
 

@@ -195,7 +195,7 @@ def test_nothing_is_sent_to_an_actor_that_is_gone(node: Node, directory: FakeDir
 
 def test_news_of_a_death_that_overtakes_the_way_there_counts(node: Node, directory: FakeDirectory) -> None:
     directory.at_find = lambda: node.mark_gone(1, CRASH)
-    with pytest.raises(ActorNotRunningError, match="/app/target is gone for good"):
+    with pytest.raises(ActorNotRunningError, match="/app/target is gone for good, or parked"):
         node.ask(TARGET, "add", (), {})
 
     assert node.asks == {}

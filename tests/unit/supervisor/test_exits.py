@@ -106,8 +106,8 @@ def test_a_kill_that_came_too_late_is_evidence() -> None:
 @pytest.mark.parametrize(
     ("why", "text"),
     [
-        ("hang", "killed because it hung: add made no progress for 2 s (exit -9)"),
-        ("memory_limit", "killed at its memory limit: add made no progress for 2 s (exit -9)"),
+        ("hang", "was killed because it hung: add made no progress for 2 s (exit -9)"),
+        ("memory_limit", "was killed at its memory limit: add made no progress for 2 s (exit -9)"),
     ],
 )
 def test_what_the_supervisor_saw_explains_its_kill(why: Any, text: str) -> None:
@@ -174,17 +174,17 @@ def test_other_signals_have_a_name_too(number: int, name: str) -> None:
 @pytest.mark.parametrize(
     ("reason", "text"),
     [
-        (ExitReason("signal", -11, "SIGSEGV"), "killed by SIGSEGV (exit -11)"),
-        (ExitReason("signal"), "killed by a signal"),
+        (ExitReason("signal", -11, "SIGSEGV"), "was killed by SIGSEGV (exit -11)"),
+        (ExitReason("signal"), "was killed by a signal"),
         (ExitReason("crash", 1, error=REPORT), "crashed: ValueError: x (exit 1)"),
         (ExitReason("crash", 1, error={"type": "app.Broken", "text": ""}), "crashed: app.Broken (exit 1)"),
         (ExitReason("crash", 3, error={"type": 7}), "crashed (exit 3)"),
         (ExitReason("crash", 3), "crashed (exit 3)"),
         (
             ExitReason("protocol", -9, evidence=("its bytes were no messages", "a frame of -1 bytes")),
-            "killed because its bytes were no messages: a frame of -1 bytes (exit -9)",
+            "was killed because its bytes were no messages: a frame of -1 bytes (exit -9)",
         ),
-        (ExitReason("boot_failure", -11, "SIGSEGV"), "failed to start: killed by SIGSEGV (exit -11)"),
+        (ExitReason("boot_failure", -11, "SIGSEGV"), "failed to start: was killed by SIGSEGV (exit -11)"),
         (ExitReason("boot_failure", 1, error=REPORT), "failed to start: ValueError: x (exit 1)"),
         (ExitReason("normal", 0), "ended normally (exit 0)"),
         (ExitReason("requested"), "stopped as requested"),
