@@ -59,14 +59,15 @@ class Lease:
         self._length = length
         self._settled = False
         self._end: weakref.ref[Any] | None = None
+        self._spare: _Spare | None = None
         _arena_id, slot, generation = name
         lent = arena.lend(slot, length, generation)
         view = memoryview(lent).cast("B")[:length].toreadonly()
         if holds.may_keep(length):
             self.beside: memoryview | None = view
             self._end = weakref.ref(lent, self._ended)
-            self._spare = _Spare(lent, holds.ends.append)
-            self._spare.lease = self
+            spare = self._spare = _Spare(lent, holds.ends.append)
+            spare.lease = self
             holds.count(length)
         else:
             self.beside = memoryview(bytes(view))
@@ -75,6 +76,11 @@ class Lease:
         """The last view is gone. In any thread."""
         self._holds.count(-self._length)
         self.end()
+        # All is done: what would do it again lets go of the arena.
+        if self._spare is not None:
+            with contextlib.suppress(ValueError):
+                self._holds.ends.remove(self._spare)
+            self._spare = None
 
     def end(self) -> None:
         """Give the slot back if the message is settled; the last view is gone. May be done again."""
