@@ -23,7 +23,14 @@ def run(*arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, timeout=50, check=False)
 
 
-@pytest.mark.parametrize("name", [workload.name for workload in WORKLOADS])
+# Those that take longest run with the long counts.
+QUICK = frozenset(("ask", "large", "start", "tell"))
+
+
+@pytest.mark.parametrize(
+    "name",
+    [pytest.param(one.name, marks=() if one.name in QUICK else pytest.mark.soak) for one in WORKLOADS],
+)
 def test_a_benchmark_runs_alone_and_prints_each_of_its_rows(name: str, tmp_path: Path) -> None:
     written = tmp_path / "numbers.json"
 

@@ -112,7 +112,6 @@ def test_a_view_of_a_part_keeps_the_whole(system: ActorSystem) -> None:
     nothing_in_use(system)
 
 
-@pytest.mark.conformance
 def test_views_outlive_who_sent_them(system: ActorSystem) -> None:
     keeper, sender = system.spawn(Keeper(), name="keeper"), system.spawn(Keeper(), name="sender", restart="temporary")
     sender.ask(Keeper.pass_on, keeper, DOUBLES, 0, 5).result(timeout=10)
@@ -128,7 +127,6 @@ def test_views_outlive_who_sent_them(system: ActorSystem) -> None:
     eventually(lambda: arenas(system) == 0, 10.0)
 
 
-@pytest.mark.conformance
 def test_slots_that_a_killed_receiver_held_are_free(system: ActorSystem) -> None:
     keeper, sender = system.spawn(Keeper(), name="keeper"), system.spawn(Keeper(), name="sender")
     sender.ask(Keeper.pass_on, keeper, DOUBLES, 0, 5).result(timeout=10)
@@ -255,7 +253,6 @@ def test_a_machine_without_memory_is_one_error_in_the_sender(
     assert keeper.ask(Keeper.keep, np.ones(DOUBLES)).result(timeout=10) == 1
 
 
-@pytest.mark.conformance
 @pytest.mark.parametrize(
     "changes",
     [

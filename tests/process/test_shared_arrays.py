@@ -41,7 +41,6 @@ def all_is_free(system: ActorSystem) -> None:
     eventually(lambda: shares(system) == 0, 15.0, state=lambda: shares(system), what="all shared memory is free")
 
 
-@pytest.mark.conformance
 def test_what_one_writes_all_see(system: ActorSystem) -> None:
     one, other = system.spawn(Keeper(), name="one"), system.spawn(Keeper(), name="other")
     with system.shared_array((100, 50), "f4") as shared:
@@ -55,7 +54,6 @@ def test_what_one_writes_all_see(system: ActorSystem) -> None:
     all_is_free(system)
 
 
-@pytest.mark.conformance
 def test_one_made_in_an_actor_outlives_it(system: ActorSystem) -> None:
     maker, other = system.spawn(Keeper(), name="maker", restart="temporary"), system.spawn(Keeper(), name="other")
     shared = maker.ask(Keeper.make_shared, 1000, 7.0).result(timeout=10)
@@ -74,7 +72,6 @@ def test_one_made_in_an_actor_outlives_it(system: ActorSystem) -> None:
     all_is_free(system)
 
 
-@pytest.mark.conformance
 def test_all_of_a_killed_process_is_free(system: ActorSystem) -> None:
     keeper = system.spawn(Keeper())
     for number in range(5):
