@@ -132,6 +132,12 @@ class FakeDirectory:
         return sum(arena.in_use() for arena in self.arenas.values())
 
 
+@pytest.fixture(autouse=True)
+def busy_senders(monkeypatch: pytest.MonkeyPatch) -> None:
+    """However slow the machine, a second message follows its first one soon."""
+    monkeypatch.setattr("actors._node.HOLD_SECONDS", 60.0)
+
+
 @pytest.fixture
 def directory() -> Iterator[FakeDirectory]:
     directory = FakeDirectory()
