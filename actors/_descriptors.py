@@ -25,6 +25,7 @@ __all__ = [
     "own",
     "raise_limit",
     "restore_limit",
+    "two_pipes",
 ]
 
 # Held while a descriptor is made and noted, and around every fork: no child can inherit one that is not in the book.
@@ -34,6 +35,22 @@ _MEMORY_FILES = "/memfd:actors-"
 _owned: set[int] = set()
 _original: tuple[int, int] | None = None
 _forking_an_actor = False
+
+
+def two_pipes() -> tuple[int, int, int, int]:
+    """
+    Read and write end of a pipe, and of another one: both, or none.
+
+    Raises:
+        OSError: No descriptors left.
+    """
+    first = os.pipe()
+    try:
+        return *first, *os.pipe()
+    except OSError:
+        for descriptor in first:
+            os.close(descriptor)
+        raise
 
 
 def own(*descriptors: int) -> None:

@@ -258,8 +258,7 @@ class _SpawnPopen(popen_spawn_posix.Popen):
         self._fds.append(tracker)
         start = _pickled(self, process_obj)
         with _descriptors.fork_lock:
-            parent_r, child_w = os.pipe()
-            child_r, parent_w = os.pipe()
+            parent_r, child_w, child_r, parent_w = _descriptors.two_pipes()
             _descriptors.own(parent_r, parent_w)
         self.finalizer = util.Finalize(self, _descriptors.close, (parent_r,))
         self.sentinel = parent_r

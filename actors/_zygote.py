@@ -120,8 +120,7 @@ class Zygote:
             self._ensure_running()
             client.connect(f"/proc/self/fd/{self._door}")
             with _descriptors.fork_lock:
-                parent_r, child_w = os.pipe()
-                child_r, parent_w = os.pipe()
+                parent_r, child_w, child_r, parent_w = _descriptors.two_pipes()
                 _descriptors.own(parent_r, parent_w)
             try:
                 tracker = resource_tracker.getfd()
@@ -198,8 +197,7 @@ class Zygote:
             door = _listen(listener)
             undo.callback(_descriptors.close, door)
             with _descriptors.fork_lock:
-                alive_r, alive_w = os.pipe()
-                report_r, report_w = os.pipe()
+                alive_r, alive_w, report_r, report_w = _descriptors.two_pipes()
                 _descriptors.own(alive_w, report_r)
             undo.callback(_descriptors.close, alive_w, report_r)
             try:
