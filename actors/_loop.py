@@ -179,9 +179,8 @@ class Loop:
             process.attempt = 0
             if process.coroutines is not None:
                 process.coroutines.turn()
-            if process.interrupted or (timers.first < _NEVER and timers.first <= _monotonic()):
-                return
-            if intake.watches and intake.due <= _monotonic():
+            due = timers.first if not intake.watches else min(timers.first, intake.due)
+            if process.interrupted or (due < _NEVER and due <= _monotonic()):
                 return
         reader.close()
 

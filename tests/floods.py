@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from actors import ActorRef, ActorsError, MailboxFullError, handler
+from tests.helpers import wait_for_file
 from tests.messengers import Log, Messenger
 
 _PATIENCE_SECONDS = 20.0
@@ -49,9 +50,7 @@ class Slow(Messenger):
     @handler
     def wait_for(self, path: str) -> None:
         """Return when the file *path* is there."""
-        pause = threading.Event()
-        while not Path(path).exists():
-            pause.wait(0.001)
+        wait_for_file(path)
 
     @handler
     def until_cancelled(self) -> float:

@@ -9,9 +9,17 @@ import signal
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 POLL_SECONDS = 0.01
+
+
+def wait_for_file(path: str) -> None:
+    """Return when the file *path* is there. For handlers, which tests hold up so."""
+    pause = threading.Event()
+    while not Path(path).exists():
+        pause.wait(0.001)
 
 
 def eventually(

@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from actors import Actor, ActorRef, ActorsError, Backoff, handler
+from tests.helpers import wait_for_file
 
 _SLOT_BYTES = 4
 
@@ -186,9 +187,7 @@ class Echo(Messenger):
     @handler
     def wait_for(self, path: str) -> None:
         """Return when the file *path* is there."""
-        pause = threading.Event()
-        while not Path(path).exists():
-            pause.wait(0.001)
+        wait_for_file(path)
 
     @handler
     def wait_for_stop(self) -> None:

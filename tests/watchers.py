@@ -12,6 +12,7 @@ from typing import Any
 import attrs
 
 from actors import Actor, ActorRef, ActorsError, Backoff, Down, handler, message
+from tests.helpers import wait_for_file
 from tests.messengers import Log
 
 
@@ -115,9 +116,7 @@ class Watcher(Actor):
     @handler
     def hold(self, path: str) -> str:
         """Return when the file *path* is there."""
-        pause = threading.Event()
-        while not Path(path).exists():
-            pause.wait(0.001)
+        wait_for_file(path)
         return "held"
 
     @handler
@@ -205,9 +204,7 @@ class Patient(Actor):
 
     @handler
     def hold(self, path: str) -> None:
-        pause = threading.Event()
-        while not Path(path).exists():
-            pause.wait(0.001)
+        wait_for_file(path)
 
     @handler
     def die_before_the_next(self) -> None:

@@ -19,24 +19,11 @@ from actors.mailbox._inbox import make_inbox, pipe_capacity, queued_bytes, write
 from actors.mailbox._layout import PAGE_BYTES, FlightState, Layout, create_file
 from actors.mailbox._recorder import Recorder, create_recorder
 from actors.mailbox._recorder_view import RecorderView, split_frames
+from tests.unit.mailbox.dropping import message, split
 from tests.unit.mailbox.interrupts import interrupted_at
 
 KIB = 1024
 FILES = (_recorder.__file__, _layout.__file__, _frames.__file__)
-
-
-def message(number: int, length: int = 6) -> bytes:
-    """A message that says its own length (2 bytes) and number (4 bytes)."""
-    return length.to_bytes(2, "big") + number.to_bytes(4, "big") + bytes(length - 6)
-
-
-def split(body: bytes) -> list[bytes]:
-    found = []
-    while body:
-        length = int.from_bytes(body[:2], "big")
-        found.append(body[:length])
-        body = body[length:]
-    return found
 
 
 def number_of(data: bytes) -> int:
