@@ -28,6 +28,7 @@ event                                     level    when
 ``actors.dead_letters``                   warning  messages that nobody will handle, by target, reason and handler; once a second at most
 ``actors.hook_failed``                    error    a hook of an actor raised
 ``actors.forkserver_lost``                warning  the helper that forks actors has died; live actors are not touched
+``actors.preload_refused``                warning  the import of a module leaves ``threads``: the helper forks without it, actors import it
 ========================================  =======  =====================================================================
 """
 

@@ -478,7 +478,14 @@ class ActorSystem:
         return self._running().letters.subscribe(callback)
 
     def preload_report(self) -> tuple[dict[str, Any], ...]:
-        """Return what the forkserver imported before its first fork: ``module``, ``seconds``, ``error``."""
+        """
+        Return what the forkserver imported before its first fork, for all actors.
+
+        Returns:
+            One entry per module: ``module``; ``seconds``; ``megabytes``, by which it grew; ``error``, None or a line of text: each actor that
+            needs it imports it again, and fails with the whole traceback; ``threads``, the names of those that its import left running:
+            such a module is refused, since a fork would copy the locks its threads hold, and each actor imports it by itself.
+        """
         return zygote.report
 
     def is_running(self) -> bool:

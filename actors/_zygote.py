@@ -22,18 +22,12 @@ import threading
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from actors import _descriptors, _marks
+from actors import _descriptors, _log, _marks
 from actors._internals import process, resource_tracker, spawn, start_program, util
 from actors._probe import main_thread_state
-from actors._zygote_main import REPLY
+from actors._zygote_main import COMMAND, REPLY
 
 __all__ = ["Zygote", "main_module", "zygote"]
-
-_COMMAND = (
-    "import json, os, sys; stream = open({plan}); plan = json.load(stream); stream.close(); sys.path[:] = plan['path']; "
-    "from actors._zygote_main import main; main(plan)"
-)
-
 
 # How long a start may take before it is looked whether the helper is stopped.
 _LOOK_SECONDS = 1.0
@@ -64,8 +58,8 @@ class Zygote:
 
     Attributes:
         pid: Its process id, or None while there is none.
-        report: What it imported: ``{"module", "seconds", "error", "threads"}`` each, ``error`` None or a line of text, ``threads``
-            the names of those that the import left running.
+        report: What it imported: ``{"module", "seconds", "megabytes", "error", "threads"}`` each, ``megabytes`` what it grew by, ``error``
+            None or a line of text, ``threads`` the names of those that the import left running: that module was refused.
     """
 
     def __init__(self) -> None:
@@ -219,6 +213,7 @@ class Zygote:
             path = [os.fspath(entry) for entry in sys.path]
             facts = {
                 "modules": sorted(self._preload),
+                "refused": [],
                 "main": main_module(),
                 "argv": sys.argv,
                 "path": path,
@@ -227,7 +222,7 @@ class Zygote:
             }
             os.pwrite(plan, json.dumps(facts).encode(), 0)
             executable = os.fsdecode(spawn.get_executable())
-            command = [executable, *util._args_from_interpreter_flags(), "-c", _COMMAND.format(plan=plan)]
+            command = [executable, *util._args_from_interpreter_flags(), "-c", COMMAND.format(plan=plan)]
             return start_program(command, [plan, *descriptors.values()])
         finally:
             os.close(plan)
@@ -239,6 +234,9 @@ class Zygote:
         _descriptors.close(report)
         with contextlib.suppress(ValueError):  # killed in the middle of it
             self.report = tuple(json.loads(data))
+        for result in self.report:
+            if result["threads"]:
+                _log.emit("warning", "actors.preload_refused", module=result["module"], threads=result["threads"])
 
 
 def _listen(listener: socket.socket) -> int:

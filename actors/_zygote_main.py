@@ -3,6 +3,9 @@ Our own forkserver, from inside: import what actors need, report it, then fork o
 
 Like the loop of ``multiprocessing.forkserver``, but a fork that the machine refuses is an answer (minus ``errno`` where the pid would
 stand) and not its death, and it is killed by the kernel when the host ends.
+
+A module whose import leaves a thread running is not preloaded: a fork would copy the locks that thread holds, and not the thread. As an
+import cannot be taken back, the helper executes itself anew and leaves the module out; each actor imports it by itself.
 """
 
 from __future__ import annotations
@@ -22,13 +25,13 @@ import struct
 import sys
 import threading
 import time
-from collections.abc import Callable
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, Final
 
 from actors import _lifeline, _sweep
 from actors._internals import forkserver, process, resource_tracker, spawn, util
 
-__all__ = ["ENDING", "REPLY", "import_main", "kill_group_of_dead", "main"]
+__all__ = ["COMMAND", "ENDING", "REPLY", "import_main", "kill_group_of_dead", "main"]
 
 # A pid, or minus an errno.
 REPLY = struct.Struct("<q")
@@ -38,6 +41,13 @@ ENDING = struct.Struct("<qqd")
 # Imported before the first fork: what every actor needs.
 _OURS = ("actors", "actors._child")
 _MAX_DESCRIPTORS = 250
+_PAGES_PER_MIB: Final = (1 << 20) / os.sysconf("SC_PAGE_SIZE")
+
+COMMAND: Final = (
+    "import json, os, sys; stream = open({plan}); plan = json.load(stream); stream.close(); sys.path[:] = plan['path']; "
+    "from actors._zygote_main import main; main(plan)"
+)
+"""What the helper's interpreter is given to run; ``plan`` is a descriptor of a file with a JSON object."""
 _ACCEPT_SECONDS = 10.0
 
 
@@ -60,12 +70,10 @@ def main(plan: dict[str, Any]) -> None:
     signal.signal(signal.SIGHUP, signal.SIG_IGN)
     signal.pthread_sigmask(signal.SIG_SETMASK, set())
     sys.argv[:] = plan["argv"]
-    results = [_timed(name, functools.partial(importlib.import_module, name)) for name in _OURS]
-    if plan["main"] is not None:
-        how = tuple(plan["main"])
-        results.append(_timed(f"__main__ ({how[1]})", lambda: _import_main_guarded(how)))
-    missing = [name for name in plan["modules"] if name not in sys.modules]
-    results += [_timed(name, functools.partial(importlib.import_module, name)) for name in missing]
+    results = _preload(plan)
+    refused = [result for result in results if result["threads"]]
+    if len(refused) > len(plan["refused"]):
+        _start_anew({**plan, "alive": alive}, refused)
     with contextlib.suppress(BrokenPipeError), open(plan["report"], "wb") as stream:
         stream.write(json.dumps(results).encode())
     # What is here now is shared by all actors: no collection of theirs shall touch, and so copy, its pages.
@@ -75,6 +83,32 @@ def main(plan: dict[str, Any]) -> None:
     # The host is gone, and with it whoever swept behind its actors.
     with contextlib.suppress(OSError):
         _sweep.sweep(lambda worn: any(mark.startswith(plan["token"]) for mark in worn), tuple)
+
+
+def _preload(plan: dict[str, Any]) -> list[dict[str, Any]]:
+    """Import what actors need, but what was refused before; return how that went, the refused included."""
+    results: list[dict[str, Any]] = [*plan["refused"]]
+    refused = {result["module"] for result in results}
+    results += [_timed(name, functools.partial(importlib.import_module, name)) for name in _OURS]
+    if plan["main"] is not None:
+        how = tuple(plan["main"])
+        name = f"__main__ ({how[1]})"
+        if name not in refused:
+            results.append(_timed(name, lambda: _import_main_guarded(how)))
+    for name in plan["modules"]:
+        if name not in sys.modules and name not in refused:
+            results.append(_timed(name, functools.partial(importlib.import_module, name)))
+    return results
+
+
+def _start_anew(plan: dict[str, Any], refused: Sequence[dict[str, Any]]) -> None:
+    """Be a fresh interpreter, which has not imported what left threads running."""
+    descriptor = os.memfd_create("actors-plan", 0)  # to be inherited
+    os.pwrite(descriptor, json.dumps({**plan, "refused": refused}).encode(), 0)
+    for name in ("listener", "alive", "report"):
+        os.set_inheritable(plan[name], True)
+    flags = util._args_from_interpreter_flags()
+    os.execv(sys.executable, [sys.executable, *flags, "-c", COMMAND.format(plan=descriptor)])  # noqa: S606 - the same interpreter
 
 
 def _import_main_guarded(how: tuple[str, str]) -> None:
@@ -87,7 +121,7 @@ def _import_main_guarded(how: tuple[str, str]) -> None:
 
 
 def _timed(name: str, action: Callable[[], object]) -> dict[str, Any]:
-    began = time.perf_counter()
+    began, size = time.perf_counter(), _resident()
     before = set(threading.enumerate())
     error = None
     try:
@@ -95,7 +129,14 @@ def _timed(name: str, action: Callable[[], object]) -> dict[str, Any]:
     except BaseException as problem:  # noqa: BLE001 - user modules may raise anything, SystemExit too; the child says it again
         error = f"{type(problem).__name__}: {problem}"
     threads = sorted(thread.name for thread in set(threading.enumerate()) - before)
-    return {"module": name, "seconds": time.perf_counter() - began, "error": error, "threads": threads}
+    seconds, grown = time.perf_counter() - began, _resident() - size
+    return {"module": name, "seconds": seconds, "megabytes": grown, "error": error, "threads": threads}
+
+
+def _resident() -> float:
+    """Return how much memory this process has, in MiB."""
+    with open("/proc/self/statm") as stream:
+        return int(stream.read().split()[1]) / _PAGES_PER_MIB
 
 
 def kill_group_of_dead(pid: int) -> None:

@@ -15,6 +15,7 @@ from structlog.testing import capture_logs
 from actors import ActorRef, ActorSystem, Backoff, _status
 from actors._zygote import zygote
 from actors.supervisor import _burials
+from tests import scripts
 from tests.helpers import eventually
 from tests.troupe import Worker
 
@@ -162,3 +163,52 @@ def test_random_ends_of_the_forkserver_while_actors_start(system: ActorSystem) -
 
     assert len(set(pids)) == len(refs)
     assert all(processes_called(f"r{number}") == [pid] for number, pid in enumerate(pids))
+
+
+# --- what is imported before the first fork
+
+
+def test_a_module_that_leaves_a_thread_running_is_not_imported_before_a_fork(tmp_path: Path) -> None:
+    scripts.write(
+        tmp_path,
+        """
+        import threading
+        threading.Thread(target=threading.Event().wait, daemon=True, name="poller").start()
+        """,
+        "restless.py",
+    )
+    scripts.write(
+        tmp_path,
+        """
+        import restless
+        from actors import Actor, handler
+
+        class Quiet(Actor):
+            @handler
+            def ready(self) -> bool:
+                return True
+        """,
+        "quiet.py",
+    )
+    script = scripts.write(
+        tmp_path,
+        """
+        import importlib, os
+        from actors import ActorSystem, Supervisor
+        from actors._zygote import zygote
+
+        if __name__ == "__main__":
+            tree = Supervisor("app", children=[importlib.import_module("quiet").Quiet()])
+            with ActorSystem(tree) as system:
+                print(system.whereis("quiet").ask("ready").result(timeout=20))
+                for entry in system.preload_report():
+                    assert entry["error"] is None and entry["seconds"] >= 0 and entry["megabytes"] < 1000
+                    print(entry["module"].split(" ")[0], *entry["threads"])
+                print(len(os.listdir(f"/proc/{zygote.pid}/task")), "thread")
+        """,
+    )
+    ended = scripts.run(script)
+
+    assert ended.code == 0, ended.err
+    assert ended.out.splitlines() == ["True", "quiet poller", "actors", "actors._child", "__main__", "1 thread"]
+    assert "event=actors.preload_refused module=quiet threads=['poller']" in ended.err
