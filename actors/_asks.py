@@ -10,6 +10,7 @@ import contextlib
 import heapq
 import math
 import sys
+import time
 from collections import deque
 from collections.abc import Callable, Container
 from typing import Any, TypeAlias
@@ -158,7 +159,7 @@ class OpenAsks:
         elif type(answer) is _envelope.Died or type(answer) is _envelope.Dropped:
             reply.fail(_unhandled(reply, answer))
         elif type(answer) is _envelope.Failure:
-            reply.fail(_failure.rebuild(answer.error, target=reply.target.path))
+            self._take_failure(reply, answer.error)
         elif type(answer) is _envelope.Undecodable:
             reply.fail(answer.error)
         else:
@@ -166,6 +167,13 @@ class OpenAsks:
             reply.fail(_wrong_kind(reply))
             self._directory.steer(reply.target.uid, "cancel", answer.ask_id, 1)
         self.asks.pop(answer.ask_id, None)
+
+    def _take_failure(self, reply: Reply[Any], error: Any) -> None:
+        """The handler failed. At the deadline, which has travelled, that is because what it waited for ended by it, too."""
+        if reply.deadline is not None and time.monotonic() >= reply.deadline:
+            self.expire(reply)
+        else:
+            reply.fail(_failure.rebuild(error, target=reply.target.path))
 
     def _take_news(self, news: Any) -> None:
         """An actor is gone for good; or mail of it was destroyed, and nobody knows how far it had come with that."""

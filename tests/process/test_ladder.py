@@ -202,7 +202,9 @@ def test_a_restart_waits_while_the_host_has_no_descriptors_and_counts_for_nothin
 def test_a_shortage_that_lasts_counts_in_the_end(start_method: Any) -> None:
     tree = Supervisor("app", max_restarts=1, period=60.0)
     system = ActorSystem(tree, start_method=start_method).start()
-    worker = system.spawn(Worker(), name="worker", backoff=AT_ONCE, start_timeout=0.5)
+    worker = system.spawn(
+        Worker(), name="worker", backoff=AT_ONCE, start_timeout=4.0 if start_method == "spawn" else 0.5
+    )
     pid = pid_of(worker)
     with no_descriptors():
         os.kill(pid, signal.SIGKILL)

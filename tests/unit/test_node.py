@@ -303,6 +303,20 @@ def test_a_failure_is_raised_where_it_was_asked(node: Node) -> None:
     assert isinstance(caught.value, HandlerError)
 
 
+def test_a_failure_that_comes_at_the_deadline_is_that_the_time_is_over(node: Node) -> None:
+    # What its handler waited for had the same deadline, and that is why it failed.
+    late, soon = (node.ask(TARGET.options(timeout=timeout), "add", (), {}) for timeout in (0.0, 60.0))
+    for reply in (late, soon):
+        node.deliver(_envelope.encode_failure(reply.ask_id, {"type": "ValueError", "text": "nested"}), TARGET.uid)
+
+    with pytest.raises(AskTimeoutError, match="ask to .* timed out at its deadline") as caught:
+        late.result()
+    assert not isinstance(caught.value, HandlerError)
+    with pytest.raises(HandlerError, match="nested"):
+        soon.result()
+    assert not node.asks
+
+
 def test_news_of_a_death_ends_the_asks_of_that_actor(node: Node) -> None:
     mine, other = node.ask(TARGET, "add", (), {}), node.ask(ActorRef("here", 2, "/app/other"), "add", (), {})
     node.deliver(_envelope.encode_died(next(iter(node.asks)), to_data(CRASH), may_have_run=True), None)
