@@ -18,7 +18,7 @@ from actors._dispatch import Crash
 from actors.errors import ProtocolError
 from actors.mailbox import _layout as at
 from actors.mailbox._envelope import TELL
-from actors.mailbox._layout import FlightState
+from actors.mailbox._layout import OFFSET_MASK, FlightState
 from actors.mailbox._patience import Patience
 from actors.mailbox._reader import UNREADABLE
 from actors.mailbox._shapes import Undecodable, is_inbox_message
@@ -215,10 +215,12 @@ class Loop:
 
     def flight_stop(self) -> int:
         """Return where the message that is being handled ends: 0 if none is, -1 if that is not known yet."""
-        if not self._recorder.in_flight:
+        recorder = self._recorder
+        if not recorder.in_flight:
             return 0
-        stop = self._body_at + self._dispatcher.reader.consumed
-        return stop if self._recorder.in_flight < stop else -1
+        # As in finish(): where it stands by now, if it was moved since it was begun.
+        stop = recorder.frame_bits + self._body_at + self._dispatcher.reader.consumed & OFFSET_MASK
+        return stop if recorder.in_flight < stop else -1
 
     # --- when all that was read is handled --------------------------------------------------------------------------------
 

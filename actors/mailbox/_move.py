@@ -152,7 +152,10 @@ class Move:
         flight_header, queue_header = _pack_header(flight_stop - flight), _pack_header(self.head)
         base = self.handled - body if flight else self.read - stop
         gap = self.read - base - stop + HEADER_BYTES if flight else 0
-        bits = (target << OFFSET_BITS) + front - flight_stop if flight else 0
+        bits = 0
+        if flight and recorder is not None:
+            before = -(-recorder.frame_bits & OFFSET_MASK)  # how far it was moved already, always towards the front
+            bits = (target << OFFSET_BITS) + before + front - flight_stop
         zeros = memoryview(bytes(end - stop))  # pages that nobody writes take no memory
         words[at.MOVE_FLIGHT] = flight << OFFSET_BITS | flight_stop
         words[at.MOVE_QUEUE] = queue << OFFSET_BITS | self.head

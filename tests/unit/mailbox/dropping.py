@@ -9,7 +9,7 @@ import attrs
 
 from actors.mailbox._frames import pack_frames
 from actors.mailbox._inbox import make_inbox, pipe_capacity, write_frame
-from actors.mailbox._layout import HANDLING, NEXT, OFFSET_MASK
+from actors.mailbox._layout import OFFSET_MASK
 from actors.mailbox._queue import Queue
 from actors.mailbox._recorder import Recorder, create_recorder
 from actors.mailbox._recorder_view import RecorderView
@@ -43,7 +43,7 @@ class Post:
     Attributes:
         handled: What was handled, in order.
         told: Of which it was told that they were dropped.
-        flight: Where the message in flight begins and ends, or None.
+        flight: Where the message in flight began and ended when it was begun, or None.
     """
 
     fd: int
@@ -106,7 +106,12 @@ class Post:
 
     @property
     def flight_stop(self) -> int:
-        return 0 if self.flight is None else self.flight[1]
+        if self.flight is None:
+            return 0
+        # An actor knows where the message in flight ends by where it stood when it was begun.
+        stop = self.recorder.frame_bits + self.flight[1] & OFFSET_MASK
+        assert stop - self.recorder.in_flight == self.flight[1] - self.flight[0]
+        return stop
 
     @property
     def waiting(self) -> list[int]:
@@ -132,25 +137,10 @@ class Post:
         self.queue.begin_drop(self.queue.first(stop), keep, len(doomed))
         self.told += doomed
         self.queue.commit_drop(stop)
-        self.note_move()
         return True
 
     def make_room(self) -> bool:
-        made = self.queue.make_room(self.flight_stop)
-        self.note_move()
-        return made
-
-    def note_move(self) -> None:
-        """An actor knows where the message in flight ends by where it stood; what it says of that is found where it stands now."""
-        if self.flight is not None:
-            words = self.recorder.words
-            begin = words[HANDLING] - 1
-            assert words[NEXT] & OFFSET_MASK <= begin
-            length = self.flight[1] - self.flight[0]
-            if begin != self.flight[0]:
-                assert self.recorder.frame_bits + self.flight[1] & OFFSET_MASK == begin + length
-                self.flight = begin, begin + length
-                self.recorder.frame_bits = words[NEXT] >> 32 << 32
+        return self.queue.make_room(self.flight_stop)
 
     def die(self, *, again: bool = False) -> list[int]:
         """The process is killed and another one begins; which message was in flight, if it is not handled again."""
