@@ -119,8 +119,7 @@ class Mail:
         """It is handed to the next incarnation as often as the actor's options say, if anybody wants it; then it ends here."""
         assert settled.in_flight is not None
         attempts = cell.deaths.note(cell.view, settled.in_flight_place, reason)
-        if wanted and attempts <= cell.options.redeliver:
-            self._keep_slot(settled.in_flight)
+        if wanted and attempts <= cell.options.redeliver and self._keep_slot(settled.in_flight):
             cell.view.redeliver_in_flight()
             return
         why: DeadLetterReason = "poison" if wanted and cell.options.redeliver else "crashed"
@@ -155,15 +154,23 @@ class Mail:
         cell.view.skip_in_flight(reader.consumed)
         self._end(cell, message, reason, may_have_run=True, why=why)
 
-    def _keep_slot(self, in_flight: bytes) -> None:
-        """The dead one may have noted the slot of this message as its own; now it is the next one's."""
+    def _keep_slot(self, in_flight: bytes) -> bool:
+        """
+        The dead one may have noted the slot of this message as its own; now it is the next one's.
+
+        Returns:
+            Whether there is anything to hand on: False for a slot that was given back, whose message was handled and not yet counted so.
+        """
         reader = _envelope.MessageReader(opaque=True)
         with contextlib.suppress(ProtocolError):
             reader.feed(in_flight)
             for message in itertools.islice(reader, 1):
                 if isinstance(message, list) and message[0] == _envelope.LARGE:
                     _kind, arena_id, slot, _length, generation, _offset = message
-                    self._host.arenas.reader(arena_id).mark(slot, generation, 0)
+                    arena = self._host.arenas.reader(arena_id)
+                    arena.mark(slot, generation, 0)
+                    return not arena.is_over(slot, generation)
+        return True
 
     def _replace_inbox(self, cell: Cell, why: str) -> None:
         """Somebody wrote what is no frame into its inbox: what stood in the pipe is lost, what was read is served."""
