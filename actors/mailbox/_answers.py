@@ -14,7 +14,7 @@ Python may raise out of a signal handler at any bytecode of the main thread, so 
 - *Bytes read* are known by the buffer, never by what ``readv`` returned: the buffer is zeroed before a read, each read
   takes all that the pipe can hold, and frames are found by their headers from ``_parsed`` on. A frame is delivered,
   then passed over: interrupted between, it is delivered twice, which is harmless, because an ask is forgotten at its
-  first answer.
+  first answer. What an interrupted reader has left is delivered by the next one, which the pump is within a millisecond.
 - *Being the reader* is one dictionary entry, taken by ``setdefault`` and given back without a call: CPython looks for
   signals when a call returns, when a function begins and when a loop jumps back, so nothing can come between the test
   and the ``del``, nor before ``resume`` has had its effect if that is a C function.
@@ -307,6 +307,11 @@ class AnswerLane:
                 over = self._read(reply, until)
             elif reader[0] == token[0]:
                 raise DeadlockError(_NESTED.format(reply), may_have_run=True)
+        except BaseException:
+            # What was read and not delivered stands in the buffer, where the pump does not see it: answers that others wait for.
+            if self._later is not None:
+                self._later(self.drain)
+            raise
         finally:
             # No call before the resume: see the head of this module.
             try:

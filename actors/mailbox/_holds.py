@@ -15,11 +15,11 @@ from __future__ import annotations
 
 import contextlib
 import os
-import threading
 import weakref
 from collections import deque
 from typing import Any
 
+from actors.errors import ProtocolError
 from actors.mailbox._arena import ArenaReader
 
 __all__ = ["ANSWER_MARK", "HELD_BYTES", "Holds", "Lease"]
@@ -50,7 +50,7 @@ class Lease:
         beside: What lies beside the message; the values that are made of it stand on it. None once it is settled.
     """
 
-    __slots__ = ("_arena", "_end", "_holds", "_length", "_name", "_settled", "_spare", "beside")
+    __slots__ = ("_arena", "_counted", "_end", "_holds", "_length", "_name", "_settled", "_spare", "beside")
 
     def __init__(self, holds: Holds, name: _Name, arena: ArenaReader, length: int) -> None:
         self._holds = holds
@@ -58,32 +58,48 @@ class Lease:
         self._arena = arena
         self._length = length
         self._settled = False
+        self._counted = False
         self._end: weakref.ref[Any] | None = None
         self._spare: _Spare | None = None
-        _arena_id, slot, generation = name
-        lent = arena.lend(slot, length, generation)
+        self.beside: memoryview | None = None
+
+    @property
+    def is_new(self) -> bool:
+        """Whether :meth:`begin` was not done yet."""
+        return self.beside is None and not self._settled
+
+    def begin(self) -> None:
+        """
+        Look at what lies beside the message. Again from the beginning if it is interrupted.
+
+        Raises:
+            ProtocolError: There is no such message.
+        """
+        holds, length = self._holds, self._length
+        lent = self._arena.lend(self._name[1], length, self._name[2])
         view = memoryview(lent).cast("B")[:length].toreadonly()
-        if holds.may_keep(length):
-            self.beside: memoryview | None = view
-            self._end = weakref.ref(lent, self._ended)
-            spare = self._spare = _Spare(lent, holds.ends.append)
-            spare.lease = self
-            holds.count(length)
-        else:
+        if not holds.may_keep(length):
             self.beside = memoryview(bytes(view))
+            return
+        end, spare = weakref.ref(lent, self._ended), _Spare(lent, holds.ends.append)
+        # From here to the end of the append, which is C, CPython lets no signal handler and no other thread in.
+        spare.lease = self
+        self._end, self._spare, self.beside, self._counted = end, spare, view, True
+        holds.changes.append(length)
 
     def _ended(self, _lent: object) -> None:
         """The last view is gone. In any thread."""
-        self._holds.count(-self._length)
         self.end()
         # All is done: what would do it again lets go of the arena.
-        if self._spare is not None:
-            with contextlib.suppress(ValueError):
-                self._holds.ends.remove(self._spare)
-            self._spare = None
+        with contextlib.suppress(ValueError):
+            self._holds.ends.remove(self._spare)
+        self._spare = None
 
     def end(self) -> None:
-        """Give the slot back if the message is settled; the last view is gone. May be done again."""
+        """Count the last view as gone, and give the slot back if the message is settled. May be done again."""
+        if self._counted:
+            self._counted = False
+            self._holds.changes.append(-self._length)
         if self._settled:
             self._release()
 
@@ -118,15 +134,15 @@ class Holds:
 
     Attributes:
         ends: Of views that are gone; looked at again before something new is held.
+        changes: Bytes that are held more, or less, since they were counted. Two threads, or a thread and a view that ends within it,
+            append as they like.
     """
 
     def __init__(self, mark: int) -> None:
         self._mark = mark
         self._leases: dict[_Name, Lease] = {}
         self._held = 0
-        # What has changed since it was counted. Two threads, or a thread and a view that ends within it, append as they like.
-        self._changes: deque[int] = deque()
-        self._counting = threading.Lock()
+        self.changes: deque[int] = deque()
         self.ends: deque[Any] = deque()
         self._pid = os.getpid()
 
@@ -144,14 +160,26 @@ class Holds:
         Raises:
             ProtocolError: There is no such message.
         """
-        while self.ends:
-            with contextlib.suppress(IndexError):  # another thread looks, too
-                self.ends.popleft().lease.end()
+        self._look_again()
         name = (arena_id, slot, generation)
         lease = self._leases.get(name)
         if lease is None:
             lease = self._leases[name] = Lease(self, name, arena, length)
+        if lease.is_new:
+            try:
+                lease.begin()
+            except ProtocolError:
+                self._leases.pop(name, None)
+                raise
         return lease
+
+    def _look_again(self) -> None:
+        """Do what the end of a view did not come to. Each is noted until all of it is done."""
+        while self.ends:
+            with contextlib.suppress(IndexError, ValueError):  # another thread looks, too
+                spare = self.ends[0]
+                spare.lease.end()
+                self.ends.remove(spare)
 
     def settle(self, arena_id: int, slot: int, generation: int) -> bool:
         """Settle the lease of an answer, if there is one: whoever delivered it was interrupted before. Returns whether there was."""
@@ -165,18 +193,13 @@ class Holds:
 
     # --- for leases -------------------------------------------------------------------------------------------------------
 
-    def count(self, change: int) -> None:
-        """So many bytes more are held."""
-        self._changes.append(change)
-
     def may_keep(self, length: int) -> bool:
         """Whether *length* bytes more may be held; the first ones may in any case."""
-        if self._counting.acquire(blocking=False):
-            try:
-                while self._changes:
-                    self._held += self._changes.popleft()
-            finally:
-                self._counting.release()
+        with contextlib.suppress(IndexError):  # another thread counts, too
+            while self.changes:
+                # No call stands between these two, see Lease.begin().
+                self._held += self.changes[0]
+                del self.changes[0]
         return self._held <= 0 or self._held + length <= HELD_BYTES
 
     def mark(self, arena: ArenaReader, name: _Name) -> None:

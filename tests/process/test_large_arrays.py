@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from typing import Any
 
 import pytest
@@ -324,3 +325,39 @@ def test_what_the_host_holds_stays_after_its_system(start_method: Any) -> None:
     with ActorSystem(start_method=start_method) as system:
         array = system.spawn(Keeper()).ask(Keeper.give, DOUBLES, 7.0).result(timeout=10)
     assert (array == 7.0).all()
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_in_the_middle_of_a_wait_loses_no_slot(system: ActorSystem) -> None:
+    class Interruption(Exception):
+        pass
+
+    armed = [False]
+
+    def interrupt(*_: object) -> None:
+        if armed[0]:
+            armed[0] = False
+            raise Interruption
+
+    keeper = system.spawn(Keeper())
+    before = signal.signal(signal.SIGALRM, interrupt)
+    array = reply = None
+    try:
+        for number in range(100):
+            reply = keeper.ask(Keeper.give, DOUBLES, float(number))
+            try:
+                armed[0] = True
+                signal.setitimer(signal.ITIMER_REAL, 0.0001 + number % 50 * 0.00002)
+                array = reply.result(timeout=10)
+                armed[0] = False
+            except Interruption:
+                array = reply.result(timeout=10)
+            assert (array == number).all()
+    finally:
+        armed[0] = False
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
+    del array, reply
+    # What an interruption has left is looked after by the next answer.
+    keeper.ask(Keeper.give, DOUBLES, 0.0).result(timeout=10)
+    nothing_in_use(system)

@@ -19,8 +19,10 @@ import pytest
 from actors._ref import ActorRef
 from actors._reply import Reply
 from actors.errors import DeadlockError, ProtocolError
+from actors.mailbox import _answers
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._frames import frame
+from tests.unit.mailbox.interrupts import interrupted_at
 
 CAPACITY = 65536
 DEADLINE = 20.0
@@ -253,6 +255,29 @@ def test_a_frame_whose_delivery_was_interrupted_is_delivered_again_and_nothing_i
 
     assert rounds == 3
     assert list(dict.fromkeys(seen)) == [number.to_bytes(8, "big") for number in (1, 2, 3)]
+
+
+def test_what_a_reader_was_interrupted_with_is_delivered_to_others_though_nothing_more_comes() -> None:
+    step, raised = 1, True
+    kept = []  # so that the end of none of them falls into another one's run
+    while raised:
+        kept.append(made := Exchange(pump=False))
+        later: list[Callable[[], object]] = []
+        made.lane._later = later.append
+        reply, other = made.ask(1), made.ask(2)
+        made.answer(1, 2)
+        raised = interrupted_at(step, partial(reply.result, DEADLINE), (_answers.__file__, __file__))
+        # What the pump does from then on.
+        while later:
+            later.pop(0)()
+        if made.epoll.poll(0):
+            made.lane.drain()
+        assert reply.done(), step
+        assert other.done(), step
+        made.close()
+        step += 1
+
+    assert step > 30
 
 
 @pytest.mark.parametrize(
