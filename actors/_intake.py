@@ -141,13 +141,16 @@ class Intake:
         recorder, queue = self._recorder, self._queue
         if flight_stop < 0:
             return recorder.fill(self._process.inbox)
+        flight_bytes = flight_stop and flight_stop - recorder.in_flight
         if self._dropped is not None and queue.dropping:
             self._finish_drop(self._dropped, flight_stop)
+            flight_stop = flight_bytes and recorder.in_flight + flight_bytes  # it was moved
         if not (self._bounds.drops or self._bounds.leave_room(*self._waiting(flight_stop))):
             return False
         if not recorder.has_room and recorder.broken is None:
             self._process.look_up()
             queue.make_room(flight_stop)
+            flight_stop = flight_bytes and recorder.in_flight + flight_bytes
         before = queue.last()
         read = recorder.fill(self._process.inbox)
         if read and self._bounds.counts:

@@ -66,6 +66,7 @@ class Mortal:
         answers: How each ask ended at its caller, by its id: kinds, as often as they came.
         letters: The dead letters that the host counted, by reason.
         lost: How often the host found a recorder that it could not read.
+        due: Whether it is time to look again, between two messages, what has come.
     """
 
     def __init__(self, *, mailbox_bytes: int, pipe_bytes: int = 4096, redeliver: int = 0) -> None:
@@ -84,6 +85,7 @@ class Mortal:
         self.letters: Counter[str] = Counter()
         self.lost = 0
         self.sent = 0
+        self.due = False
         self._cell = self._make_cell(redeliver)
         self._mail = Mail(self._make_host())  # type: ignore[arg-type]
         self._begin()
@@ -163,7 +165,9 @@ class Mortal:
         stop = recorder.handled + messages
         while recorder.handled < stop:
             process.interrupted = False
-            process.intake.look()
+            if self.due or not process.intake.due:
+                self.due = False
+                process.intake.look()
             frame = recorder.next_frame()
             if frame is not None:
                 self.loop._handle_frame(*frame)
@@ -199,27 +203,35 @@ class Mortal:
 
     # --- the sender -------------------------------------------------------------------------------------------------------
 
-    def send(self, count: int, *, asks: int = 0, larges: int = 0) -> None:
-        """So many messages in one frame; every *asks*-th is an ask, and every *larges*-th lies in the arena (0: none)."""
-        self.write(self.pack(count, asks=asks, larges=larges))
+    def send(self, count: int, **kinds: int) -> None:
+        """Send messages, see :meth:`pack`."""
+        self.write(self.pack(count, **kinds))
 
-    def pack(self, count: int, *, asks: int = 0, larges: int = 0) -> bytes:
-        """The frame that :meth:`send` would write."""
+    def pack(self, count: int, *, asks: int = 0, larges: int = 0, load: int = 0) -> list[bytes]:
+        """
+        Frames of so many messages.
+
+        Args:
+            count: How many.
+            asks: Every so many is an ask; 0 for none.
+            larges: Every so many lies in the arena; 0 for none.
+            load: Bytes that the others carry.
+        """
         messages = []
         for number in range(self.sent, self.sent + count):
-            load = bytes(5000) if larges and number % larges == 0 else b""
+            what = bytes(5000 if larges and number % larges == 0 else load)
             message = (
-                _envelope.encode_ask("work", (number, load), {}, 0, number, None)
+                _envelope.encode_ask("work", (number, what), {}, 0, number, None)
                 if asks and number % asks == 0
-                else _envelope.encode_tell("work", (number, load))
+                else _envelope.encode_tell("work", (number, what))
             )
             messages.append(message if len(message) <= MAX_BODY_BYTES else self._lay_down(message))
-        (frame,) = pack_frames(messages)
         self.sent += count
-        return frame
+        return pack_frames(messages)
 
-    def write(self, frame: bytes) -> None:
-        assert write_frame(self._write_fd, frame)
+    def write(self, frames: list[bytes]) -> None:
+        for frame in frames:
+            assert write_frame(self._write_fd, frame)
 
     def _lay_down(self, message: bytes) -> bytes:
         slot = self.writer.put(message)
