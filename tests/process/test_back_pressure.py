@@ -192,7 +192,6 @@ def test_hundreds_of_kills_in_the_middle_of_drops_lose_nothing(tmp_path: Path, s
     drop_under_kills(tmp_path, start_method, 600_000, 1000)
 
 
-@pytest.mark.soak
 def test_what_is_dropped_behind_a_message_that_waits_for_room_survives_kills(tmp_path: Path, start_method: Any) -> None:
     each = 8_000
     log = Log.create(tmp_path / "log", each)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
@@ -41,7 +41,16 @@ def test_an_actor_knows_where_its_message_in_flight_ends_however_often_it_is_mov
     assert mortal.reader.in_use() == 0
 
 
-FILES = tuple(module.__file__ for module in (_arena, _dispatch, _intake, _layout, _loop, _move, _queue, _recorder))
+FILES = (
+    _arena.__file__,
+    _dispatch.__file__,
+    _intake.__file__,
+    _layout.__file__,
+    _loop.__file__,
+    _move.__file__,
+    _queue.__file__,
+    _recorder.__file__,
+)
 
 
 class Killed(SystemExit):
@@ -133,6 +142,31 @@ def kill_at_every(stride: int, first: int, redeliver: int, *, tight: bool) -> No
     assert step > 10_000
 
 
+def test_a_signal_handler_that_raises_as_messages_are_dropped_loses_none_where_the_handler_goes_on() -> None:
+    step, raised = 1, True
+    while raised:
+        history = History(64, 0, tight=True)
+        mortal, take = history.mortal, history.mortal.take
+
+        def take_interrupted(mortal: Mortal = mortal, take: Callable[[], bool] = take, step: int = step) -> bool:
+            nonlocal raised
+            mortal.take = take  # type: ignore[method-assign]
+            raised = interrupted_at(step, take, FILES)
+            return take()
+
+        mortal.take = take_interrupted  # type: ignore[method-assign]
+        mortal.serve()
+        mortal.die()
+        try:
+            history.check()
+        except AssertionError as error:
+            raise AssertionError(f"interrupted at place {step}: {error}") from error
+        mortal.close()
+        step += 3
+
+    assert step > 300
+
+
 # A tell and an ask, and both where they lie in the arena.
 FIRST = [65, 63, 64, 60]
 
@@ -142,7 +176,7 @@ FIRST = [65, 63, 64, 60]
 def test_an_actor_that_is_killed_as_it_drops_leaves_no_slot_in_use_and_no_ask_open(
     first: int, redeliver: int, *, tight: bool
 ) -> None:
-    kill_at_every(193, first, redeliver, tight=tight)
+    kill_at_every(389, first, redeliver, tight=tight)
 
 
 @pytest.mark.soak
