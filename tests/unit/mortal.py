@@ -239,6 +239,8 @@ class Mortal:
         return _envelope.encode_large(slot.arena_id, slot.slot, slot.length, slot.generation, slot.offset)
 
     def close(self) -> None:
+        self.writer.close()
+        self.reader.close()
         self._cell.view.close()
         with contextlib.suppress(ValueError):  # released already
             self.process.recorder.close()

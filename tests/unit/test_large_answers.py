@@ -45,6 +45,10 @@ class Host:
         assert slot is not None
         return reply, _envelope.encode_large(slot.arena_id, slot.slot, slot.length, slot.generation, slot.offset)
 
+    def close(self) -> None:
+        self.writer.close()
+        self.reader.close()
+
 
 def deliver(host: Host, step: int, reply: Reply[Any], frame: bytes) -> bool:
     """What a lane does with a frame: interrupted, it delivers it again."""
@@ -89,6 +93,7 @@ def test_a_slot_is_given_back_wherever_that_is_interrupted(
         del last
         assert (host.reader.in_use(), len(host.holds)) == (0, 0), step
         assert host.holds._held + sum(host.holds.changes) == 0, step
+        host.close()
         step += 1
 
     assert step > 1
