@@ -12,6 +12,20 @@ from actors.mailbox import _arena, _layout, _move, _queue, _recorder
 from tests.unit.mailbox.interrupts import interrupted_at
 from tests.unit.mortal import Mortal
 
+# What is raised while a generator is being closed is shown by the interpreter, and goes no further.
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+FILES = (
+    _arena.__file__,
+    _dispatch.__file__,
+    _intake.__file__,
+    _layout.__file__,
+    _loop.__file__,
+    _move.__file__,
+    _queue.__file__,
+    _recorder.__file__,
+)
+
 
 @pytest.fixture
 def mortal() -> Iterator[Mortal]:
@@ -39,18 +53,6 @@ def test_an_actor_knows_where_its_message_in_flight_ends_however_often_it_is_mov
     assert len(lengths) == 1
     assert stops[0][0] > stops[-1][0], "it was moved"
     assert mortal.reader.in_use() == 0
-
-
-FILES = (
-    _arena.__file__,
-    _dispatch.__file__,
-    _intake.__file__,
-    _layout.__file__,
-    _loop.__file__,
-    _move.__file__,
-    _queue.__file__,
-    _recorder.__file__,
-)
 
 
 class Killed(SystemExit):
