@@ -6,30 +6,7 @@ go to stderr as one line each, so that a script's output stays its own. Keys are
 and ``reason`` as far as they apply. What takes more than a line (a traceback, the stacks of a process) is under ``stack``, which structlog's
 own console renderer and ours print below the line.
 
-========================================  =======  =====================================================================
-event                                     level    when
-========================================  =======  =====================================================================
-``actors.child_started``                  info     an actor is ready
-``actors.child_exited``                   by kind  a process ended: ``kind``, ``exit_code``; a warning where a permanent one left by itself
-``actors.crash_report``                   error    it ended by a failure: the fields of :class:`~actors.CrashReport`
-``actors.crash_file_failed``              warning  a crash report found no room in ``crash_directory``; once, until one does
-``actors.restart_scheduled``              info     it will come back, in ``delay`` seconds
-``actors.restart_intensity_exceeded``     error    a supervisor gives up
-``actors.child_parked``                   warning  it is not started again by itself; ``SupervisorRef.restart`` does
-``actors.stopping``                       debug    it was asked to stop: the first rung, ``rung`` is request
-``actors.stop_escalated``                 warning  a stop took its next rung: ``rung`` is SIGTERM or SIGKILL
-``actors.hang_suspected``                 warning  no progress for ``seconds``: ``handler``, ``state``, ``stack``
-``actors.hang_recovered``                 info     it goes on after all
-``actors.cancel_ignored``                 warning  a handler runs on though its ask was cancelled, and is killed: ``stack``
-``actors.memory_soft``                    info     it holds more than its limit, and is to be replaced: ``rss``
-``actors.memory_soft_too_low``            warning  it holds more than its limit as it begins to serve: it is replaced 10 s later
-``actors.worn``                           info     it is old or has handled enough, and is to be replaced
-``actors.start_postponed``                warning  no descriptors for a restart; tried again for ``seconds``, without counting
-``actors.dead_letters``                   warning  messages that nobody will handle, by target, reason and handler; once a second at most
-``actors.hook_failed``                    error    a hook of an actor raised
-``actors.forkserver_lost``                warning  the helper that forks actors has died; live actors are not touched
-``actors.preload_refused``                warning  the import of a module leaves ``threads``: the helper forks without it, actors import it
-========================================  =======  =====================================================================
+Every event has a row in ``docs/reference/log-events.md``, with its level, its fields and when it is logged; a test compares.
 """
 
 from __future__ import annotations

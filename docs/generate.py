@@ -41,6 +41,12 @@ TOPICS = {
     ),
     "errors": ("Errors", tuple(errors.__all__)),
 }
+# Written by hand, and compared with what they describe by tests.
+BY_HAND = {
+    "cli.md": "The command line",
+    "log-events.md": "Log events",
+    "values.md": "What can travel in a message",
+}
 LINE = 100  # characters; a longer signature has one parameter per line
 # What users meet without importing it: shown under the export that takes or gives it.
 UNNAMED = {"child": (Options,), "ActorRef": (Stream,), "Actor": (Cancellable,), "ActorSystem": (Subscription,)}
@@ -70,6 +76,9 @@ def _index() -> Iterator[str]:
     yield "Written by `make docs` from the docstrings; all of it is imported from `actors`.\n"
     for topic, (title, names) in TOPICS.items():
         yield f"- [{title}]({topic}.md): {', '.join(f'`{name}`' for name in names)}"
+    yield "\nWritten by hand, and compared with the code by tests:\n"
+    for page, title in BY_HAND.items():
+        yield f"- [{title}]({page})"
     yield ""
 
 
@@ -244,7 +253,7 @@ def main() -> int:
     wanted = {REFERENCE / name: text for name, text in pages().items()} | {
         STATES: state_diagram.page(STATES.read_text())
     }
-    there = {path: path.read_text() for path in (*REFERENCE.glob("*.md"), STATES)}
+    there = {path: path.read_text() for path in (*REFERENCE.glob("*.md"), STATES) if path.name not in BY_HAND}
     stale = sorted(path for path in {*wanted, *there} if wanted.get(path) != there.get(path))
     if check:
         if stale:

@@ -1,0 +1,21 @@
+"""The page of what can travel names every type that the codec knows."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from actors._ref import ActorRef
+from actors._shared_array import SharedArray
+from actors.mailbox._values import _KINDS, SCALARS
+
+PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "values.md").read_text()
+TABLE = PAGE.partition("## What does not travel")[0]
+
+
+@pytest.mark.parametrize("cls", sorted({*SCALARS, *_KINDS, ActorRef, SharedArray}, key=lambda cls: cls.__name__))
+def test_the_page_names_a_type_that_travels(cls: type) -> None:
+    name = "None" if cls is type(None) else cls.__name__
+
+    assert f"`{name}`" in TABLE
