@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import array
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ TABLE = PAGE.partition("## What does not travel")[0]
 
 @pytest.mark.parametrize("cls", sorted({*SCALARS, *_KINDS, ActorRef, SharedArray}, key=lambda cls: cls.__name__))
 def test_the_page_names_a_type_that_travels(cls: type) -> None:
-    name = "None" if cls is type(None) else cls.__name__
+    spelled = {type(None): "None", array.array: "array.array"}
+    name = spelled.get(cls, cls.__name__)
 
     assert f"`{name}`" in TABLE
