@@ -108,7 +108,10 @@ class Node(OpenAsks):
         if route.stopping:
             self._directory.dead_letter(route.path, "stopping", 1, handler=name, uid=route.uid)
             return
-        message = _encode_tell(name, args, kwargs)
+        try:
+            message = _encode_tell(name, args, kwargs)
+        except EncodeError as error:
+            raise _addressed(error, route, name)
         outbox = route.joinable
         # A parcel is more than its bytes.
         if outbox is not None and type(message) is bytes and outbox.join(message):
@@ -144,7 +147,10 @@ class Node(OpenAsks):
                 target=ref.path,
             )
         ask_id, deadline = next(self._ids), self._deadline(ref)
-        message = _envelope.encode_ask(name, args, kwargs, self.uid, ask_id, deadline)
+        try:
+            message = _envelope.encode_ask(name, args, kwargs, self.uid, ask_id, deadline)
+        except EncodeError as error:
+            raise _addressed(error, route, name)
         reply = kind(ask_id, ref, self, self._directory.answer_lane(ref.uid), deadline)
         self.asks[ask_id] = reply
         try:
@@ -281,7 +287,7 @@ class Node(OpenAsks):
 
     def _store(self, ref: ActorRef[Any], route: Route, message: bytes) -> Slot | None:
         """Put a message that fits no frame where its receiver finds it; None if the policy is to drop it."""
-        self._check_size(message, f"message to {ref.path}", "message")
+        self._check_size(message, f"message to {ref.path}", "message", ref.path)
         policy, timeout = _policy(ref, route)
         give_up = time.monotonic() + timeout
         while (slot := self._put(message, f"message of {size_of(message)} bytes to {ref.path}", ref.path)) is None:
@@ -298,13 +304,14 @@ class Node(OpenAsks):
             self._directory.pause(min(_ROOM_LOOK_SECONDS, send_pause(give_up)))
         return slot
 
-    def _check_size(self, message: bytes, what: str, path: str) -> None:
+    def _check_size(self, message: bytes, what: str, path: str, target: str = "") -> None:
         size = message.counted if isinstance(message, Parcel) else len(message)
         if size > self._max_bytes:
             raise EncodeError(
                 f"{what} has {size} bytes, more than max_message_bytes={self._max_bytes}; "
                 "send less at a time, or give ActorSystem a larger bound",
                 path=path,
+                target=target,
             )
 
     def _put(self, message: bytes, what: str, target: str = "", mark: int = 0) -> Slot | None:
@@ -463,6 +470,13 @@ def send_pause(give_up: float) -> float:
 def _policy(ref: ActorRef[Any], route: Route) -> tuple[str, float]:
     """What a send does when there is no room, and how long it waits: the ref's word, else the actor's own."""
     return ref.on_full or route.on_full, route.send_timeout if ref.send_timeout is None else ref.send_timeout
+
+
+def _addressed(error: EncodeError, route: Route, name: str) -> EncodeError:
+    """The same error, which says now for whom the message was."""
+    error.target = route.path
+    error.args = (f"{name} of {route.path}: {error}",)
+    return error
 
 
 def _not_running(route: Route) -> ActorNotRunningError:

@@ -4,6 +4,7 @@ One-shot tasks: a function, run once in a process of its own, with a deadline, u
 
 from __future__ import annotations
 
+import functools
 import inspect
 import os
 from collections import deque
@@ -333,7 +334,15 @@ def _check_function(fn: object) -> None:
     try:
         _codec.encode(fn, what=what, references=True)
     except EncodeError as error:
-        raise SpecError(
-            f"{what} cannot be run as a task: {error}; a function travels by its name: define it with def at the top level of a "
-            "module, and give it what it needs as arguments"
-        ) from error
+        raise SpecError(f"{what} cannot be run as a task: {_advice(fn)}") from error
+
+
+def _advice(fn: Callable[..., Any]) -> str:
+    """What to run instead of what no other process can find."""
+    if isinstance(fn, functools.partial):
+        function = getattr(fn.func, "__qualname__", "function")
+        return f"a partial has no name to be found by; give the function and its arguments apart: tasks.run({function}, ...)"
+    why = "a function travels by its name"
+    if inspect.ismethod(fn):
+        why = "a method would take its object along, and " + why
+    return f"{why}: define it with def at the top level of a module, and give it what it needs as arguments"

@@ -207,11 +207,13 @@ class EncodeError(CodecError, TypeError):
 
     Attributes:
         path: Where it stands in the message, such as ``"args[0].items[3]"``.
+        target: Path of the actor that the message was for, or ``""``.
     """
 
-    def __init__(self, text: str, *, path: str = "") -> None:
+    def __init__(self, text: str, *, path: str = "", target: str = "") -> None:
         super().__init__(text)
         self.path = path
+        self.target = target
 
 
 class ProtocolError(CodecError):

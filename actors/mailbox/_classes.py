@@ -41,7 +41,9 @@ def reference_to(thing: Any) -> str:
     module, name = getattr(thing, "__module__", None), getattr(thing, "__qualname__", None)
     reference = f"{module}:{name}"
     if not isinstance(module, str) or not isinstance(name, str) or "<" in name:
-        raise LookupError(f"it has no name at the top of a module, but {reference!r}")
+        raise LookupError(
+            f"it has no name at the top of a module, but {reference!r}; define it there, with def or class"
+        )
     try:
         found = find(reference)
     except UnknownTypeError as error:

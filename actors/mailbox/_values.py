@@ -45,6 +45,7 @@ from typing import Any, TypeVar, cast
 
 from actors.errors import ProtocolError, SpecError
 from actors.mailbox import _buffers, _joins
+from actors.mailbox._advice import advice
 from actors.mailbox._cargo import LARGE_BUFFER_BYTES, Cargo, take
 from actors.mailbox._classes import reference_to
 from actors.mailbox._message import Schema, schema_of
@@ -226,7 +227,7 @@ class Kinds:
         ):
             kind = (REFERENCE, _split_reference, None)
         if kind is None:
-            kind = _kind_of_buffer(value)
+            kind = _kind_of_buffer(value, references=self._references)
         self._kinds[cls] = kind
         return kind
 
@@ -369,14 +370,11 @@ def _kind_of_enum(cls: type[enum.Enum]) -> Kind:
     return (FLAG, lambda value: [reference_to(type(value)), int(value.value)], None)
 
 
-def _kind_of_buffer(value: Any) -> Kind:
+def _kind_of_buffer(value: Any, *, references: bool) -> Kind:
     try:
         memoryview(value).release()
     except TypeError:
-        raise Refused(
-            value,
-            "the codec does not know this type; send plain values, or mark an attrs class or dataclass with @message",
-        ) from None
+        raise Refused(value, advice(value, references=references)) from None
     return (MEMORYVIEW, _buffers.split_buffer, None)
 
 

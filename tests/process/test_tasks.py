@@ -369,8 +369,8 @@ class Holder:
     ("function", "problem"),
     [
         (lambda: 1, r"<lambda> cannot be run as a task.*define it with def at the top level of a module"),
-        (functools.partial(square, 1), r"partial\(.*cannot be run as a task"),
-        (Holder().method, r"Holder.method cannot be run as a task"),
+        (functools.partial(square, 1), r"partial\(.*cannot be run as a task: .*apart: tasks.run\(square, ...\)"),
+        (Holder().method, r"Holder.method cannot be run as a task: a method would take its object along"),
         (many, "many is a generator, and a task has one result"),
         (3, "3 is a int"),
     ],

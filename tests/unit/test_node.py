@@ -175,6 +175,14 @@ def test_what_cannot_be_encoded_leaves_nothing_open(node: Node, directory: FakeD
     assert directory.in_use() == 0
 
 
+@pytest.mark.parametrize("send", ["tell", "ask"])
+def test_what_cannot_be_encoded_is_refused_by_the_name_of_whom_it_was_for(node: Node, send: str) -> None:
+    with pytest.raises(EncodeError, match=rf"^add of {TARGET.path}: args\[0\]: object cannot travel") as caught:
+        getattr(node, send)(TARGET, "add", (object(),), {})
+
+    assert (caught.value.target, caught.value.path) == (TARGET.path, "args[0]")
+
+
 def test_an_ask_of_itself_is_a_deadlock(node: Node) -> None:
     with pytest.raises(DeadlockError):
         node.ask(ActorRef("here", 7, "/app/me"), "add", (), {})
