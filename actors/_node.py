@@ -111,7 +111,8 @@ class Node(OpenAsks):
         try:
             message = _encode_tell(name, args, kwargs)
         except EncodeError as error:
-            raise _addressed(error, route, name)
+            _address(error, route, name)
+            raise
         outbox = route.joinable
         # A parcel is more than its bytes.
         if outbox is not None and type(message) is bytes and outbox.join(message):
@@ -150,7 +151,8 @@ class Node(OpenAsks):
         try:
             message = _envelope.encode_ask(name, args, kwargs, self.uid, ask_id, deadline)
         except EncodeError as error:
-            raise _addressed(error, route, name)
+            _address(error, route, name)
+            raise
         reply = kind(ask_id, ref, self, self._directory.answer_lane(ref.uid), deadline)
         self.asks[ask_id] = reply
         try:
@@ -472,11 +474,10 @@ def _policy(ref: ActorRef[Any], route: Route) -> tuple[str, float]:
     return ref.on_full or route.on_full, route.send_timeout if ref.send_timeout is None else ref.send_timeout
 
 
-def _addressed(error: EncodeError, route: Route, name: str) -> EncodeError:
-    """The same error, which says now for whom the message was."""
+def _address(error: EncodeError, route: Route, name: str) -> None:
+    """Have an error say for whom the message was."""
     error.target = route.path
     error.args = (f"{name} of {route.path}: {error}",)
-    return error
 
 
 def _not_running(route: Route) -> ActorNotRunningError:

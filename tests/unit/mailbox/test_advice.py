@@ -24,7 +24,7 @@ ADVICE: list[tuple[object, bool, str]] = [
     (Holder().method, True, "it would take its object along; give a function at the top level"),
     (functools.partialmethod(print), True, "no code; send what the code is to work on"),
     (Holder, False, "no classes; send its name, or a member of an Enum"),
-    ((number for number in ()), False, "its items are not there yet; send a list of them, or stream them"),
+    ((number for number in range(1)), False, "its items are not there yet; send a list of them, or stream them"),
     (ValueError("x"), False, "send its text; what a handler raises reaches whoever asked as a HandlerError"),
     (Worker(), False, "an actor is reached by its ref: send that"),
     (io.StringIO(), False, "the codec does not know this type; send plain values"),

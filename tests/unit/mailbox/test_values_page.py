@@ -13,9 +13,10 @@ from actors.mailbox._values import _KINDS, SCALARS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "values.md").read_text()
 TABLE = PAGE.partition("## What does not travel")[0]
+TYPES: list[type] = sorted({*SCALARS, *_KINDS, ActorRef, SharedArray}, key=str)
 
 
-@pytest.mark.parametrize("cls", sorted({*SCALARS, *_KINDS, ActorRef, SharedArray}, key=lambda cls: cls.__name__))
+@pytest.mark.parametrize("cls", TYPES)
 def test_the_page_names_a_type_that_travels(cls: type) -> None:
     spelled = {type(None): "None", array.array: "array.array"}
     name = spelled.get(cls, cls.__name__)
