@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, NoReturn, ParamSpec, Protocol, Self, TypeVar
 
 from actors._handlers import HandlerTable, build_table
+from actors._overrides import override_problems
 from actors.errors import SpecError
 
 if TYPE_CHECKING:
@@ -141,7 +142,13 @@ class Actor(multiprocessing.Process):
 
     def __init_subclass__(cls, **kwargs: Any) -> None:
         super().__init_subclass__(**kwargs)
-        cls._handlers = build_table(cls, _RESERVED)
+        problems = list(override_problems(cls, Actor, _FREE))
+        try:
+            cls._handlers = build_table(cls, _RESERVED)
+        except SpecError as error:
+            problems += error.problems
+        if problems:
+            raise SpecError(*problems)
 
     # --- hooks: for you to override ---------------------------------------------------------------------------------
 
@@ -405,6 +412,8 @@ class Actor(multiprocessing.Process):
         return f"<{name}, starting>" if self._boot is not None else f"<{name}, not started>"
 
 
+_HOOKS = frozenset(("on_start", "on_stop", "on_failure"))
+_FREE = _HOOKS | {name for name in (*Actor.__annotations__, "name") if not name.startswith("_")}
 _RESERVED = frozenset(dir(Actor)) | frozenset(Actor.__annotations__) | {"name"}
 
 

@@ -209,7 +209,7 @@ class ActorProcess:
             self.actor.on_start()
             self.node.flush_all()
         except BaseException as error:  # noqa: BLE001 - whatever the user's hook raises is the reason the starter is told
-            self.attendant.notify("start_failed", _failure.describe(error))
+            self.attendant.notify("start_failed", _failed_start(error))
             self.attendant.drain_out(_FAREWELL_SECONDS)
             raise SystemExit(1) from None
         self.busy = False
@@ -334,5 +334,18 @@ class ActorProcess:
 
 def _chosen(leaving: SystemExit) -> ExitReason:
     """Return the reason of an exit that a handler chose by ``sys.exit``."""
-    code = leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+    code = _code(leaving)
     return ExitReason("normal" if code == 0 else "crash", exit_code=code)
+
+
+def _code(leaving: SystemExit) -> int:
+    return leaving.code if isinstance(leaving.code, int) else int(leaving.code is not None)
+
+
+def _failed_start(error: BaseException) -> dict[str, Any]:
+    """Describe why a start has failed; of ``sys.exit``, whose own text is a bare number, in words."""
+    data = _failure.describe(error)
+    if isinstance(error, SystemExit):
+        said = f": {data['text']}" if isinstance(error.code, str) else ""
+        data["text"] = f"on_start left with code {_code(error)}{said}"
+    return data

@@ -206,7 +206,7 @@ class Host:
         above = _view.supervisors(self.runner.state).get(parent_path)
         if above is None:
             raise StartError(f"supervisor {parent_path} is not there any more")
-        check_child(child, above.spec)
+        check_child(child, above.spec, parent_path)
         parent: ActorRef[Any] = ActorRef(system=self.name, uid=cell.uid, path=cell.path)
         made = self.add(parent_path, child, snapshot, name or child.options.name, parent)
         body.spawned.add(made.uid)

@@ -46,7 +46,7 @@ class SupervisorRef:
         parent = _view.supervisors(self._system._running().runner.state).get(self.path)
         if parent is None:
             raise SpecError(f"supervisor {self.path} is not there any more")
-        check_child(child, parent.spec, is_actor=is_actor)
+        check_child(child, parent.spec, self.path, is_actor=is_actor)
         data = snapshot(actor)
         ready: Future[ActorRef[A]] = Future()
         ref = self._system._call(lambda host: self._add(host, child, data, ready))

@@ -107,7 +107,7 @@ class Tasks:
         changes: dict[str, Any] = {name: value for name, value in given.items() if value is not KEEP}
         options = attrs.evolve(self._options, **changes)
         supervisor = Supervisor(self.path.rsplit("/", 1)[-1])
-        check_child(Child(Task(print), options), supervisor, is_actor=is_actor)
+        check_child(Child(Task(print), options), supervisor, self.path, is_actor=is_actor)
         # A ref knows what a deadline may be.
         chosen = ActorRef(system="", uid=1, path=self.path, timeout=self.timeout).options(timeout=timeout).timeout
         return Tasks(self._crew, chosen, options)
@@ -296,7 +296,7 @@ def make_tasks(system: ActorSystem, root: str, crews: dict[str, Crew], name: str
         SpecError: It cannot be: a name or a limit, another child of that name, or a supervisor of another kind.
     """
     spec = Supervisor(name, max_children=max_children)
-    check(spec)
+    check(spec, parent=root)
     path = f"{root}/{name}"
     limit = system._call(lambda host: _find_or_add(host, root, path, spec))
     crew = crews.setdefault(path, Crew(system, path, limit))

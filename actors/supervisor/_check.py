@@ -131,27 +131,29 @@ def _anything(_: object) -> bool:
     return True
 
 
-def check(tree: Supervisor, *, is_actor: IsActor = _anything) -> None:
+def check(tree: Supervisor, *, parent: str = "", is_actor: IsActor = _anything) -> None:
     """
     Check a whole tree, or a subtree that is to be added to one.
 
     Args:
         tree: Any value; nothing of it is called.
+        parent: Path of the supervisor below which it will stand; of a whole tree ``""``.
         is_actor: Says whether an object is an actor that is not started.
 
     Raises:
         SpecError: At least one rule is broken; ``problems`` has them all, each naming path, field, value and rule.
     """
-    _raise(list(_of_supervisor(tree, _path("", tree), is_actor)))
+    _raise(list(_of_supervisor(tree, _path(parent, tree), is_actor)))
 
 
-def check_child(item: Child, parent: Supervisor, *, is_actor: IsActor = _anything) -> None:
+def check_child(item: Child, parent: Supervisor, path: str, *, is_actor: IsActor = _anything) -> None:
     """
     Check an actor that is to be added under *parent* at run time; its ``after`` and whether its name is free are for the tree.
 
     Args:
         item: The child with its options.
         parent: The supervisor it will belong to.
+        path: Of that supervisor.
         is_actor: Says whether an object is an actor that is not started.
 
     Raises:
@@ -159,12 +161,12 @@ def check_child(item: Child, parent: Supervisor, *, is_actor: IsActor = _anythin
     """
     kind = item.actor if isinstance(item.actor, type) else type(item.actor)
     name = item.options.name or kind.__name__.lower()
-    where = f"{parent.name}/{name}"
+    where = f"{path}/{name}"
     _raise(
         [
             *_name_problems(where, item.options.name, optional=True),
             *_of_child(item, where, parent, is_actor),
-            *_reach_problems(parent.name, parent, {name: item}),
+            *_reach_problems(path, parent, {name: item}),
         ]
     )
 
@@ -226,7 +228,7 @@ def _sibling_problems(path: str, spec: Supervisor, names: Sequence[str]) -> Iter
     for name in dict.fromkeys(n for n in names if n and names.count(n) > 1):
         yield f"{path}: {names.count(name)} children are named {name!r}; names are unique among siblings"
     limit = spec.max_children
-    if isinstance(limit, int) and len(names) > limit:
+    if isinstance(limit, int) and len(names) > limit >= 0:
         yield f"{path}: {len(names)} children are more than max_children={limit}"
 
 

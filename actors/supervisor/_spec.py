@@ -179,6 +179,19 @@ class Options:
         return cls(**values)
 
 
+# Of ActorSystem, which this module does not know.
+_OF_THE_SYSTEM: Final = frozenset(
+    (
+        "start_method",
+        "shutdown_deadline",
+        "signals",
+        "max_message_bytes",
+        "subreaper",
+        "on_crash",
+        "crash_directory",
+        "crash_keep",
+    )
+)
 OPTION_NAMES: Final[tuple[str, ...]] = tuple(field.name for field in attrs.fields(Options))
 
 
@@ -189,9 +202,25 @@ def _class_options(kind: type) -> dict[str, object]:
 
 
 def _unknown_option(name: str) -> str:
+    if place := _place_of(name):
+        return f"{name!r} is no option of a child; it belongs to {place}"
     close = difflib.get_close_matches(name, OPTION_NAMES, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
     return f"there is no option {name!r}{hint} (options: {', '.join(OPTION_NAMES)})"
+
+
+def _place_of(name: str) -> str:
+    """Where an option belongs that children do not have; nowhere: ``""``."""
+    for place, kind in {
+        "its supervisor: Supervisor(name, {}=...)": Supervisor,
+        "backoff=Backoff({}=...)": Backoff,
+        "recycle=Recycle({}=...)": Recycle,
+    }.items():
+        if name in {field.name for field in attrs.fields(kind)}:
+            return place.format(name)
+    if name in _OF_THE_SYSTEM:
+        return f"the system: ActorSystem(tree, {name}=...)"
+    return "whoever asks: ref.options(timeout=...)" if name == "timeout" else ""
 
 
 @attrs.frozen

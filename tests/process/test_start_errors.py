@@ -44,6 +44,15 @@ class Exits(Actor):
         os._exit(9)
 
 
+class Leaves(Actor):
+    def __init__(self, code: int | str | None) -> None:
+        super().__init__()
+        self.code = code
+
+    def on_start(self) -> None:
+        sys.exit(self.code)
+
+
 class NeverReady(Actor):
     def on_start(self) -> None:
         threading.Event().wait()
@@ -134,6 +143,17 @@ def test_on_start_that_raises_comes_with_its_traceback(system: ActorSystem) -> N
 def test_on_start_that_ends_its_process_is_told_with_the_exit_code(system: ActorSystem) -> None:
     with pytest.raises(StartError, match=r"/system/exits did not start.*exit 9"):
         system.spawn(Exits())
+
+
+@pytest.mark.parametrize(
+    ("code", "said"),
+    [(4, "on_start left with code 4"), (None, "on_start left with code 0"), ("no disk", "with code 1: no disk")],
+)
+def test_on_start_that_leaves_by_sys_exit_is_told_with_its_code(
+    system: ActorSystem, code: int | str | None, said: str
+) -> None:
+    with pytest.raises(StartError, match=rf"/system/leaves did not start: SystemExit: .*{said}"):
+        system.spawn(Leaves(code))
 
 
 def test_on_start_that_never_returns_ends_at_start_timeout(system: ActorSystem) -> None:

@@ -1,15 +1,18 @@
 from __future__ import annotations
 
+import inspect
 import math
 from typing import Any
 
 import attrs
 import pytest
 
+from actors import ActorSystem
 from actors.errors import SpecError
 from actors.supervisor._check import check, check_child
 from actors.supervisor._policy import Backoff
 from actors.supervisor._spec import (
+    _OF_THE_SYSTEM,
     OPTION_NAMES,
     Child,
     Options,
@@ -124,6 +127,28 @@ def test_an_unknown_option_names_the_closest_and_lists_all() -> None:
     assert 2 == len(caught.value.problems)
     assert all(name in caught.value.problems[1] for name in OPTION_NAMES)
     assert "did you mean" not in caught.value.problems[1]
+
+
+@pytest.mark.parametrize(
+    ("name", "place"),
+    [
+        ("max_restarts", r"its supervisor: Supervisor\(name, max_restarts=...\)"),
+        ("strategy", r"its supervisor: Supervisor\(name, strategy=...\)"),
+        ("stable_after", r"backoff=Backoff\(stable_after=...\)"),
+        ("age", r"recycle=Recycle\(age=...\)"),
+        ("crash_directory", r"the system: ActorSystem\(tree, crash_directory=...\)"),
+        ("timeout", r"whoever asks: ref.options\(timeout=...\)"),
+    ],
+)
+def test_an_option_of_something_else_says_where_it_belongs(name: str, place: str) -> None:
+    with pytest.raises(SpecError, match=f"'{name}' is no option of a child; it belongs to {place}$"):
+        child(Worker(), **{name: 1})
+
+
+def test_every_option_of_a_system_is_known_as_one() -> None:
+    options = set(inspect.signature(ActorSystem).parameters) - {"tree"}
+
+    assert options == _OF_THE_SYSTEM
 
 
 @pytest.mark.parametrize("item", [Supervisor("s"), Child(Worker(), Options())], ids=["supervisor", "child"])
@@ -418,10 +443,19 @@ def test_what_giving_up_may_mean(on_exhausted: Any) -> None:
 
 def test_a_child_added_at_run_time_keeps_the_same_rules() -> None:
     parent = Supervisor("app")
-    check_child(child(Worker(), name="w"), parent)
+    check_child(child(Worker(), name="w"), parent, "/app")
     with pytest.raises(SpecError) as caught:
         check_child(
-            child(Worker(), name="a/b", shutdown=-1, backoff=Backoff(initial=1)), parent, is_actor=lambda _: False
+            child(Worker(), name="a/b", shutdown=-1, backoff=Backoff(initial=1)),
+            parent,
+            "/above/app",
+            is_actor=lambda _: False,
         )
 
     assert 4 == len(caught.value.problems)
+    assert all(problem.startswith("/above/app/a/b: ") for problem in caught.value.problems)
+
+
+def test_a_subtree_added_at_run_time_is_named_by_its_whole_path() -> None:
+    with pytest.raises(SpecError, match=r"^/app/readers: max_children=-1 must be"):
+        check(Supervisor("readers", max_children=-1), parent="/app")
