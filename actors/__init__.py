@@ -41,6 +41,7 @@ from actors.errors import (
     RestartIntensityError,
     SendError,
     SpecError,
+    SpecWarning,
     StartError,
     TooManyChildrenError,
 )
@@ -84,6 +85,7 @@ __all__ = [
     "SendError",
     "SharedArray",
     "SpecError",
+    "SpecWarning",
     "StartError",
     "Supervisor",
     "SupervisorRef",

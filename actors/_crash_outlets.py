@@ -14,7 +14,10 @@ from datetime import datetime
 from actors import _log
 from actors.supervisor._report import CrashReport
 
-__all__ = ["CrashFiles", "CrashOutlets", "outlet_problems"]
+__all__ = ["KEPT", "CrashFiles", "CrashOutlets", "outlet_problems"]
+
+KEPT = 100
+"""How many files stay where nothing is said."""
 
 _MOST_KEPT = 1_000_000
 # crash-20260131T120000.123456Z-000001-app.reader-3.json: sorts by time.
@@ -38,7 +41,7 @@ class CrashOutlets:
         self,
         hook: Callable[[CrashReport], object] | None = None,
         directory: str | os.PathLike[str] | None = None,
-        keep: int = 100,
+        keep: int = KEPT,
     ) -> None:
         self._hook = hook
         self._files = None if directory is None else CrashFiles(os.path.abspath(directory), keep)
@@ -147,4 +150,6 @@ def outlet_problems(hook: object, directory: object, keep: object) -> list[str]:
             problems.append(f"crash_directory={directory!r}: is there, and no directory")
     if isinstance(keep, bool) or not isinstance(keep, int) or not 1 <= keep <= _MOST_KEPT:
         problems.append(f"crash_keep={keep!r}: must be an int from 1 to {_MOST_KEPT:_}")
+    elif directory is None and keep != KEPT:
+        problems.append(f"crash_keep={keep!r}: means nothing without crash_directory; give both, or neither")
     return problems

@@ -16,6 +16,7 @@ from typing import Any, TypeVar
 import attrs
 
 from actors._actor import Actor, who
+from actors._doubts import warn_of_misspelt_options
 from actors.errors import EncodeError, ProtocolError, SpecError, StartError
 from actors.mailbox import _codec
 
@@ -42,7 +43,8 @@ class Snapshot:
 
 def snapshot(actor: Actor) -> bytes:
     """
-    What an unstarted actor is, as bytes: its class by name, and its attributes less what ``Process`` put there.
+    What an unstarted actor is, as bytes: its class by name, and its attributes less what ``Process`` put there. Warns of attributes of
+    its class that look like a misspelt option.
 
     Raises:
         SpecError: All that keeps it from being started: a class that cannot be found by name, an abstract handler, a
@@ -51,6 +53,7 @@ def snapshot(actor: Actor) -> bytes:
     problems = _problems(actor)
     if problems:
         raise SpecError(*problems)
+    warn_of_misspelt_options(type(actor))
     values = _configuration(actor)
     try:
         attributes = _codec.encode(values, what="attributes", references=True)

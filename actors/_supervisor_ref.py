@@ -8,6 +8,7 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors._actor import Actor
+from actors._doubts import warn
 from actors._futures import resolve, resolve_error
 from actors._host import Host, refusal_error, start_error
 from actors._ref import ActorRef
@@ -16,7 +17,8 @@ from actors.errors import SpecError
 from actors.supervisor import _events as ev
 from actors.supervisor import _view
 from actors.supervisor._check import check_child
-from actors.supervisor._spec import Child, Options
+from actors.supervisor._doubts import child_doubts
+from actors.supervisor._spec import Child, Options, default_name
 
 if TYPE_CHECKING:
     from actors._system import ActorSystem
@@ -48,6 +50,8 @@ class SupervisorRef:
             raise SpecError(f"supervisor {self.path} is not there any more")
         check_child(child, parent.spec, self.path, is_actor=is_actor)
         data = snapshot(actor)
+        where = f"{self.path}/{child.options.name or default_name(actor)}"
+        warn(child_doubts(child, parent.spec, where, self._system._shutdown_deadline))
         ready: Future[ActorRef[A]] = Future()
         ref = self._system._call(lambda host: self._add(host, child, data, ready))
         return self._system._outcome(ready) if wait else ref

@@ -23,8 +23,9 @@ from typing import Any, Literal, Self, TypeVar
 
 from actors import _descriptors, _seams
 from actors._actor import Actor
-from actors._crash_outlets import CrashOutlets
+from actors._crash_outlets import KEPT, CrashOutlets
 from actors._crew import Crew
+from actors._doubts import warn
 from actors._futures import resolve, resolve_error
 from actors._host import Host, start_error
 from actors._host_node import HostNode
@@ -48,6 +49,7 @@ from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._cells import Cell, read_flight_state
 from actors.supervisor._check import check
+from actors.supervisor._doubts import tree_doubts
 from actors.supervisor._letter_office import Subscription
 from actors.supervisor._letters import DeadLetter
 from actors.supervisor._report import CrashReport
@@ -111,7 +113,7 @@ class ActorSystem:
         subreaper: bool = False,
         on_crash: Callable[[CrashReport], object] | None = None,
         crash_directory: str | os.PathLike[str] | None = None,
-        crash_keep: int = 100,
+        crash_keep: int = KEPT,
     ) -> None:
         if getattr(process.current_process(), "_inheriting", False):
             raise ActorsError(_MISSING_GUARD)
@@ -121,6 +123,7 @@ class ActorSystem:
         check(spec, is_actor=is_actor)
         self._plan = _tree.plan(spec, 1)
         self._snapshots = snapshots(self._plan)
+        warn(tree_doubts(spec, shutdown_deadline))
         self._state = _tree.build(spec)
         self._root = f"/{spec.name}"
         self._method = start_method

@@ -297,6 +297,10 @@ def make_tasks(system: ActorSystem, root: str, crews: dict[str, Crew], name: str
     """
     spec = Supervisor(name, max_children=max_children)
     check(spec, parent=root)
+    if max_children == 0:
+        raise SpecError(
+            f"{root}/{name}: max_children=0 leaves no place for any task; give at least 1, or None for no limit"
+        )
     path = f"{root}/{name}"
     limit = system._call(lambda host: _find_or_add(host, root, path, spec))
     crew = crews.setdefault(path, Crew(system, path, limit))

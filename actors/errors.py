@@ -24,6 +24,9 @@ and what to do next. Every error survives ``pickle`` and ``copy`` with its attri
     ├─ StartError                              not ready in time, or refused to start
     ├─ RestartIntensityError                   a supervisor gave up
     └─ InternalError                           a bug in this package
+
+    UserWarning
+    └─ SpecWarning                             allowed, and probably not meant
 """
 
 from __future__ import annotations
@@ -48,6 +51,7 @@ __all__ = [
     "RestartIntensityError",
     "SendError",
     "SpecError",
+    "SpecWarning",
     "StartError",
     "TooManyChildrenError",
 ]
@@ -79,6 +83,13 @@ class SpecError(ActorsError, ValueError):
     def __init__(self, *problems: str) -> None:
         super().__init__("; ".join(problems))
         self.problems: tuple[str, ...] = problems
+
+
+class SpecWarning(UserWarning):
+    """
+    An actor or a tree says something that is allowed and probably not meant: an attribute that looks like a misspelt option, an option
+    that can hardly take effect. Shown once for each line, through :mod:`warnings`; ``-W error::actors.SpecWarning`` makes an error of it.
+    """
 
 
 class TooManyChildrenError(SpecError):

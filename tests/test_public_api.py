@@ -44,6 +44,7 @@ EXPORTS = [
     "SendError",
     "SharedArray",
     "SpecError",
+    "SpecWarning",
     "StartError",
     "Supervisor",
     "SupervisorRef",

@@ -31,7 +31,7 @@ from actors.supervisor._spec import (
     child_names,
 )
 
-__all__ = ["IsActor", "check", "check_child"]
+__all__ = ["IsActor", "check", "check_child", "number_problem"]
 
 IsActor: TypeAlias = Callable[[object], bool]
 
@@ -44,6 +44,7 @@ _MIN_MAILBOX_BYTES: Final = 4096
 _MOST_MAILBOX_BYTES: Final = 256 * 1024 * 1024
 # Enough to see whom it is about.
 _MAX_LISTED: Final = 8
+_HANG_GRACE: Final = Options().hang_grace
 _EXIT_CODES: Final = range(-64, 256)
 
 
@@ -171,6 +172,17 @@ def check_child(item: Child, parent: Supervisor, path: str, *, is_actor: IsActor
     )
 
 
+def number_problem(option: str, value: object) -> str | None:
+    """
+    What is wrong with the value of an option that is a number; None for nothing.
+
+    Args:
+        option: One of the options that are numbers.
+        value: Any value.
+    """
+    return _NUMBERS[Options][option].problem(value)
+
+
 def _raise(problems: Sequence[str]) -> None:
     if problems:
         raise SpecError(*problems)
@@ -261,6 +273,7 @@ def _of_child(item: Child, path: str, parent: Supervisor, is_actor: IsActor) -> 
     yield from _significance_problems(path, options, parent)
     if not _is_names(options.after):
         yield f"{path}: after={options.after!r} must be a tuple of names of siblings"
+    yield from _hang_problems(path, item)
     yield from _memory_problems(path, options)
     yield from _backoff_problems(path, options.backoff)
 
@@ -279,6 +292,14 @@ def _significance_problems(path: str, options: Options, parent: Supervisor) -> I
         yield f"{path}: significant=True does not go with restart='permanent', which never ends by itself"
     elif significant and parent.auto_shutdown == "never":
         yield f"{path}: significant=True means nothing under auto_shutdown='never' of {parent.name}"
+
+
+def _hang_problems(path: str, item: Child) -> Iterable[str]:
+    """Of a grace that the class has for all its children one may make no use."""
+    grace = item.options.hang_grace
+    own = getattr(item.actor, "hang_grace", _HANG_GRACE)
+    if item.options.handler_timeout is None and grace not in (_HANG_GRACE, own) and not _TIME.problem(grace):
+        yield f"{path}: hang_grace={grace!r} means nothing without handler_timeout; give both, or neither"
 
 
 def _memory_problems(path: str, options: Options) -> Iterable[str]:

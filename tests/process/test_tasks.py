@@ -286,6 +286,8 @@ def test_the_same_name_gives_the_same_limit(start_method: Any) -> None:
     tree = Supervisor("app", children=[Supervisor("mine", max_children=3), Supervisor("all", strategy="one_for_all")])
     with ActorSystem(tree, start_method=start_method) as system:
         system.spawn(Worker(), name="worker")
+        with pytest.raises(SpecError, match="/app/tasks: max_children=0 leaves no place for any task"):
+            system.tasks("tasks", max_children=0)
         first = system.tasks("tasks", max_children=1)
         reply = first.run(wait_for_ever)
 
