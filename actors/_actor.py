@@ -46,6 +46,7 @@ class ActorContext(Protocol):
     @property
     def attempt(self) -> int: ...
     def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]: ...
+    def whereis(self, name: str) -> ActorRef[Any]: ...
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray: ...
     def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable: ...
     def link(self, ref: ActorRef[Any]) -> None: ...
@@ -234,6 +235,26 @@ class Actor(multiprocessing.Process):
             StartError: It did not get ready, or the host has not imported its class.
         """
         return self._inside("spawn").spawn(actor, name, options)
+
+    def whereis(self, name: str) -> ActorRef[Any]:
+        """
+        Return the ref of another actor by its path or its name. For on_start and handlers.
+
+        In ``on_start`` those that start before this one are ready: earlier siblings under ``rest_for_one`` and ``one_for_all``, and those
+        named in ``after``. What is sent to one that is not ready yet is queued, so tell it there, and ask it later. The ref stays
+        valid over restarts: once is enough.
+
+        Args:
+            name: A path such as ``"/app/db"``; the name of a sibling, or a path below this actor's supervisor; a path without the root;
+                or a name that only one actor has. The first of these that is there.
+
+        Raises:
+            SpecError: It is no string.
+            ActorNotRunningError: There is none, or there are several; says which.
+        """
+        if not isinstance(name, str):
+            raise SpecError(f"whereis({name!r:.80}): must be a path or a name")
+        return self._inside("whereis").whereis(name)
 
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any = float) -> SharedArray:
         """

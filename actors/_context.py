@@ -16,6 +16,7 @@ from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import snapshot
 from actors._timers import Timer
 from actors._watching import Watch
+from actors.errors import ActorNotRunningError, ProtocolError
 from actors.supervisor._spec import Options
 from actors.supervisor._wire import options_to_data
 
@@ -59,6 +60,16 @@ class Context:
         )
         _ok, uid, path = fields
         return ActorRef(system=self.ref.system, uid=uid, path=path)
+
+    def whereis(self, name: str) -> ActorRef[Any]:
+        """Ask the supervisor for the ref of another actor."""
+        match self._process.attendant.request("whereis", name)[0]:
+            case ("ok", int(uid), str(path)):
+                return ActorRef(system=self.ref.system, uid=uid, path=path)
+            case (_none, text):
+                raise ActorNotRunningError(str(text), target=name)
+            case answer:
+                raise ProtocolError(f"whereis {name!r}: the supervisor answered {answer!r}")
 
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray:
         """Make an array in memory that other processes can share."""

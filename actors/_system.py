@@ -47,6 +47,7 @@ from actors.errors import (
 )
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
+from actors.supervisor._addresses import find_by_name
 from actors.supervisor._cells import Cell, read_flight_state
 from actors.supervisor._check import check
 from actors.supervisor._doubts import tree_doubts
@@ -399,21 +400,8 @@ class ActorSystem:
             ActorNotRunningError: There is none, or there are several; says which.
         """
         host = self._running()
-        cells = list(host.runner.cells.values())
-        for candidate in (name, f"{self._root}/{name.strip('/')}"):
-            for cell in cells:
-                if cell.path == candidate:
-                    return self._ref(cell)
-        found = [cell for cell in cells if cell.path.rsplit("/", 1)[-1] == name]
-        if len(found) == 1:
-            return self._ref(found[0])
-        paths = ", ".join(cell.path for cell in (found or cells)) or "none"
-        raise ActorNotRunningError(
-            f"{len(found)} actors are called {name!r}; there are: {paths}"
-            if found
-            else f"no actor is called {name!r}; there are: {paths}",
-            target=name,
-        )
+        cells = {cell.path: cell for cell in list(host.runner.cells.values())}
+        return self._ref(find_by_name(name, cells, (self._root,)))
 
     def _ref(self, cell: Cell) -> ActorRef[Any]:
         return ActorRef(system=self.name, uid=cell.uid, path=cell.path)

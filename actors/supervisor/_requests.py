@@ -18,6 +18,7 @@ notice             fields                          answer
                    handler or nil, uid
 ``lane_wanted``    uid of a caller                 ``lane`` caller, incarnation, and the write end if there is one
 ``resolve``        number, uid                     ``answer`` ok, path, on_full, send_timeout and the write end; or gone
+``whereis``        number, name                    ``answer`` ok, uid, path; or none, and what there is
 ``reply_lane``     number                          ``answer`` ok, and the read end
 ``new_arena``      number, slot_bytes, slots       ``answer`` ok, id, and the file
 ``arena``          number, id                      ``answer`` ok, and the file; or gone
@@ -50,11 +51,12 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from actors import _descriptors, _limits
-from actors.errors import ActorsError, ProtocolError
+from actors.errors import ActorNotRunningError, ActorsError, ProtocolError
 from actors.mailbox import _failure
 from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
+from actors.supervisor._addresses import find_by_name
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._letters import CLAIMABLE, DeadLetter
 
@@ -90,6 +92,7 @@ class Requests:
             "dropped": self._dropped,
             "lane_wanted": self._lane_wanted,
             "resolve": self._resolve,
+            "whereis": self._whereis,
             "reply_lane": self._reply_lane,
             "new_arena": self._new_arena,
             "arena": self._arena,
@@ -267,6 +270,18 @@ class Requests:
         fields = ("ok", other.path, options.on_full, float(options.send_timeout))
         with _lent(reopen_writer, other.inbox_write) as inbox:
             self._answer(body, number, *fields, descriptors=(inbox,))
+
+    def _whereis(self, cell: Cell, body: Body, number: int, name: Any) -> None:
+        if not isinstance(name, str):
+            raise ProtocolError(f"it looks for {str(name)[:80]}, which is no name")
+        cells = {other.path: other for other in self._runner.cells.values()}
+        above = cell.path.rsplit("/", 1)[0]
+        try:
+            found = find_by_name(name, cells, (above, f"/{above.split('/')[1]}"))
+        except ActorNotRunningError as error:
+            self._answer(body, number, "none", str(error))
+            return
+        self._answer(body, number, "ok", found.uid, found.path)
 
     def _reply_lane(self, _cell: Cell, body: Body, number: int) -> None:
         with _descriptors.fork_lock:
