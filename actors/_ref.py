@@ -249,7 +249,12 @@ class ActorRef(Generic[A_co]):
         self._node().stop(self, drain)
 
     def is_alive(self) -> bool:
-        """Whether it runs or will again, as far as is known here."""
+        """
+        Whether it runs or will again, as far as is known here: also while it starts, restarts, or waits for its backoff.
+
+        False where it is gone for good, and while it is parked, also where ``Park(retry_after)`` or a hand may bring it back: until then
+        nothing that is sent to it is accepted. A ref of a parked actor stays valid, and is alive again when the actor is started.
+        """
         return self._node().is_alive(self)
 
     @property

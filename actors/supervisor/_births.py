@@ -87,7 +87,7 @@ class Births:
         A restart for which there are no descriptors is tried again, see :class:`_Shortage`.
         """
         host = self._host
-        host.mail.unpark(cell)
+        host.mail.unpark(cell, incarnation)
         try:
             _limits.check_descriptors(cell.path, DESCRIPTORS_PER_START)
             _limits.check_processes(cell.path)

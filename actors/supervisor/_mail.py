@@ -288,10 +288,11 @@ class Mail:
         self._count_queued(cell, reason)
         self._pump.watch(cell.inbox_read, functools.partial(self._drain_parked, cell, reason))
 
-    def unpark(self, cell: Cell) -> None:
+    def unpark(self, cell: Cell, incarnation: int) -> None:
         """An incarnation comes after all: those who gave the actor up may send again."""
         if cell.gone is None:
             return
+        self._host.log("info", "actors.child_unparked", path=cell.path, uid=cell.uid, incarnation=incarnation)
         self._pump.unwatch(cell.inbox_read)
         cell.revivals += 1
         self._host.node.came_back(cell.uid, cell.revivals)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+from collections.abc import MutableMapping, Sequence
 from typing import Any
 
 import pytest
@@ -113,6 +114,13 @@ def test_a_child_that_dies_in_the_same_way_again_and_again_is_parked_and_the_res
     (log,) = [log for log in logs if log["event"] == "actors.child_parked"]
     assert ("/app/x", "warning") == (log["path"], log["log_level"])
     assert "ValueError" in log["reason"]
+    assert [("/app/x", 3, "info")] == returns(logs)
+
+
+def returns(logs: Sequence[MutableMapping[str, Any]]) -> list[tuple[object, ...]]:
+    """Who was parked and came back: path, incarnation, level."""
+    found = [log for log in logs if log["event"] == "actors.child_unparked"]
+    return [(log["path"], log["incarnation"], log["log_level"]) for log in found]
 
 
 def test_a_parked_supervisor_tries_again_by_itself(start_method: Any) -> None:
@@ -123,11 +131,14 @@ def test_a_parked_supervisor_tries_again_by_itself(start_method: Any) -> None:
         on_exhausted=Park(retry_after=0.3),
     )
     tree = Supervisor("app", children=[inner, child(Worker(), name="other")], max_restarts=0)
-    with ActorSystem(tree, start_method=start_method) as system:
+    with capture_logs() as logs, ActorSystem(tree, start_method=start_method) as system:
         x = ref_of(system, "x")
         kill(system, "x")
-        eventually(lambda: info_of(system, "x").pid is not None, SECONDS, state=system.actors)
+        eventually(lambda: not x.is_alive(), SECONDS, state=system.actors)
+        eventually(x.is_alive, SECONDS, state=system.actors)
 
         assert x.ask(Worker.add, 1).result(timeout=SECONDS) == 1
         assert ref_of(system, "y").ask(Worker.add, 1).result(timeout=SECONDS) == 1
         assert info_of(system, "other").incarnation == 1
+
+    assert [("/app/inner/x", 2, "info"), ("/app/inner/y", 2, "info")] == sorted(returns(logs))
