@@ -19,6 +19,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
 from actors import (
     ActorDied,
@@ -198,6 +199,30 @@ def test_nobody_has_to_wait_for_a_task_to_be_killed_at_its_deadline(system: Acto
 
     none_left(system)
     assert isinstance(reply.exception(), AskTimeoutError)
+
+
+def test_what_a_task_was_doing_at_its_deadline_is_logged_once_with_its_stack(start_method: Any, fifo: str) -> None:
+    with capture_logs() as logs, ActorSystem(start_method=start_method) as system:
+        tasks = system.tasks()
+        late = tasks.options(timeout=3.0).run(wait_for_ever)
+        (pid,) = pids(system, 1)
+        assert isinstance(late.exception(timeout=SECONDS), AskTimeoutError)
+        none_left(system)
+        cancelled = tasks.run(wait_for, fifo)
+        pids(system, 1)
+        cancelled.cancel()
+        none_left(system)
+
+    (log,) = [log for log in logs if log["event"] == "actors.task_timed_out"]
+    assert ("/system/tasks/wait_for_ever-1", pid, 3.0, "warning") == (
+        log["path"],
+        log["pid"],
+        log["seconds"],
+        log["log_level"],
+    )
+    assert "in wait_for_ever" in log["stack"]
+    ends = [(log["kind"], log["log_level"]) for log in logs if log["event"] == "actors.child_exited"]
+    assert [("requested", "info")] * 2 == ends
 
 
 def test_a_cancel_kills_that_task_and_no_other(system: ActorSystem, fifo: str) -> None:
