@@ -28,7 +28,9 @@ class Closing:
         ("_bootstrap", "call yours something else"),
     ],
 )
-@pytest.mark.parametrize("value", [lambda _self: None, property(lambda _self: None), None])
+@pytest.mark.parametrize(
+    "value", [lambda _self: None, property(lambda _self: None), None], ids=["method", "property", "value"]
+)
 def test_what_the_framework_calls_cannot_be_overridden(name: str, said: str, value: object) -> None:
     with pytest.raises(SpecError, match=rf"^Mine\.{name} cannot be overridden: .*{said}"):
         type("Mine", (Actor,), {name: value})
