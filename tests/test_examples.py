@@ -54,11 +54,9 @@ def run(*command: str, timeout: float = 50.0) -> subprocess.CompletedProcess[str
 
 def besides_kills(errors: str) -> list[str]:
     """The lines of standard error without the log of the kills that an example is about."""
-    events = ("event=actors.child_exited", "event=actors.crash_report")
+    kills = re.compile(r"event=actors\.(child_exited|crash_report) .*kind=signal|event=actors\.task_timed_out ")
     return [
-        line
-        for line in errors.splitlines()
-        if not line.startswith("    ") and not ("kind=signal" in line and any(event in line for event in events))
+        line for line in errors.splitlines() if line.strip() and not line.startswith("    ") and not kills.search(line)
     ]
 
 

@@ -248,6 +248,7 @@ def test_what_an_actor_has_started_is_killed_with_it(start_method: Any) -> None:
         eventually(lambda: is_gone(pid) and is_gone(helper), SECONDS)
 
 
+@pytest.mark.filterwarnings("ignore:.*shutdown_deadline:actors.SpecWarning")  # what it is about
 def test_the_whole_tree_stops_within_the_deadline_whatever_its_actors_do(start_method: Any) -> None:
     system = ActorSystem(start_method=start_method, shutdown_deadline=0.5)
     with pytest.raises(KeyboardInterrupt), system:
