@@ -16,6 +16,7 @@ from __future__ import annotations
 
 from actors._actor import Actor
 from actors._handlers import handler
+from actors._pool import PoolRef
 from actors._ref import ActorRef, Down
 from actors._reply import Reply
 from actors._seams import ActorInfo, ActorStatistics
@@ -49,6 +50,7 @@ from actors.mailbox._codec import message
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._letters import DeadLetter
 from actors.supervisor._policy import Backoff
+from actors.supervisor._pool_spec import ActorPool, Autoscale, pool
 from actors.supervisor._report import CrashReport
 from actors.supervisor._spec import Child, Park, Recycle, Supervisor, child
 
@@ -57,12 +59,14 @@ __all__ = [
     "ActorDied",
     "ActorInfo",
     "ActorNotRunningError",
+    "ActorPool",
     "ActorRef",
     "ActorStatistics",
     "ActorSystem",
     "ActorsError",
     "ArgumentsError",
     "AskTimeoutError",
+    "Autoscale",
     "Backoff",
     "Child",
     "CodecError",
@@ -77,6 +81,7 @@ __all__ = [
     "InternalError",
     "MailboxFullError",
     "Park",
+    "PoolRef",
     "ProtocolError",
     "Recycle",
     "RemoteTraceback",
@@ -94,6 +99,7 @@ __all__ = [
     "child",
     "handler",
     "message",
+    "pool",
 ]
 
 __version__ = "0.1.0"

@@ -22,6 +22,7 @@ class ActorNode:
         self._process = process
         node = process.node
         self.shares = process.directory.shares
+        self.pools = process.pools
         self.tell = node.tell
         self.ask = node.ask
         self.stream = node.stream

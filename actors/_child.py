@@ -30,6 +30,8 @@ from actors._intake import Intake
 from actors._launch import Boot
 from actors._loop import InboxBroken, Loop
 from actors._node import Node
+from actors._pool_router import Routers
+from actors._pool_sources import ActorPoolSource
 from actors._ref import ActorRef
 from actors._snapshot import apply_snapshot
 from actors._timers import Timers
@@ -159,6 +161,7 @@ class ActorProcess:
             max_bytes=self.max_bytes,
             max_open_asks=setup["max_open_asks"],
         )
+        self.pools = Routers(self.node, ActorPoolSource(self), setup["system"])
         self.watching = Watching(self)
         self.node.inherited_deadline = lambda: self.deadline if self.busy else None
         self.attendant.next_deadline = self.node.expire_due

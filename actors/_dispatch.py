@@ -176,12 +176,13 @@ class Dispatcher:
             return
         process.deadline = deadline
         try:
-            info = self._table.find(name, process.ref.path)
-            result = self._call(info, args, kwargs)
-            if info.kind == "generator":
-                whole = self._stream(result, caller, ask_id)
+            if name == _envelope.BARRIER:
+                answer = _envelope.encode_result(ask_id, None)
+            elif (info := self._table.find(name, process.ref.path)).kind == "generator":
+                whole = self._stream(self._call(info, args, kwargs), caller, ask_id)
                 answer = _envelope.encode_end(ask_id) if whole else _cut_short(ask_id)
             else:
+                result = self._call(info, args, kwargs)
                 answer = self._fitting(_envelope.encode_result(ask_id, result), caller, ask_id)
         except SystemExit:
             raise

@@ -17,6 +17,8 @@ from actors._callbacks import Callbacks
 from actors._crash_outlets import CrashOutlets
 from actors._host_directory import HostDirectory, HostsOwn
 from actors._host_watches import HostWatches
+from actors._pool_router import Routers
+from actors._pool_sources import HostPoolSource
 from actors._ref import ActorRef
 from actors._seams import ActorStatistics
 from actors._shares import Shares
@@ -103,6 +105,8 @@ class Host:
         self.watches = HostWatches(self)
         self.runner = Runner(self, state)
         self.node = HostsOwn(self, uid=0, incarnation=0, max_bytes=max_bytes, max_open_asks=_OPEN_ASKS)
+        self.pools = self.runner.pools
+        self.routers = Routers(self.node, HostPoolSource(self), name)
         self.pump.deadlines.append(self.node.expire_due)
         self.pump.deadlines.append(self._tick)
         self._ended: OrderedDict[int, _exits.ExitReason] = OrderedDict()

@@ -25,6 +25,7 @@ class HostNode:
         self._host = host
         node = host.node
         self.shares = host.shares
+        self.pools = host.routers
         self.tell = node.tell
         self.ask = node.ask
         self.stream = node.stream

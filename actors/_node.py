@@ -16,7 +16,7 @@ import itertools
 import math
 import time
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, TypeVar
 
 import attrs
@@ -132,6 +132,19 @@ class Node(OpenAsks):
         """Send one message to a generator handler and return where its items will arrive."""
         return self._open(ItemStream, ref, name, args, kwargs)
 
+    def barrier(self, ref: ActorRef[Any]) -> Reply[Any]:
+        """Ask for a sign that everything sent to *ref* from here until now was handled; no code of the user's answers it."""
+        return self._open(Reply, ref, _envelope.BARRIER, (), {})
+
+    def has_left(self, uids: Iterable[int]) -> bool:
+        """Whether nothing that was sent to these waits here to be written."""
+        routes = (self.routes.get(uid) for uid in uids)
+        return not any(route is not None and route.outbox.waits for route in routes)
+
+    def note_overflow(self, uid: int, path: str, name: str) -> None:
+        """Count a message that its sender drops by its own choice."""
+        self._directory.dead_letter(path, "overflow", 1, handler=name, uid=uid)
+
     def _open(
         self, kind: type[T], ref: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any]
     ) -> T:
@@ -140,14 +153,14 @@ class Node(OpenAsks):
                 f"{ref.path} asks itself: the answer could never come; call self.{name}(...), or tell", target=ref.path
             )
         route = self.routes.get(ref.uid) or self._find(ref)
-        if route.table is not None:
+        if route.table is not None and name != _envelope.BARRIER:
             route.table.check(name, args, kwargs)
         if len(self.asks) >= self._max_open_asks:
             raise MailboxFullError(
                 f"ask to {ref.path}: {len(self.asks)} asks are open already; wait for some, or raise max_open_asks",
                 target=ref.path,
             )
-        ask_id, deadline = next(self._ids), self._deadline(ref)
+        ask_id, deadline = next(self._ids), None if name == _envelope.BARRIER else self._deadline(ref)
         try:
             message = _envelope.encode_ask(name, args, kwargs, self.uid, ask_id, deadline)
         except EncodeError as error:

@@ -21,6 +21,7 @@ from actors.errors import ActorNotRunningError, ActorsError, SpecError
 
 if TYPE_CHECKING:
     from actors._handlers import HandlerInfo
+    from actors._pool_router import Routers
     from actors._ref import ActorRef
     from actors._reply import Reply
     from actors._shares import Shares
@@ -159,6 +160,11 @@ class Node(Keeper, Protocol):
     @property
     def shares(self) -> Shares:
         """The shared memory of this process."""
+        ...
+
+    @property
+    def pools(self) -> Routers:
+        """The pools that this process sends to."""
         ...
 
     def tell(

@@ -29,11 +29,13 @@ from actors._doubts import warn
 from actors._futures import resolve, resolve_error
 from actors._host import Host, start_error
 from actors._host_node import HostNode
+from actors._pool import PoolRef
 from actors._preflight import check_arguments, check_platform, snapshots
 from actors._ref import ActorRef, Down
 from actors._seams import ActorInfo, Cancellable
 from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import read_snapshot
+from actors._spawn_pool import spawn_pool
 from actors._supervisor_ref import SupervisorRef, is_actor
 from actors._tasks import Tasks, make_tasks
 from actors._zygote import zygote
@@ -53,6 +55,7 @@ from actors.supervisor._check import check
 from actors.supervisor._doubts import tree_doubts
 from actors.supervisor._letter_office import Subscription
 from actors.supervisor._letters import DeadLetter
+from actors.supervisor._pool_spec import ActorPool
 from actors.supervisor._report import CrashReport
 from actors.supervisor._spec import Supervisor
 
@@ -179,6 +182,7 @@ class ActorSystem:
         try:
             for planned, data in zip(self._plan, self._snapshots, strict=True):
                 host.make_cell(planned.uid, planned.path, planned.child.options, data)
+            host.pools.adopt()
             _start_threads(host)
             host.pump.post(lambda: host.runner.handle(ev.Start()))
             ready.result()
@@ -342,6 +346,38 @@ class ActorSystem:
             StartError: It did not get ready; it is removed again. Says why, with the traceback from its process.
         """
         return self.supervisor(self._root).spawn(actor, name=name, wait=wait, **options)
+
+    def spawn_pool(self, spec: ActorPool[A]) -> PoolRef[A]:
+        """
+        Start a pool of actors below the root supervisor; returns when every worker is ready.
+
+        Args:
+            spec: A :func:`~actors.pool`.
+
+        Raises:
+            SpecError: The pool, its workers or its name cannot be; nothing was started.
+            StartError: A worker did not get ready; the pool is removed again. Says why.
+        """
+        return spawn_pool(self, self._root, spec)
+
+    def find_pool(self, path: str) -> PoolRef[Any]:
+        """
+        Return the ref of a pool, also of one that stands in the tree.
+
+        Args:
+            path: Such as ``"/app/parsers"``; the root's own name may be left out.
+
+        Raises:
+            ActorNotRunningError: There is none; says which there are.
+        """
+        pools = self._running().pools
+        for candidate in (path, f"{self._root}/{path.strip('/')}", f"/{path.strip('/')}"):
+            ref = pools.ref(candidate)
+            if ref is not None:
+                return ref
+        raise ActorNotRunningError(
+            f"there is no pool {path!r}; there are: {', '.join(pools.paths()) or 'none'}", target=path
+        )
 
     def supervisor(self, path: str) -> SupervisorRef:
         """

@@ -30,14 +30,26 @@ STATES = DOCS / "explanation" / "states.md"
 
 # Every export stands on exactly one page; one that is missing here fails the generation.
 TOPICS = {
-    "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "Reply", "message", "SharedArray")),
+    "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "PoolRef", "Reply", "message", "SharedArray")),
     "system": (
         "The system",
         ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down", "DeadLetter"),
     ),
     "supervision": (
         "Supervision",
-        ("Supervisor", "child", "Child", "Backoff", "Park", "Recycle", "ExitReason", "CrashReport"),
+        (
+            "Supervisor",
+            "child",
+            "Child",
+            "pool",
+            "ActorPool",
+            "Autoscale",
+            "Backoff",
+            "Park",
+            "Recycle",
+            "ExitReason",
+            "CrashReport",
+        ),
     ),
     "errors": ("Errors", tuple(errors.__all__)),
 }

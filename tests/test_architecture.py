@@ -39,6 +39,7 @@ SHELL = (
     "actors.supervisor._mail",
     "actors.supervisor._memory",
     "actors.supervisor._oom_watch",
+    "actors.supervisor._pools",
     "actors.supervisor._pump",
     "actors.supervisor._meters",
     "actors.supervisor._replacing",
@@ -50,7 +51,13 @@ SHELL = (
     "actors.supervisor._starter",
     "actors.supervisor._watchers",
 )
-PURE_ELSEWHERE = ("actors.errors", "actors._handlers", "actors.cli._parameters", "actors.cli._render")
+PURE_ELSEWHERE = (
+    "actors.errors",
+    "actors._handlers",
+    "actors._pool_keys",
+    "actors.cli._parameters",
+    "actors.cli._render",
+)
 IMPURE = frozenset(
     ("os", "time", "random", "threading", "multiprocessing", "signal", "selectors", "socket", "structlog")
 )

@@ -16,12 +16,14 @@ EXPORTS = [
     "ActorDied",
     "ActorInfo",
     "ActorNotRunningError",
+    "ActorPool",
     "ActorRef",
     "ActorStatistics",
     "ActorSystem",
     "ActorsError",
     "ArgumentsError",
     "AskTimeoutError",
+    "Autoscale",
     "Backoff",
     "Child",
     "CodecError",
@@ -36,6 +38,7 @@ EXPORTS = [
     "InternalError",
     "MailboxFullError",
     "Park",
+    "PoolRef",
     "ProtocolError",
     "Recycle",
     "RemoteTraceback",
@@ -53,6 +56,7 @@ EXPORTS = [
     "child",
     "handler",
     "message",
+    "pool",
 ]
 
 

@@ -21,7 +21,8 @@ Dropped    ``[8, ask_id]``                                                      
 
 *caller* is the uid of the actor that asks, 0 for the host. *ask_id* is the caller's incarnation << 40 | a counter. *deadline* is
 CLOCK_MONOTONIC seconds, which all processes of a machine share. A Large stands for one encoded message of the same lane that lies
-in an arena, at *offset* in its slot; before it lie the buffers that it refers to (see ``_cargo``).
+in an arena, at *offset* in its slot; before it lie the buffers that it refers to (see ``_cargo``). An Ask without a name is a
+*barrier*: answered in its turn, it says that all messages before it are handled.
 """
 
 from __future__ import annotations
@@ -81,6 +82,7 @@ _UID_MASK: Final = (1 << 64 - _INCARNATION_BITS) - 1
 
 __all__ = [
     "ASK",
+    "BARRIER",
     "DIED",
     "DOWN",
     "DROPPED",
@@ -128,6 +130,9 @@ __all__ = [
     "read_answers",
     "read_message",
 ]
+
+BARRIER: Final = ""
+"""The name in an Ask that no handler can have."""
 
 
 def encode_tell(name: str, args: tuple[Any, ...], kwargs: Mapping[str, Any] | None = None) -> bytes:

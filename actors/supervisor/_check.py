@@ -18,6 +18,7 @@ import attrs
 
 from actors.errors import SpecError
 from actors.supervisor._policy import RESTART_TYPES, STRATEGIES, Backoff, can_escalate, start_order
+from actors.supervisor._pool_spec import ActorPool, pool_problems
 from actors.supervisor._spec import (
     AUTO_SHUTDOWNS,
     ON_EXHAUSTED,
@@ -209,6 +210,8 @@ def _of_supervisor(spec: object, path: str, is_actor: IsActor) -> Iterable[str]:
     if not isinstance(children, tuple):
         yield f"{path}: children must be a tuple or a list, not {type(children).__name__}"
         return
+    if isinstance(spec, ActorPool):
+        yield from pool_problems(spec, path)
     yield from _of_children(spec, path, is_actor)
 
 
@@ -227,7 +230,9 @@ def _of_children(spec: Supervisor, path: str, is_actor: IsActor) -> Iterable[str
     yield from _sibling_problems(path, spec, names)
     yield from _order_problems(path, names, children)
     yield from _reach_problems(path, spec, dict(zip(names, children, strict=True)))
-    for name, item in zip(names, children, strict=True):
+    # The workers of a pool are one actor with one set of options: one of them says it all.
+    seen = 1 if isinstance(spec, ActorPool) else None
+    for name, item in list(zip(names, children, strict=True))[:seen]:
         where = f"{path}/{name}"
         if isinstance(item, Supervisor):
             yield from _of_supervisor(item, where, is_actor)
@@ -368,7 +373,7 @@ def _of_value(path: str, field: str, value: object, kind: type) -> Iterable[str]
 
 
 def _numbers(path: str, value: object, prefix: str = "") -> Iterable[str]:
-    for field, rule in _NUMBERS[type(value)].items():
+    for field, rule in _NUMBERS[Supervisor if isinstance(value, Supervisor) else type(value)].items():
         found = getattr(value, field)
         if problem := rule.problem(found):
             yield f"{path}: {prefix}{field}={found!r} {problem}"

@@ -31,6 +31,11 @@ notice             fields                          answer
 ``steer``          uid, what, ask_id, count        passed on to that actor, with the caller: ``credit`` or ``cancel``
 ``cancelling``     messages handled before         the ask it handles was cancelled, and its handler told
 ``info``           number, uid                     ``answer`` ok, alive, incarnation, statistics
+``pool``           number, number of the pool      ``answer`` ok, its table; or gone. From then on: ``pool``, each later table
+``pool_left``      number of the pool, version     nothing goes from it to those that left with that version
+``resize_pool``    number, number of the pool,     ``answer`` ok, when it has that size
+                   size
+``stop_pool``      number of the pool, drain
 ``watch``          number, number of the watch,    ``answer`` ok; and once: ``watched`` numbers, incarnation, reason
                    uid
 ``unwatch``        number of the watch
@@ -46,6 +51,7 @@ from __future__ import annotations
 import contextlib
 import functools
 from collections.abc import Callable, Iterator
+from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -59,6 +65,7 @@ from actors.supervisor import _exits
 from actors.supervisor._addresses import find_by_name
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._letters import CLAIMABLE, DeadLetter
+from actors.supervisor._pool_spec import size_problem
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -106,6 +113,10 @@ class Requests:
             "cancelling": self._cancelling,
             "info": self._info,
             "worn": self._worn,
+            "pool": self._pool,
+            "pool_left": self._pool_left,
+            "resize_pool": self._resize_pool,
+            "stop_pool": self._stop_pool,
             "watch": runner.obituaries.watch,
             "unwatch": runner.obituaries.unwatch,
             "link": runner.obituaries.link,
@@ -360,6 +371,29 @@ class Requests:
         if not (type(place) is int and 0 <= place < 1 << 62):
             raise ProtocolError(f"it handles the message after {place!r} others")
         self._runner.watchers.cancelling(cell, body, place)
+
+    def _pool(self, cell: Cell, body: Body, number: int, pool: int) -> None:
+        fields = self._runner.pools.lend(pool, (cell.uid, body.incarnation))
+        self._answer(body, number, *(("gone",) if fields is None else ("ok", *fields)))
+
+    def _pool_left(self, cell: Cell, body: Body, pool: int, version: int) -> None:
+        if type(version) is not int:
+            raise ProtocolError(f"it left version {version!r:.80} of pool {pool!r:.80}")
+        self._runner.pools.let_go(pool, version, (cell.uid, body.incarnation))
+
+    def _resize_pool(self, _cell: Cell, body: Body, number: int, pool: int, size: int) -> None:
+        if size_problem(size):
+            raise ProtocolError(f"it resizes pool {pool!r:.80} to {size!r:.80}")
+        done: Future[None] = Future()
+        done.add_done_callback(lambda ended: self._resized(body, number, ended))
+        self._runner.pools.resize(pool, size, done)
+
+    def _resized(self, body: Body, number: int, done: Future[None]) -> None:
+        error = done.exception()
+        self._answer(body, number, *(("ok",) if error is None else ("error", str(error))))
+
+    def _stop_pool(self, _cell: Cell, _body: Body, pool: int, drain: bool) -> None:
+        self._runner.pools.stop(pool, bool(drain))
 
     def _info(self, _cell: Cell, body: Body, number: int, uid: int) -> None:
         statistics = self._host.statistics(uid)

@@ -27,6 +27,7 @@ from actors.supervisor._burials import Burials
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._meters import Meters
 from actors.supervisor._obituaries import Obituaries
+from actors.supervisor._pools import Pools
 from actors.supervisor._replacing import Replacing
 from actors.supervisor._requests import Requests
 from actors.supervisor._stacks import Stacks
@@ -72,6 +73,7 @@ class Runner:
         self.stacks = Stacks(host.pump)
         self.watchers = Watchers(host, self, self.stacks.take)
         self.meters = Meters(host, self)
+        self.pools = Pools(host, self)
         self.draining = False
         self.on_ready: dict[int, Callable[[Cell], object]] = {}
         self.on_gone: dict[int, Callable[[Cell, _exits.ExitReason], object]] = {}
@@ -153,8 +155,10 @@ class Runner:
                 self.finished(effect)
             case ev.Refused():
                 self.refused(effect)
-            case ev.SupervisorStarted() | ev.SupervisorGone():
-                pass
+            case ev.SupervisorStarted(path):
+                self.pools.started(path)
+            case ev.SupervisorGone(path):
+                self.pools.ended(path)
             case _:
                 assert_never(effect)
 
@@ -183,6 +187,7 @@ class Runner:
     def _park(self, cell: Cell, reason: _exits.ExitReason) -> None:
         self._host.log("warning", "actors.child_parked", path=cell.path, uid=cell.uid, reason=_exits.describe(reason))
         self._host.mail.park(cell, reason)
+        self.pools.parked(cell)
 
     def _log_restart(self, uid: int, incarnation: int, at: float, attempt: int) -> None:
         self._host.log(
@@ -202,6 +207,7 @@ class Runner:
         self.meters.serves(cell, body)
         self.watchers.serving(cell, body)
         self.replacing.serves(body)
+        self.pools.serves(cell)
 
     def control(self, cell: Cell, body: Body) -> None:
         """The control lane is ready: send what waits, take what came."""
@@ -344,5 +350,6 @@ class Runner:
             body.spawned.discard(uid)
         self._host.mail.bury(cell, reason)
         self.obituaries.gone(cell, reason)
+        self.pools.gone(cell, reason)
         if told is not None:
             told(cell, reason)

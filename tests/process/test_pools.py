@@ -1,0 +1,472 @@
+"""Pools of actors over real processes: one ref, many workers; what holds when they die, and while there are more or fewer of them."""
+
+from __future__ import annotations
+
+import itertools
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator, MutableMapping
+from pathlib import Path
+from typing import Any
+
+import pytest
+from structlog.testing import capture_logs
+
+from actors import (
+    ActorNotRunningError,
+    ActorRef,
+    ActorSystem,
+    Autoscale,
+    Backoff,
+    MailboxFullError,
+    PoolRef,
+    SpecError,
+    StartError,
+    Supervisor,
+    pool,
+)
+from actors._system import StartMethod
+from tests.helpers import eventually, kill
+from tests.pool_workers import Keyed, Line, PoolSender, read_lines
+
+SECONDS = 30.0
+AT_ONCE = Backoff(initial=0.001, maximum=0.001, jitter=0.0)
+PATIENT: dict[str, Any] = {"max_restarts": 50, "period": 1.0, "backoff": AT_ONCE}
+
+Logs = list[MutableMapping[str, Any]]
+
+
+@pytest.fixture
+def logs() -> Iterator[Logs]:
+    with capture_logs() as found:
+        yield found
+
+
+def counts(ref: PoolRef[Keyed]) -> list[int]:
+    return [reply.result(timeout=SECONDS) for reply in ref.scatter(Keyed.count)]
+
+
+def names(ref: PoolRef[Any]) -> list[str]:
+    return [member.path.rpartition("/")[2] for member in ref.members]
+
+
+def check_order(lines: list[Line], *, lost: int = 0) -> None:
+    """Of each sender and key: every number once, in order; but for *lost* ones that died with their worker."""
+    missing = 0
+    for _whose, found in itertools.groupby(
+        sorted(lines, key=lambda line: (line.sender, line.key)), lambda line: (line.sender, line.key)
+    ):
+        numbers = [line.number for line in found]  # sorted() is stable: in the order of the book
+        assert numbers == sorted(set(numbers)), numbers
+        missing += numbers[-1] + 1 - len(numbers)
+    assert missing <= lost
+
+
+# --- how a worker is found --------------------------------------------------------------------------------------------------
+
+
+def test_round_robin_takes_the_workers_in_turn(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 3))
+
+    for number in range(30):
+        ref.tell(Keyed.note, 0, "k", number)
+
+    assert counts(ref) == [10, 10, 10]
+    assert Counter(ref.ask(Keyed.who).result(timeout=SECONDS) for _ in range(9)) == {"1": 3, "2": 3, "3": 3}
+
+
+def test_an_actor_takes_the_workers_in_turn_too(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 3))
+    sender = system.spawn(PoolSender())
+
+    found = sender.ask(PoolSender.ask_some, ref, 9).result(timeout=SECONDS)
+    sender.ask(PoolSender.send, ref, 1, ["k"], 30).result(timeout=SECONDS)
+
+    assert Counter(found) == {"1": 3, "2": 3, "3": 3}
+    assert counts(ref) == [10, 10, 10]
+
+
+def test_the_least_busy_worker_is_the_one_that_is_not_held_up(system: ActorSystem, tmp_path: Path) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 3, routing="least_busy"))
+    held = [ref.ask(Keyed.hold, str(tmp_path / "go")) for _ in range(2)]
+
+    free = [ref.ask(Keyed.who).result(timeout=SECONDS) for _ in range(12)]
+    (tmp_path / "go").touch()
+
+    busy = {reply.result(timeout=SECONDS) for reply in held}
+    assert len(busy) == 2
+    assert set(free) == {"1", "2", "3"} - busy
+
+
+def test_what_was_told_counts_as_busy_until_it_is_handled(system: ActorSystem, tmp_path: Path) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 2, routing="least_busy"))
+    ref.tell(Keyed.hold, str(tmp_path / "go"))
+    for _ in range(200):  # whoever is free handles them, and is known to
+        ref.tell(Keyed.note, 0, "k", 0)
+        free = max(counts_of_free(ref, tmp_path), key=lambda pair: pair[1])
+
+    (tmp_path / "go").touch()
+
+    assert free[1] >= 190
+    assert sum(counts(ref)) == 200
+
+
+def counts_of_free(ref: PoolRef[Keyed], tmp_path: Path) -> list[tuple[str, int]]:
+    """The name and count of whoever answers, one ask at a time: the least busy one."""
+    assert not (tmp_path / "go").exists()
+    return [("", ref.ask(Keyed.count).result(timeout=SECONDS))]
+
+
+def test_a_key_has_one_worker_whoever_sends_and_however_it_is_said(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 4, routing="key_hash", key="key"))
+    sender = system.spawn(PoolSender())
+    keys = [f"key-{number}" for number in range(40)]
+
+    sender.ask(PoolSender.send, ref, 1, keys, 2).result(timeout=SECONDS)
+    for key in keys:
+        ref.tell(Keyed.note, 0, key, 0)
+        ref.tell(Keyed.note, 0, number=1, key=key)
+        ref.options(key=key).tell(Keyed.note, 0, "another", 0)
+        ref.tell("note", 0, number=1, key=key)
+    found = {key: {ref.options(key=key).ask(Keyed.who).result(timeout=SECONDS) for _ in range(3)} for key in keys}
+
+    assert sum(counts(ref)) == 6 * 40
+    assert all(len(whose) == 1 for whose in found.values())
+    spread = Counter(next(iter(whose)) for whose in found.values())
+    assert len(spread) == 4
+    assert counts(ref) == [6 * spread[name] for name in "1234"]
+
+
+def test_everybody_gets_what_is_broadcast_and_answers_what_is_scattered(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 3))
+    sender = system.spawn(PoolSender())
+
+    ref.broadcast(Keyed.note, 0, "k", 0)
+
+    assert counts(ref) == [1, 1, 1]
+    assert [reply.result(timeout=SECONDS) for reply in ref.scatter(Keyed.who)] == ["1", "2", "3"]
+    assert sender.ask(PoolSender.ask_all, ref).result(timeout=SECONDS) == ["1", "2", "3"]
+
+
+def test_a_stream_comes_from_one_worker(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 3))
+
+    assert len(set(ref.stream(Keyed.names, 50))) == 1
+    assert len({next(iter(ref.stream(Keyed.names, 1))) for _ in range(3)}) == 3
+
+
+def test_a_message_without_a_key_is_refused_where_it_is_sent(system: ActorSystem) -> None:
+    keyed = system.spawn_pool(pool(Keyed(), 2, routing="key_hash", name="keyed"))
+    named = system.spawn_pool(pool(Keyed(), 2, routing="key_hash", key="key", name="named"))
+    plain = system.spawn_pool(pool(Keyed(), 2, name="plain"))
+
+    with pytest.raises(SpecError, match="options\\(key=...\\)"):
+        keyed.tell(Keyed.who)
+    with pytest.raises(SpecError, match="has no parameter 'key'"):
+        named.ask(Keyed.who)
+    with pytest.raises(SpecError, match="name the handler by its class"):
+        named.tell("note", 0, "k", 1)
+    with pytest.raises(SpecError, match="not by key"):
+        plain.options(key="k").tell(Keyed.who)
+    with pytest.raises(SpecError, match="not hashed alike"):
+        keyed.options(key=frozenset("ab")).tell(Keyed.who)
+
+
+# --- where pools stand ------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.conformance
+def test_a_pool_of_the_tree_is_found_by_its_path(start_method: StartMethod) -> None:
+    tree = Supervisor("app", children=[Supervisor("inner", children=[pool(Keyed(), 2)]), PoolSender()])
+    with ActorSystem(tree, start_method=start_method) as system:
+        ref = system.find_pool("inner/keyeds")
+        sender = system.whereis("poolsender")
+
+        assert ref == system.find_pool("/app/inner/keyeds")
+        assert sorted(sender.ask(PoolSender.ask_some, ref, 4).result(timeout=SECONDS)) == ["1", "1", "2", "2"]
+        assert sender.ask(PoolSender.resize, ref, 3).result(timeout=SECONDS) == 3
+        assert ref.size == 3
+        with pytest.raises(ActorNotRunningError, match="there are: /app/inner/keyeds"):
+            system.find_pool("others")
+
+
+def test_a_pool_can_be_the_whole_tree() -> None:
+    with ActorSystem(pool(Keyed(), 2, name="app")) as system:
+        ref = system.find_pool("/app")
+        ref.resize(3)
+
+        assert names(ref) == ["1", "2", "3"]
+
+
+def test_a_pool_that_cannot_start_is_not_there(system: ActorSystem) -> None:
+    with pytest.raises(StartError, match="did not start"):
+        system.spawn_pool(pool(Keyed("/no/such/folder/book"), 2))
+
+    with pytest.raises(ActorNotRunningError):
+        system.find_pool("keyeds")
+    assert system.actors() == ()
+    assert system.spawn_pool(pool(Keyed(), 2)).size == 2
+
+
+def test_a_name_that_is_taken_is_refused(system: ActorSystem) -> None:
+    system.spawn_pool(pool(Keyed(), 1))
+
+    with pytest.raises(SpecError, match="has a child named 'keyeds' already"):
+        system.spawn_pool(pool(Keyed(), 1))
+    with pytest.raises(SpecError, match=r"takes a pool\(...\)"):
+        system.spawn_pool(Keyed())  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("drain", [False, True])
+def test_a_pool_that_was_stopped_says_so_to_everybody(system: ActorSystem, drain: bool) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 2))
+    sender = system.spawn(PoolSender())
+    sender.ask(PoolSender.ask_some, ref, 1).result(timeout=SECONDS)
+    told = sender.ask(PoolSender.try_tell, ref)
+
+    ref.stop(drain=drain)
+
+    assert "was stopped" in told.result(timeout=SECONDS)
+    eventually(lambda: not ref.is_alive(), SECONDS)
+    for send in (ref.tell, ref.ask, ref.broadcast, ref.scatter):
+        with pytest.raises(ActorNotRunningError, match="was stopped"):
+            send(Keyed.who)
+    with pytest.raises(ActorNotRunningError):
+        ref.resize(3)
+    eventually(lambda: [info.path for info in system.actors()] == [sender.path], SECONDS)
+
+
+def test_an_actor_stops_a_pool(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 2))
+
+    system.spawn(PoolSender()).tell(PoolSender.stop_pool, ref)
+
+    eventually(lambda: not ref.is_alive(), SECONDS)
+
+
+def test_what_was_queued_is_handled_when_a_pool_drains(system: ActorSystem, tmp_path: Path) -> None:
+    ref = system.spawn_pool(pool(Keyed(str(tmp_path / "book")), 2, shutdown=SECONDS))
+    ref.broadcast(Keyed.hold, str(tmp_path / "go"))
+    for number in range(100):
+        ref.tell(Keyed.note, 0, "k", number)
+    ref.flush()
+
+    ref.stop(drain=True)
+    (tmp_path / "go").touch()
+
+    eventually(lambda: len(read_lines(tmp_path / "book")) == 100, SECONDS)
+
+
+# --- deaths -----------------------------------------------------------------------------------------------------------------
+
+
+def test_what_was_queued_for_a_worker_that_is_killed_is_handled_by_its_next_incarnation(
+    system: ActorSystem, tmp_path: Path
+) -> None:
+    ref = system.spawn_pool(pool(Keyed(str(tmp_path / "book")), 2, **PATIENT))
+    ref.broadcast(Keyed.hold, str(tmp_path / "go"))
+    for number in range(100):
+        ref.tell(Keyed.note, 0, str(number % 2), number // 2)
+    ref.flush()
+
+    kill(system, ref.members[0])
+    (tmp_path / "go").touch()
+
+    eventually(lambda: len(read_lines(tmp_path / "book")) == 100, SECONDS)
+    check_order(read_lines(tmp_path / "book"))
+    assert {(line.worker, line.incarnation) for line in read_lines(tmp_path / "book")} == {("1", 2), ("2", 1)}
+
+
+def test_a_worker_that_is_parked_leaves_its_work_to_the_others_until_it_is_back(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 3, max_same_crashes=1, **PATIENT))
+    sender = system.spawn(PoolSender())
+    sender.ask(PoolSender.ask_some, ref, 1).result(timeout=SECONDS)
+
+    ref.members[1].tell(Keyed.die)
+    eventually(lambda: names(ref) == ["1", "3"], SECONDS)
+    found = {ref.ask(Keyed.who).result(timeout=SECONDS) for _ in range(6)}
+    eventually(lambda: set(sender.ask(PoolSender.ask_some, ref, 6).result(timeout=SECONDS)) == {"1", "3"}, SECONDS)
+    system.supervisor("/system/keyeds").restart("2")
+    eventually(lambda: names(ref) == ["1", "2", "3"], SECONDS)
+
+    assert found == {"1", "3"}
+    assert {ref.ask(Keyed.who).result(timeout=SECONDS) for _ in range(6)} == {"1", "2", "3"}
+
+
+def test_a_pool_whose_supervisor_starts_anew_gets_the_size_back_that_it_had() -> None:
+    tree = Supervisor("app", children=[pool(Keyed(), 2, max_restarts=0, period=1.0)], max_restarts=20, period=1.0)
+    with ActorSystem(tree) as system:
+        ref = system.find_pool("keyeds")
+        ref.resize(4)
+        pids = {reply.result(timeout=SECONDS) for reply in ref.scatter(Keyed.pid_of)}
+
+        kill(system, ref.members[0])
+
+        def all_new() -> bool:
+            infos = system.actors()
+            return len(infos) == 4 and not pids & {info.pid for info in infos} and ref.size == 4
+
+        eventually(all_new, SECONDS, state=lambda: (system.actors(), ref.members))
+        assert sorted(reply.result(timeout=SECONDS) for reply in ref.scatter(Keyed.who)) == ["1", "2", "3", "4"]
+
+
+# --- more and fewer ---------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_grows_and_shrinks_from_the_host_and_from_an_actor(system: ActorSystem, logs: Logs) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 2))
+    sender = system.spawn(PoolSender())
+
+    ref.resize(4)
+    assert names(ref) == ["1", "2", "3", "4"]
+    assert sorted(sender.ask(PoolSender.ask_all, ref).result(timeout=SECONDS)) == ["1", "2", "3", "4"]
+    assert sender.ask(PoolSender.resize, ref, 1).result(timeout=SECONDS) == 1
+    assert names(ref) == ["1"]
+    eventually(lambda: len(system.actors()) == 2, SECONDS)
+    ref.resize(2)
+
+    assert names(ref) == ["1", "2"]
+    resized = [(entry["before"], entry["size"]) for entry in logs if entry["event"] == "actors.pool_resized"]
+    eventually(lambda: len([e for e in logs if e["event"] == "actors.pool_resized"]) == 3, SECONDS)
+    assert resized[:3] == [(2, 4), (4, 1), (1, 2)][: len(resized)]
+
+
+def test_a_size_that_cannot_be_is_refused(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 2))
+    bound = system.spawn_pool(pool(Keyed(), 2, name="bound", autoscale=Autoscale(minimum=2, maximum=3)))
+
+    for size in (0, 257, 1.0):
+        with pytest.raises(SpecError, match="size="):
+            ref.resize(size)  # type: ignore[arg-type]
+    with pytest.raises(SpecError, match="maximum=3"):
+        bound.resize(4)
+
+
+def test_a_worker_that_does_not_start_leaves_the_pool_as_it_was(system: ActorSystem, tmp_path: Path) -> None:
+    (tmp_path / "sub").mkdir()
+    ref = system.spawn_pool(pool(Keyed(str(tmp_path / "sub" / "book")), 2))
+    (tmp_path / "sub" / "book").unlink(missing_ok=True)
+    (tmp_path / "sub").rmdir()
+
+    with pytest.raises(StartError, match="No such file"):
+        ref.resize(4)
+
+    assert names(ref) == ["1", "2"]
+    assert ref.ask(Keyed.who).result(timeout=SECONDS) in {"1", "2"}
+
+
+def test_a_worker_that_leaves_handles_what_is_queued_for_it_first(system: ActorSystem, tmp_path: Path) -> None:
+    book = tmp_path / "book"
+    ref = system.spawn_pool(pool(Keyed(str(book)), 3, shutdown=0.5, **PATIENT))
+    ref.broadcast(Keyed.hold, str(tmp_path / "go"))
+    for number in range(300):
+        ref.tell(Keyed.note, 0, str(number % 3), number // 3)
+
+    ref.resize(1)
+    kill(system, next(info for info in map(member_ref, system.actors()) if info.path.endswith("/3")))
+    for number in range(100, 200):
+        ref.tell(Keyed.note, 0, "0", number)
+    (tmp_path / "go").touch()
+
+    eventually(lambda: len(read_lines(book)) == 400, SECONDS, state=lambda: len(read_lines(book)))
+    eventually(lambda: len(system.actors()) == 1, SECONDS)
+    assert {key: value for key, value in system.dead_letters().items() if value} == {"crashed": 1}
+
+
+def member_ref(info: Any) -> ActorRef[Any]:
+    return ActorRef("", info.uid, info.path)
+
+
+def test_a_key_that_moves_waits_for_what_was_sent_before(system: ActorSystem, tmp_path: Path) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 1, routing="key_hash", key="key"))
+    keys = [f"key-{number}" for number in range(40)]
+    ref.options(key="any").tell(Keyed.hold, str(tmp_path / "go"))
+    for key in keys:
+        ref.tell(Keyed.note, 0, key, 0)
+    ref.resize(2)
+
+    hasty, dropping = ref.options(on_full="reject"), ref.options(on_full="drop_newest")
+    refused = [key for key in keys if is_refused(hasty, key)]
+    patient = ref.options(send_timeout=0.01)
+    with pytest.raises(MailboxFullError, match="another worker has not handled yet"):
+        patient.tell(Keyed.note, 0, refused[0], 1)
+    dropping.tell(Keyed.note, 0, refused[0], 1)
+    (tmp_path / "go").touch()
+    for key in refused:
+        ref.tell(Keyed.note, 0, key, 1)
+
+    assert 5 <= len(refused) <= 35
+    assert system.dead_letters().get("overflow") == 1
+    assert counts(ref) == [40 + 40 - len(refused), len(refused)]
+
+
+def is_refused(ref: PoolRef[Any], key: str) -> bool:
+    try:
+        ref.tell(Keyed.note, 0, key, 1)
+    except MailboxFullError:
+        return True
+    return False
+
+
+def run_keyed_storm(system: ActorSystem, book: Path, *, rounds: int, keys: int, kills: int) -> int:
+    """
+    Send with keys from the host's threads and from two actors while workers are killed and the pool grows and shrinks.
+
+    Returns:
+        How many messages there were.
+    """
+    chance = random.Random(7)
+    ref = system.spawn_pool(pool(Keyed(str(book)), 4, routing="key_hash", key="key", send_timeout=SECONDS, **PATIENT))
+    senders = [system.spawn(PoolSender(), name=f"sender-{number}") for number in range(2)]
+    all_keys = [f"k{number}" for number in range(keys)]
+    sent: list[int] = []
+    failed: list[BaseException] = []
+
+    def send(sender: int) -> None:
+        try:
+            for number in range(rounds):
+                for key in all_keys:
+                    ref.tell(Keyed.note, sender, key, number)
+            sent.append(rounds * keys)
+        except BaseException as error:
+            failed.append(error)
+
+    threads = [threading.Thread(target=send, args=(sender,)) for sender in range(2)]
+    replies = [sender.ask(PoolSender.send, ref, 2 + number, all_keys, rounds) for number, sender in enumerate(senders)]
+    for thread in threads:
+        thread.start()
+    for size in [chance.randint(1, 6) for _ in range(kills)]:
+        kill(system, chance.choice(ref.members))
+        ref.resize(size)
+    for thread in threads:
+        thread.join(SECONDS * 10)
+    total = sum(sent) + sum(reply.result(timeout=SECONDS * 10) for reply in replies)
+    assert failed == []
+    ref.flush()
+    ref.stop(drain=True)
+    return total
+
+
+def check_storm(system: ActorSystem, book: Path, total: int, kills: int) -> None:
+    def is_over() -> bool:
+        return len(read_lines(book)) + system.dead_letters().get("crashed", 0) >= total
+
+    eventually(is_over, SECONDS * 4, state=lambda: (len(read_lines(book)), total, system.dead_letters()))
+    check_order(read_lines(book), lost=kills)
+    assert {key for key, value in system.dead_letters().items() if value} <= {"crashed"}
+
+
+def test_keys_keep_their_order_over_kills_and_resizes(system: ActorSystem, tmp_path: Path) -> None:
+    total = run_keyed_storm(system, tmp_path / "book", rounds=50, keys=50, kills=6)
+
+    assert total == 10_000
+    check_storm(system, tmp_path / "book", total, 6)
+
+
+@pytest.mark.soak
+def test_a_hundred_thousand_keyed_messages_keep_their_order(system: ActorSystem, tmp_path: Path) -> None:
+    total = run_keyed_storm(system, tmp_path / "book", rounds=250, keys=100, kills=40)
+
+    assert total == 100_000
+    check_storm(system, tmp_path / "book", total, 40)
