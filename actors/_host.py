@@ -23,10 +23,10 @@ from actors._ref import ActorRef
 from actors._seams import ActorStatistics
 from actors._shares import Shares
 from actors._snapshot import find_class, incarnate, read_snapshot
+from actors._start_error import start_error
 from actors._sweep import Sweeper
 from actors._zygote import zygote
 from actors.errors import (
-    ActorsError,
     InternalError,
     ProtocolError,
     SpecError,
@@ -50,7 +50,7 @@ from actors.supervisor._spec import Child, Options
 from actors.supervisor._starter import Starter
 from actors.supervisor._wire import options_from_data
 
-__all__ = ["Host"]
+__all__ = ["Host", "refusal_error", "start_error"]
 
 # How many actors that are gone can still say why.
 _REMEMBERED = 10_000
@@ -328,13 +328,3 @@ def refusal_error(refused: ev.Refused, before: str = "") -> SpecError:
     """The error that says why the tree refused a request; *before*: the beginning of its text."""
     kind = TooManyChildrenError if refused.kind == "max_children" else SpecError
     return kind(f"{before}{refused.why}")
-
-
-def start_error(path: str, reason: _exits.ExitReason) -> ActorsError:
-    """Return what the starter of an actor is told when its first start has failed."""
-    error = reason.error or {}
-    text = f"{path} did not start: {_exits.describe(reason).removeprefix('failed to start: ')}"
-    traceback = error.get("traceback")
-    if traceback:
-        text += f"\n\n{traceback}"
-    return StartError(text, target=path, reason=reason)

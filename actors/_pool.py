@@ -62,7 +62,10 @@ class PoolRef(Generic[A_co]):
     key: Any = attrs.field(default=None, eq=False)
     # The options of a send as one value; None where there are none. Looked at by each send.
     sending: tuple[Any, ...] | None = attrs.field(
-        default=attrs.Factory(lambda self: _sending(self), takes_self=True), init=False, eq=False, repr=False
+        default=attrs.Factory(lambda self: _sending(self), takes_self=True),  # noqa: PLW0108 - it is defined below
+        init=False,
+        eq=False,
+        repr=False,
     )
 
     def __repr__(self) -> str:
@@ -285,7 +288,7 @@ class PoolRef(Generic[A_co]):
 
 def _sending(ref: PoolRef[Any]) -> tuple[Any, ...] | None:
     options = (ref.timeout, ref.on_full, ref.send_timeout)
-    return None if options == (None, None, None) else options
+    return None if options == (None, None, None) and ref.key is None else options
 
 
 def _to_plain(ref: PoolRef[Any]) -> object:

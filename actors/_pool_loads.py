@@ -1,15 +1,16 @@
 """
 How much each worker of a pool has to do, as far as one process knows: what it has asked and told there and is not handled yet.
 
-An ask says itself when it is over. Tells say nothing; so behind every few of them goes a message that is answered in its turn, and one
-at a time to each worker: its answer says that all told before it is handled. Nobody else is asked, and nothing is looked up.
+An ask says itself when it is over. Tells say nothing; so behind them goes a message that is answered in its turn, one at a time to each
+worker: its answer says that all told before it is handled. At a high rate that is one message for many, at a low one it does not matter.
+Nobody else is asked, and nothing is looked up.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import attrs
 
@@ -21,9 +22,6 @@ if TYPE_CHECKING:
     from actors._reply import Reply
 
 __all__ = ["Loads"]
-
-# So many tells may be under way before their end is asked about: less, and an idle worker would get two messages for each.
-_UNMARKED: Final = 4
 
 
 @attrs.define(eq=False)
@@ -101,7 +99,7 @@ class Loads:
         """Note a tell."""
         load = self._loads.setdefault(member.uid, _Load())
         load.told += 1
-        if load.marker is not None or load.told - load.handled < _UNMARKED:
+        if load.marker is not None:
             return
         with contextlib.suppress(ActorsError):  # full, or gone: the next tell tries again
             told = load.told

@@ -187,14 +187,17 @@ class Router:
             active.append(None)
             try:
                 if self.table is table:
-                    members = table.members if ref.sending is None else table.dressed(ref.sending)
-                    self._node_tell(members[next(table.turns)], name, args, kwargs, info)
-                    return
+                    if ref.sending is None:
+                        self._node_tell(table.members[next(table.turns)], name, args, kwargs, info)
+                        return
+                    if ref.key is None:
+                        self._node_tell(table.dressed(ref.sending)[next(table.turns)], name, args, kwargs, info)
+                        return
             except ActorNotRunningError:
                 pass
             finally:
                 active.pop()
-        elif table.routing == "least_busy":
+        elif table.routing == "least_busy" and ref.key is None:
             self.send(ref, name, args, kwargs, info, self._tell_counted)
             return
         try:

@@ -25,7 +25,7 @@ class Line:
 
 
 class Keyed(Actor):
-    """Writes each message down before and after, in one write each, so that nothing is lost with it."""
+    """Writes each message down by one write to a file of its own, so that nothing of it is lost with the worker."""
 
     def __init__(self, book: str = "") -> None:
         super().__init__()
@@ -33,15 +33,19 @@ class Keyed(Actor):
 
     def on_start(self) -> None:
         if self.book:
-            self.file = os.open(self.book, os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+            path = f"{self.book}.{self.ref.path.rpartition('/')[2]}.{os.getpid()}"
+            self.file = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL)
         self.seen = 0
+        context: Any = self._context
+        self.number = int(context._process.setup["incarnation"])
 
     @handler
     def note(self, sender: int, key: str, number: int) -> None:
         self.seen += 1
         if self.book:
             name = self.ref.path.rpartition("/")[2]
-            os.write(self.file, f"{name} {self.ref.incarnation} {sender} {key} {number}\n".encode())
+            line = f"{time.monotonic_ns()} {name} {self.number} {sender} {key} {number}\n"
+            os.write(self.file, line.encode())
 
     @handler
     def count(self) -> int:
@@ -57,7 +61,10 @@ class Keyed(Actor):
 
     @handler
     def hold(self, path: str) -> str:
-        """Be busy until the file *path* is there."""
+        """Be busy until the file *path* is there; say so in a file beside it."""
+        held = Path(f"{path}.held")
+        held.with_suffix(f".{os.getpid()}").write_text(self.who())
+        held.with_suffix(f".{os.getpid()}").rename(held)
         wait_for_file(path)
         return self.who()
 
@@ -107,7 +114,7 @@ class PoolSender(Actor):
     @handler
     def resize(self, ref: Any, size: int) -> int:
         ref.resize(size)
-        return ref.size
+        return int(ref.size)
 
     @handler
     def try_tell(self, ref: Any) -> str:
@@ -123,12 +130,11 @@ class PoolSender(Actor):
         ref.stop()
 
 
-def read_lines(path: Path) -> list[Line]:
-    """What all workers have written down, in that order."""
-    if not path.exists():
-        return []
-    rows = (row.split(" ") for row in path.read_text().splitlines())
+def read_lines(book: Path) -> list[Line]:
+    """What all workers have written down, in the order of time."""
+    rows = [row.split(" ") for path in book.parent.glob(f"{book.name}.*") for row in path.read_text().splitlines()]
+    rows.sort(key=lambda row: int(row[0]))
     return [
         Line(worker, int(incarnation), int(sender), key, int(number))
-        for worker, incarnation, sender, key, number in rows
+        for _, worker, incarnation, sender, key, number in rows
     ]

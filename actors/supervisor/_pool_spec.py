@@ -123,10 +123,13 @@ def pool(
         kind = type(actor).__name__.lower()
         raise SpecError(f"pool() takes an actor and the options of its workers by keyword, not a {kind}")
     worker = Child(actor, Options.of(actor, **options))
-    count = 0 if size_problem(size) else size
+    count = 1 if size_problem(size) else size  # one at least, whose options are checked
     return ActorPool(
         name=f"{default_name(actor)}s" if name is None else name,
-        children=tuple(Child(actor, attrs.evolve(worker.options, name=str(number + 1))) for number in range(count)),
+        children=tuple(
+            Child(actor, attrs.evolve(worker.options, name=str(number + 1), after=(), significant=False))
+            for number in range(count)
+        ),
         max_restarts=max_restarts,
         period=period,
         on_exhausted=on_exhausted,

@@ -22,7 +22,8 @@ import attrs
 from actors._futures import resolve, resolve_error
 from actors._pool import PoolRef
 from actors._ref import ActorRef
-from actors.errors import ActorNotRunningError, ActorsError, SpecError, StartError
+from actors._start_error import start_error
+from actors.errors import ActorNotRunningError, ActorsError, SpecError
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _scaling, _view
 from actors.supervisor._cells import Cell
@@ -77,6 +78,7 @@ class PoolBook:
         waiters: Who waits for a resize.
         ready: Done when it is up for the first time; None once it is, or where nobody waits.
         scaled: What its scaling remembers.
+        failure: Of the first worker that was lost before the pool was up.
         gone: Why it is gone, or ``""``.
     """
 
@@ -92,6 +94,7 @@ class PoolBook:
     waiters: list[Future[None]] = attrs.Factory(list)
     ready: Future[PoolRef[Any]] | None = None
     scaled: _scaling.ScaleState = attrs.Factory(_scaling.ScaleState)
+    failure: ActorsError | None = None
     gone: str = ""
 
     def in_state(self, *states: State) -> list[_Worker]:
@@ -204,6 +207,9 @@ class Pools:
         """A supervisor is gone for good."""
         book = self._by_path.pop(path, None)
         if book is not None:
+            if book.ready is not None:
+                resolve_error(book.ready, book.failure or ActorNotRunningError(f"pool {path} was stopped", target=path))
+                book.ready = None
             self._bury(book, "it has ended")
 
     def serves(self, cell: Cell) -> None:
@@ -234,16 +240,11 @@ class Pools:
             self._publish(book)
         elif worker.state == "starting":
             book.target -= 1
-            self._fail(
-                book,
-                StartError(f"{cell.path} did not start: {_exits.describe(reason)}", target=cell.path, reason=reason),
-            )
+            self._fail(book, start_error(cell.path, reason))
             if not book.in_state("starting"):
                 self._publish(book)
-        if book.ready is not None:
-            text = f"pool {book.path} did not start: {cell.path} {_exits.describe(reason)}"
-            resolve_error(book.ready, StartError(text, target=cell.path, reason=reason))
-            book.ready = None
+        if reason.kind != "requested":
+            book.failure = book.failure or start_error(cell.path, reason)
 
     # --- more and fewer ---------------------------------------------------------------------------------------------------
 
@@ -252,7 +253,7 @@ class Pools:
         book = self._books.get(number)
         if book is None or book.gone:
             path = "" if book is None else book.path
-            resolve_error(done, ActorNotRunningError(f"pool {path} is gone".replace("  ", " "), target=path))
+            resolve_error(done, ActorNotRunningError(f"the pool is gone: {path}", target=path))
             return
         scale = book.spec.autoscale
         if scale is not None and not scale.minimum <= size <= scale.maximum:
@@ -281,7 +282,8 @@ class Pools:
                 resolve(waiter, None)
 
     def _log(self, book: PoolBook, before: int, why: str) -> None:
-        self._host.log("info", "actors.pool_resized", path=book.path, before=before, size=book.target, reason=why)
+        at = round(time.monotonic(), 3)
+        self._host.log("info", "actors.pool_resized", path=book.path, before=before, size=book.target, at=at, reason=why)
 
     def _grow(self, book: PoolBook, count: int) -> None:
         names = book.free_names()
@@ -298,9 +300,7 @@ class Pools:
                 self._by_worker[cell.uid] = book
             else:
                 book.target -= 1
-                self._fail(
-                    book, StartError(f"{cell.path} did not start: {_exits.describe(cell.gone)}", target=cell.path)
-                )
+                self._fail(book, start_error(cell.path, cell.gone))
 
     def _fail(self, book: PoolBook, error: ActorsError) -> None:
         waiters, book.waiters = book.waiters, []
@@ -348,10 +348,9 @@ class Pools:
             return
         del self._goodbyes[book.number, version]
         if awaited:
-            who = sorted(
-                {cell.path for cell in self._runner.cells.values() if (cell.uid,) in {(uid,) for uid, _ in awaited}}
-            )
-            self._host.log("warning", "actors.pool_goodbye_missing", path=book.path, holders=who or ["the host"])
+            cells = (self._runner.cells.get(uid) for uid, _incarnation in awaited)
+            who = sorted({"the host" if cell is None else cell.path for cell in cells})
+            self._host.log("warning", "actors.pool_goodbye_missing", path=book.path, holders=who)
         for uid in uids:
             self._ask_for_sign(uid)
 

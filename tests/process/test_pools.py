@@ -21,6 +21,7 @@ from actors import (
     Backoff,
     MailboxFullError,
     PoolRef,
+    Recycle,
     SpecError,
     StartError,
     Supervisor,
@@ -102,20 +103,16 @@ def test_the_least_busy_worker_is_the_one_that_is_not_held_up(system: ActorSyste
 def test_what_was_told_counts_as_busy_until_it_is_handled(system: ActorSystem, tmp_path: Path) -> None:
     ref = system.spawn_pool(pool(Keyed(), 2, routing="least_busy"))
     ref.tell(Keyed.hold, str(tmp_path / "go"))
-    for _ in range(200):  # whoever is free handles them, and is known to
-        ref.tell(Keyed.note, 0, "k", 0)
-        free = max(counts_of_free(ref, tmp_path), key=lambda pair: pair[1])
+    eventually((tmp_path / "go.held").exists, SECONDS)
+    (free,) = [member for member in ref.members if not member.path.endswith((tmp_path / "go.held").read_text())]
 
+    for number in range(50):
+        ref.tell(Keyed.note, 0, "k", number)
+        # Behind the message itself and the one that asks for its end.
+        assert free.ask(Keyed.count).result(timeout=SECONDS) == number + 1
     (tmp_path / "go").touch()
 
-    assert free[1] >= 190
-    assert sum(counts(ref)) == 200
-
-
-def counts_of_free(ref: PoolRef[Keyed], tmp_path: Path) -> list[tuple[str, int]]:
-    """The name and count of whoever answers, one ask at a time: the least busy one."""
-    assert not (tmp_path / "go").exists()
-    return [("", ref.ask(Keyed.count).result(timeout=SECONDS))]
+    assert sum(counts(ref)) == 50
 
 
 def test_a_key_has_one_worker_whoever_sends_and_however_it_is_said(system: ActorSystem) -> None:
@@ -270,6 +267,7 @@ def test_what_was_queued_for_a_worker_that_is_killed_is_handled_by_its_next_inca
         ref.tell(Keyed.note, 0, str(number % 2), number // 2)
     ref.flush()
 
+    eventually(lambda: all(info.state == "handling" for info in system.actors()), SECONDS)
     kill(system, ref.members[0])
     (tmp_path / "go").touch()
 
@@ -346,7 +344,8 @@ def test_a_size_that_cannot_be_is_refused(system: ActorSystem) -> None:
 def test_a_worker_that_does_not_start_leaves_the_pool_as_it_was(system: ActorSystem, tmp_path: Path) -> None:
     (tmp_path / "sub").mkdir()
     ref = system.spawn_pool(pool(Keyed(str(tmp_path / "sub" / "book")), 2))
-    (tmp_path / "sub" / "book").unlink(missing_ok=True)
+    for path in (tmp_path / "sub").iterdir():
+        path.unlink()
     (tmp_path / "sub").rmdir()
 
     with pytest.raises(StartError, match="No such file"):
@@ -363,6 +362,7 @@ def test_a_worker_that_leaves_handles_what_is_queued_for_it_first(system: ActorS
     for number in range(300):
         ref.tell(Keyed.note, 0, str(number % 3), number // 3)
 
+    eventually(lambda: all(info.state == "handling" for info in system.actors()), SECONDS)
     ref.resize(1)
     kill(system, next(info for info in map(member_ref, system.actors()) if info.path.endswith("/3")))
     for number in range(100, 200):
@@ -443,8 +443,6 @@ def run_keyed_storm(system: ActorSystem, book: Path, *, rounds: int, keys: int, 
         thread.join(SECONDS * 10)
     total = sum(sent) + sum(reply.result(timeout=SECONDS * 10) for reply in replies)
     assert failed == []
-    ref.flush()
-    ref.stop(drain=True)
     return total
 
 
@@ -470,3 +468,60 @@ def test_a_hundred_thousand_keyed_messages_keep_their_order(system: ActorSystem,
 
     assert total == 100_000
     check_storm(system, tmp_path / "book", total, 40)
+
+
+# --- by itself --------------------------------------------------------------------------------------------------------------
+
+
+def sizes(logs: Logs) -> list[tuple[int, int]]:
+    return [(entry["before"], entry["size"]) for entry in logs if entry["event"] == "actors.pool_resized"]
+
+
+def test_a_pool_grows_under_load_and_shrinks_when_it_is_over(system: ActorSystem, logs: Logs, tmp_path: Path) -> None:
+    scale = Autoscale(minimum=1, maximum=3, grow_above=5, for_seconds=0.05, shrink_after=0.2, cooldown=0.1)
+    ref = system.spawn_pool(pool(Keyed(), 1, autoscale=scale))
+    ref.tell(Keyed.hold, str(tmp_path / "go"))
+    for number in range(100):
+        ref.tell(Keyed.note, 0, "k", number)
+
+    eventually(lambda: ref.size == 3, SECONDS, state=lambda: sizes(logs))
+    (tmp_path / "go").touch()
+    eventually(lambda: ref.size == 1, SECONDS, state=lambda: sizes(logs))
+    eventually(lambda: len(system.actors()) == 1, SECONDS)
+
+    # Up by one and down by one, and never back in between.
+    assert sizes(logs) == [(1, 2), (2, 3), (3, 2), (2, 1)]
+    reasons = [entry["reason"] for entry in logs if entry["event"] == "actors.pool_resized"]
+    assert "messages queued for 1 workers" in reasons[0]
+    assert "of 3 workers were needed" in reasons[2]
+    assert not {key: value for key, value in system.dead_letters().items() if value}
+
+
+def test_a_pool_never_changes_twice_within_its_cooldown_whatever_comes(system: ActorSystem, logs: Logs) -> None:
+    scale = Autoscale(minimum=1, maximum=4, grow_above=1, for_seconds=0.0, shrink_after=0.02, cooldown=0.3)
+    ref = system.spawn_pool(pool(Keyed(), 1, autoscale=scale))
+    began = threading.Event()
+    for _ in range(12):  # bursts and silence
+        replies = [ref.ask(Keyed.spend, 0.01) for _ in range(20)]
+        for reply in replies:
+            reply.result(timeout=SECONDS)
+        began.wait(0.05)
+
+    changes = [entry["at"] for entry in logs if entry["event"] == "actors.pool_resized"]
+    eventually(lambda: len(changes) >= 1, SECONDS)
+    assert all(later - earlier >= 0.3 - 0.001 for earlier, later in itertools.pairwise(changes))
+    assert 1 <= ref.size <= 4
+
+
+def test_at_most_one_worker_is_replaced_at_a_time(system: ActorSystem, logs: Logs) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 3, recycle=Recycle(messages=50, jitter=0.0)))
+
+    for number in range(600):
+        ref.tell(Keyed.note, 0, "k", number)
+    eventually(lambda: sum(entry["event"] == "actors.child_replaced" for entry in logs) >= 3, SECONDS)
+
+    open_now = 0
+    for entry in list(logs):
+        open_now += (entry["event"] == "actors.child_replacing") - (entry["event"] == "actors.child_replaced")
+        assert open_now <= 1
+    assert {ref.ask(Keyed.who).result(timeout=SECONDS) for _ in range(6)} == {"1", "2", "3"}
