@@ -283,7 +283,9 @@ class Pools:
 
     def _log(self, book: PoolBook, before: int, why: str) -> None:
         at = round(time.monotonic(), 3)
-        self._host.log("info", "actors.pool_resized", path=book.path, before=before, size=book.target, at=at, reason=why)
+        self._host.log(
+            "info", "actors.pool_resized", path=book.path, before=before, size=book.target, at=at, reason=why
+        )
 
     def _grow(self, book: PoolBook, count: int) -> None:
         names = book.free_names()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import random
 import threading
@@ -422,10 +423,12 @@ def run_keyed_storm(system: ActorSystem, book: Path, *, rounds: int, keys: int, 
     all_keys = [f"k{number}" for number in range(keys)]
     sent: list[int] = []
     failed: list[BaseException] = []
+    progress = [0, 0]
 
     def send(sender: int) -> None:
         try:
             for number in range(rounds):
+                progress[sender] = number
                 for key in all_keys:
                     ref.tell(Keyed.note, sender, key, number)
             sent.append(rounds * keys)
@@ -436,9 +439,12 @@ def run_keyed_storm(system: ActorSystem, book: Path, *, rounds: int, keys: int, 
     replies = [sender.ask(PoolSender.send, ref, 2 + number, all_keys, rounds) for number, sender in enumerate(senders)]
     for thread in threads:
         thread.start()
-    for size in [chance.randint(1, 6) for _ in range(kills)]:
-        kill(system, chance.choice(ref.members))
-        ref.resize(size)
+    for number in range(kills):
+        due = number * rounds // kills
+        eventually(lambda due=due: failed or min(progress) >= due, SECONDS * 4, state=lambda: progress)  # type: ignore[misc]
+        with contextlib.suppress(ProcessLookupError):  # dead already, by an earlier one
+            kill(system, chance.choice(ref.members))
+        ref.resize(chance.randint(1, 6))
     for thread in threads:
         thread.join(SECONDS * 10)
     total = sum(sent) + sum(reply.result(timeout=SECONDS * 10) for reply in replies)

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import itertools
+
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -13,7 +15,8 @@ SCALE = Autoscale(minimum=1, maximum=4, grow_above=10, for_seconds=1.0, shrink_a
 
 def run(looks: list[tuple[float, int, int]], size: int = 2, scale: Autoscale = SCALE) -> list[int]:
     """The size after each look, given as time, queued messages and busy workers."""
-    state, sizes = ScaleState(), []
+    sizes: list[int] = []
+    state = ScaleState()
     for now, queued, busy in looks:
         state, size, why = decide(scale, state, Sample(size, queued, busy), now)
         assert bool(why) == (size != (sizes[-1] if sizes else 2))
@@ -69,7 +72,7 @@ def test_it_never_leaves_its_bounds_and_never_changes_twice_within_a_cooldown(
         if after != size:
             changes.append(now)
         size = after
-    assert all(later - earlier >= SCALE.cooldown for earlier, later in zip(changes, changes[1:], strict=False))
+    assert all(later - earlier >= SCALE.cooldown for earlier, later in itertools.pairwise(changes))
 
 
 @given(queued=st.integers(1, 20), looks=st.lists(st.floats(0.01, 3.0), max_size=60))
