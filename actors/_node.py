@@ -141,6 +141,17 @@ class Node(OpenAsks):
         routes = (self.routes.get(uid) for uid in uids)
         return not any(route is not None and route.outbox.waits for route in routes)
 
+    def forward(self, route: Route, message: bytes) -> bool:
+        """Send what was encoded for another actor; False where there is no room, or no way. Never waits."""
+        if route.gone is not None or route.stopping:
+            return False
+        with contextlib.suppress(BrokenPipeError):
+            if route.outbox.offer(message, time.monotonic(), hold=HOLD_SECONDS):
+                if route.outbox.waits and route.joinable is None:
+                    self._arrange_flush(route)
+                return True
+        return False
+
     def note_overflow(self, uid: int, path: str, name: str) -> None:
         """Count a message that its sender drops by its own choice."""
         self._directory.dead_letter(path, "overflow", 1, handler=name, uid=uid)

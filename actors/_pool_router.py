@@ -197,6 +197,8 @@ class Router:
                 pass
             finally:
                 active.pop()
+        elif table.key is not None and ref.sending is None and self._tell_keyed(name, args, kwargs, info):
+            return
         elif table.routing == "least_busy" and ref.key is None:
             self.send(ref, name, args, kwargs, info, self._tell_counted)
             return
@@ -206,6 +208,31 @@ class Router:
             if not moving.drop:
                 raise
             self._node.note_overflow(moving.uid, moving.target, name)
+
+    def _tell_keyed(self, name: str, args: tuple[Any, ...], kwargs: dict[str, Any], info: HandlerInfo | None) -> bool:
+        """
+        What nearly every tell with a key is, written out; False where it is another: see _send_keyed().
+
+        Its key is a positional argument, and the message before of its slot went the same way.
+        """
+        place = None if info is None else self._key_places.get(info)
+        if place is None or place >= len(args):
+            return False
+        slot = slot_of(args[place])
+        with self._lock:
+            table = self.table
+            table.active.append(None)
+            try:
+                if self.table is table and table.slots and not self._barriers:
+                    member = table.members[table.slots[slot]]
+                    if self._last[slot] == member.uid:
+                        self._node_tell(member, name, args, kwargs, info)
+                        return True
+            except ActorNotRunningError:
+                pass
+            finally:
+                table.active.pop()
+        return False
 
     def _tell_counted(
         self, member: ActorRef[Any], name: str, args: tuple[Any, ...], kwargs: dict[str, Any], info: HandlerInfo | None

@@ -40,7 +40,7 @@ class Keyed(Actor):
         self.number = int(context._process.setup["incarnation"])
 
     @handler
-    def note(self, sender: int, key: str, number: int) -> None:
+    def note(self, sender: int, key: str, number: int, _load: str = "") -> None:
         self.seen += 1
         if self.book:
             name = self.ref.path.rpartition("/")[2]

@@ -331,20 +331,24 @@ class Mail:
         """All messages of one frame are dead. Whoever asked is told by the news of the death, not one by one."""
         why: DeadLetterReason = "stopping" if reason.kind == "requested" else "dead"
         told: Counter[str | None] = Counter()
+        divert, start = self._host.pools.heir_of(cell), 0
         reader = _envelope.MessageReader(opaque=True)
         try:
             reader.feed(body)
             for message in reader:
-                kind, handler = self._look_into(message)
-                if kind != _envelope.ASK:
+                kind, handler = self._look_into(message, keep_tell=divert is not None)
+                if kind != _envelope.ASK and divert is not None:
+                    divert(body[start : reader.consumed], handler)
+                elif kind != _envelope.ASK:
                     told[handler] += 1
+                start = reader.consumed
         except ProtocolError:
             self._letter(cell, "undecodable", 1)
         for handler, count in told.items():
             self._letter(cell, why, count, handler)
 
-    def _look_into(self, message: Any) -> tuple[int, str | None]:
-        """Return the kind of a dead message and the handler it names; a large one is released."""
+    def _look_into(self, message: Any, *, keep_tell: bool) -> tuple[int, str | None]:
+        """Return the kind of a dead message and the handler it names; a large one is released, unless another actor gets it."""
         if message[0] != _envelope.LARGE:
             return message[0], message[1]
         _kind, arena_id, slot, length, generation, offset = message
@@ -353,7 +357,8 @@ class Mail:
             arena = self._host.arenas.reader(arena_id)
             with arena.view(slot, length, generation, offset) as data:
                 kind, handler = _envelope.peek_message(data)
-            arena.release(slot, generation)
+            if not keep_tell or kind == _envelope.ASK:
+                arena.release(slot, generation)
         return kind, handler
 
     def _drain_parked(self, cell: Cell, reason: _exits.ExitReason) -> None:

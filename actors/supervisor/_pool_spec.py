@@ -27,6 +27,9 @@ A = TypeVar("A")
 Routing: TypeAlias = Literal["round_robin", "least_busy", "key_hash"]
 """How a message finds its worker."""
 
+GivenUp: TypeAlias = Literal["dead_letter", "reroute"]
+"""What becomes of the tells that are queued for a worker that is given up."""
+
 ROUTINGS: Final[tuple[Routing, ...]] = get_args(Routing)
 MOST_WORKERS: Final = 256
 """A process each; and a quarter of the slots that keys are hashed to, so that keys are spread evenly."""
@@ -70,6 +73,7 @@ class ActorPool(Supervisor, Generic[A]):
         routing: How a message finds its worker.
         key: With ``"key_hash"``: the parameter of the handlers whose value is the key; None: each send says it.
         autoscale: When it changes its size by itself; None: never.
+        given_up: What becomes of the tells that are queued for a worker that is parked or stopped by hand.
         worker: The actor with the options of a worker.
     """
 
@@ -78,6 +82,7 @@ class ActorPool(Supervisor, Generic[A]):
     routing: Routing = attrs.field(default="round_robin", kw_only=True)
     key: str | None = attrs.field(default=None, kw_only=True)
     autoscale: Autoscale | None = attrs.field(default=None, kw_only=True)
+    given_up: GivenUp = attrs.field(default="dead_letter", kw_only=True)
     worker: Child = attrs.field(kw_only=True)
 
 
@@ -90,6 +95,7 @@ def pool(
     routing: Routing = "round_robin",
     key: str | None = None,
     autoscale: Autoscale | None = None,
+    given_up: GivenUp = "dead_letter",
     max_restarts: int = 3,
     period: Seconds = 5.0,
     on_exhausted: OnExhausted | Park | Any = "escalate",
@@ -111,6 +117,9 @@ def pool(
         key: With ``"key_hash"``: the name of a parameter that the handlers have; its value is the key of a message. None: the key is
             given with ``ref.options(key=...)``, which wins in any case.
         autoscale: When it grows and shrinks by itself: an :class:`~actors.Autoscale`. None: only by ``resize``.
+        given_up: What becomes of the tells queued for a worker that will not come back by itself, because it was parked
+            (``max_same_crashes``, ``max_start_failures``) or stopped by hand: ``"dead_letter"``, or ``"reroute"``: the others handle
+            them; not with ``"key_hash"``, whose order would be lost. Asks end with ``ActorDied`` and ``may_have_run=False``.
         max_restarts: As of a :class:`~actors.Supervisor`: more restarts of its workers than this within *period*, and it gives up.
         period: Length of that window in seconds.
         on_exhausted: What giving up means.
@@ -138,6 +147,7 @@ def pool(
         routing=routing,
         key=key,
         autoscale=autoscale,
+        given_up=given_up,
         worker=worker,
     )
 
@@ -166,6 +176,10 @@ def pool_problems(spec: ActorPool[Any], path: str) -> Iterable[str]:
         yield f"{path}: {problem}"
     if spec.routing not in ROUTINGS:
         yield f"{path}: routing={spec.routing!r} must be one of {', '.join(map(repr, ROUTINGS))}"
+    if spec.given_up not in get_args(GivenUp):
+        yield f"{path}: given_up={spec.given_up!r} must be one of {', '.join(map(repr, get_args(GivenUp)))}"
+    elif spec.given_up == "reroute" and spec.routing == "key_hash":
+        yield f"{path}: given_up='reroute' does not go with routing='key_hash': the order of a key would be lost"
     yield from _key_problems(spec, path)
     options = spec.worker.options
     if options.restart != "permanent":

@@ -12,8 +12,10 @@ long that takes and whatever it dies of meanwhile; then it is stopped.
 from __future__ import annotations
 
 import functools
+import math
 import time
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, Final, Literal, TypeAlias
 
@@ -23,10 +25,13 @@ from actors._futures import resolve, resolve_error
 from actors._pool import PoolRef
 from actors._ref import ActorRef
 from actors._start_error import start_error
-from actors.errors import ActorNotRunningError, ActorsError, SpecError
+from actors.errors import ActorNotRunningError, ActorsError, ProtocolError, SpecError
+from actors.mailbox._inbox import queued_bytes
+from actors.mailbox._layout import FlightState
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _scaling, _view
 from actors.supervisor._cells import Cell
+from actors.supervisor._letters import DeadLetter
 from actors.supervisor._pool_spec import ActorPool
 from actors.supervisor._slots import assign
 
@@ -40,6 +45,11 @@ __all__ = ["GOODBYE_SECONDS", "PoolBook", "Pools"]
 GOODBYE_SECONDS: Final = 15.0
 _LOOK_SECONDS: Final = 0.01
 _AGAIN_SECONDS: Final = 0.05
+
+_BUSY: Final = frozenset((FlightState.HANDLING, FlightState.WAITING, FlightState.BLOCKED, FlightState.CREDIT))
+# Of a message, where none was handled yet; and of the smallest there are.
+_USUAL_BYTES: Final = 64.0
+_LEAST_BYTES: Final = 8.0
 
 State: TypeAlias = Literal["starting", "in", "out", "leaving"]
 
@@ -78,6 +88,7 @@ class PoolBook:
         waiters: Who waits for a resize.
         ready: Done when it is up for the first time; None once it is, or where nobody waits.
         scaled: What its scaling remembers.
+        diverted: Messages of workers that were given up, each with its handler's name, which wait for room at another worker.
         failure: Of the first worker that was lost before the pool was up.
         gone: Why it is gone, or ``""``.
     """
@@ -94,6 +105,7 @@ class PoolBook:
     waiters: list[Future[None]] = attrs.Factory(list)
     ready: Future[PoolRef[Any]] | None = None
     scaled: _scaling.ScaleState = attrs.Factory(_scaling.ScaleState)
+    diverted: deque[tuple[bytes, str | None]] = attrs.Factory(deque)
     failure: ActorsError | None = None
     gone: str = ""
 
@@ -148,6 +160,7 @@ class Pools:
         self._by_worker: dict[int, PoolBook] = {}
         self._by_path: dict[str, PoolBook] = {}
         self._tables: dict[int, tuple[Any, ...]] = {}
+        self._heirs: dict[int, PoolBook] = {}
         self._goodbyes: dict[tuple[int, int], set[tuple[int, int]]] = {}
         self._next = 1
 
@@ -235,6 +248,8 @@ class Pools:
         book = self._by_worker.pop(cell.uid, None)
         if book is None:
             return
+        if book.spec.given_up == "reroute" and not book.gone:
+            self._heirs[cell.uid] = book  # what is still on its way there goes to the others, too
         worker = book.workers.pop(cell.uid)
         if worker.state in ("in", "out"):
             self._publish(book)
@@ -386,6 +401,33 @@ class Pools:
             cell.route.stopping = True
             self._runner.handle(ev.StopActor(uid))
 
+    # --- who is given up --------------------------------------------------------------------------------------------------
+
+    def heir_of(self, cell: Cell) -> Callable[[bytes, str | None], object] | None:
+        """Return what takes the messages that *cell* will not handle, each as bytes and with its handler; None: they are dead."""
+        book = self._by_worker.get(cell.uid) or self._heirs.get(cell.uid)
+        if book is None or book.gone or book.spec.given_up != "reroute":
+            return None
+        return functools.partial(self._divert, book)
+
+    def _divert(self, book: PoolBook, message: bytes, handler: str | None) -> None:
+        book.diverted.append((message, handler))
+        if len(book.diverted) == 1:
+            self._host.pump.post(functools.partial(self._forward, book, 0))
+
+    def _forward(self, book: PoolBook, sent: int) -> None:
+        """Hand diverted messages to the others in turn; what finds no room waits."""
+        while book.diverted:
+            cells = [self._runner.cells[worker.uid] for worker in book.in_state("in")]
+            turn = [*cells[sent % len(cells) :], *cells[: sent % len(cells)]] if cells else []
+            if not any(self._host.node.forward(cell.route, book.diverted[0][0]) for cell in turn):
+                self._host.pump.after(_AGAIN_SECONDS, functools.partial(self._forward, book, sent))
+                return
+            book.diverted.popleft()
+            sent += 1
+        if sent:
+            self._host.log("info", "actors.pool_rerouted", path=book.path, count=sent)
+
     # --- the end ----------------------------------------------------------------------------------------------------------
 
     def stop(self, number: int, drain: bool) -> None:
@@ -406,6 +448,10 @@ class Pools:
             worker.state = "leaving"
         self._publish(book)
         self._fail(book, ActorNotRunningError(f"pool {book.path} is gone: {why}", target=book.path))
+        self._heirs = {uid: heir for uid, heir in self._heirs.items() if heir is not book}
+        for _message, handler in book.diverted:
+            self._host.letters.take(DeadLetter(book.path, "stopping", 1, handler))
+        book.diverted.clear()
         self._books.pop(book.number, None)
         self._tables.pop(book.number, None)
 
@@ -427,13 +473,25 @@ class Pools:
         queued = busy = 0
         workers = book.in_state("in", "out")
         for worker in workers:
-            statistics = self._host.statistics(worker.uid)
-            if statistics is not None:
-                handling = statistics.state in ("handling", "waiting", "blocked", "credit")
-                queued += max(0, statistics.queued_messages - handling)
-                queued += bool(statistics.pipe_queued_bytes)
-                busy += handling
+            waiting, handling = _look_at(self._runner.cells[worker.uid])
+            queued += waiting
+            busy += handling
         return _scaling.Sample(len(workers), queued, busy)
+
+
+def _look_at(cell: Cell) -> tuple[int, bool]:
+    """
+    Return how many messages wait for a worker, and whether it is handling one.
+
+    What it has read is counted; what stands in its pipe is reckoned from the mean of those it has handled.
+    """
+    try:
+        flight, read = cell.view.flight(), cell.view.count_waiting()
+    except ProtocolError:  # it writes nonsense into its own recorder
+        return 0, False
+    handling = flight.state in _BUSY
+    mean = max(_LEAST_BYTES, flight.handled_bytes / flight.handled) if flight.handled else _USUAL_BYTES
+    return max(0, read - handling) + math.ceil(queued_bytes(cell.inbox_read) / mean), handling
 
 
 @attrs.define(eq=False)

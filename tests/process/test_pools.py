@@ -15,6 +15,7 @@ import pytest
 from structlog.testing import capture_logs
 
 from actors import (
+    ActorDied,
     ActorNotRunningError,
     ActorRef,
     ActorSystem,
@@ -291,6 +292,34 @@ def test_a_worker_that_is_parked_leaves_its_work_to_the_others_until_it_is_back(
 
     assert found == {"1", "3"}
     assert {ref.ask(Keyed.who).result(timeout=SECONDS) for _ in range(6)} == {"1", "2", "3"}
+
+
+@pytest.mark.parametrize("load", [0, 50_000])
+def test_what_was_queued_for_a_worker_that_is_given_up_is_handled_by_the_others(
+    system: ActorSystem, tmp_path: Path, load: int
+) -> None:
+    book = tmp_path / "book"
+    spec = pool(Keyed(str(book)), 3, given_up="reroute", max_same_crashes=1, **PATIENT)
+    ref = system.spawn_pool(spec)
+    lost = ref.members[2]
+    lost.tell(Keyed.hold, str(tmp_path / "go"))
+    eventually((tmp_path / "go.held").exists, SECONDS)
+    lost.tell(Keyed.die)
+    asked = lost.ask(Keyed.who)
+    for number in range(200):
+        lost.tell(Keyed.note, 0, str(number), 0, "x" * load if number % 50 == 0 else "")
+    lost.flush()
+
+    (tmp_path / "go").touch()
+
+    eventually(
+        lambda: len(read_lines(book)) == 200, SECONDS, state=lambda: (len(read_lines(book)), system.dead_letters())
+    )
+    assert Counter(line.worker for line in read_lines(book)) == {"1": 100, "2": 100}
+    with pytest.raises(ActorDied) as died:
+        asked.result(timeout=SECONDS)
+    assert not died.value.may_have_run
+    assert {key: value for key, value in system.dead_letters().items() if value} == {"crashed": 1}
 
 
 def test_a_pool_whose_supervisor_starts_anew_gets_the_size_back_that_it_had() -> None:

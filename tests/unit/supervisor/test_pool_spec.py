@@ -84,6 +84,8 @@ def test_a_problem_of_the_workers_is_said_once() -> None:
         ({"key": 5, "routing": "key_hash"}, "key=5 must be the name of a parameter"),
         ({"key": "a b", "routing": "key_hash"}, "key='a b' must be the name of a parameter"),
         ({"key": "user", "routing": "key_hash"}, "no handler has a parameter of that name"),
+        ({"given_up": "rerout"}, "given_up='rerout' must be one of 'dead_letter', 'reroute'"),
+        ({"given_up": "reroute", "routing": "key_hash"}, "the order of a key would be lost"),
         ({"after": ("x",)}, "after=('x',) is no option"),
         ({"autoscale": 5}, "autoscale=5 must be an Autoscale"),
         ({"autoscale": Autoscale(minimum=3, maximum=2)}, "autoscale.minimum=3 is above autoscale.maximum=2"),
