@@ -6,147 +6,34 @@ first with its first send and each later one when there is one. A :class:`Router
 
 Two promises cost something here. *A worker that leaves gets nothing after that was said*: a send notes in its table that it is under
 way, and this process says that it has let go of those who left when the sends of all older tables are over and written.
-*Messages of one key stay in order over a resize*: it is noted where the last message of each slot went; when the slot is another's, the
-one before is first asked for a sign that it has handled what stands in its inbox (:meth:`actors._node.Node.barrier`).
+*Messages of one key stay in order over a resize*: that is :mod:`actors._pool_order`'s affair.
 """
 
 from __future__ import annotations
 
 import functools
-import itertools
-import random
 import threading
-from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
-
-import attrs
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, Final, TypeVar
 
 from actors._pool_keys import slot_of
 from actors._pool_loads import Loads
+from actors._pool_order import KeyOrder, MovingError
+from actors._pool_table import PoolSource, Table
 from actors._ref import ActorRef
-from actors.errors import ActorNotRunningError, AskTimeoutError, DeadlockError, MailboxFullError, SpecError
-from actors.supervisor._slots import SLOTS
+from actors.errors import ActorNotRunningError, DeadlockError
 
 if TYPE_CHECKING:
     from actors._handlers import HandlerInfo
     from actors._node import Node
     from actors._pool import PoolRef
-    from actors._reply import Reply
 
-__all__ = ["PoolSource", "Router", "Routers", "Table"]
+__all__ = ["Router", "Routers"]
 
 T = TypeVar("T")
 
 # Between two looks whether sends that were under way at a resize are over.
 _LOOK_SECONDS: Final = 0.002
-
-
-class PoolSource(Protocol):
-    """What a process must offer so that pools can be used in it."""
-
-    def find_pool(self, number: int) -> tuple[Any, ...] | None:
-        """Return the fields of the present :class:`Table` of a pool; None if it is gone. Blocks."""
-        ...
-
-    def pool_left(self, number: int, version: int) -> None:
-        """Say that nothing more goes from here to those that left with this version. Never blocks."""
-
-    def wait_reply(self, reply: Reply[Any], seconds: float) -> None:
-        """Wait until *reply* is done, at most *seconds*, serving what must go on meanwhile."""
-
-    def look_later(self, seconds: float, action: Callable[[], object]) -> None:
-        """Have *action* called in so many seconds, by somebody else. Never blocks."""
-
-    def resize_pool(self, number: int, size: int) -> None:
-        """Have the pool resized; returns when the new workers are ready and those that leave are told."""
-
-    def stop_pool(self, number: int, drain: bool) -> None:
-        """Begin to stop the pool. Never blocks."""
-
-
-@attrs.define(eq=False)
-class Table:
-    """
-    One version of a pool, as the host has made it.
-
-    Attributes:
-        number: The pool's.
-        version: 1, 2, 3…
-        path: Where the pool stands in the tree.
-        routing: How a worker is chosen.
-        key: The parameter whose value is the key, or None.
-        members: Who takes messages.
-        slots: The place in *members* of each slot's worker; empty without keys.
-        on_full: What a send does when an inbox is full, unless the ref says otherwise.
-        send_timeout: How long it waits then.
-        gone: Why the pool is gone, or ``""``.
-        active: An entry for each send that is under way by this table.
-        turns: Places in *members*, in turn, from a random one on.
-        in_turn: Whether the workers are taken in turn, and there are any.
-    """
-
-    number: int
-    version: int
-    path: str
-    routing: str
-    key: str | None
-    members: tuple[ActorRef[Any], ...]
-    slots: bytes
-    on_full: str
-    send_timeout: float
-    gone: str
-    active: list[None] = attrs.Factory(list)
-    turns: Iterator[int] = attrs.field(factory=lambda: iter(()))
-    in_turn: bool = False
-    _dressed: dict[tuple[Any, ...], tuple[ActorRef[Any], ...]] = attrs.Factory(dict)
-
-    @classmethod
-    def of(cls, system: str, fields: tuple[Any, ...]) -> Table:
-        """
-        Make one from what the host says.
-
-        Args:
-            system: Name of the system.
-            fields: As :meth:`actors.supervisor._pools.PoolBook.fields` writes them.
-        """
-        number, version, path, routing, key, members, slots, on_full, send_timeout, gone = fields
-        refs: tuple[ActorRef[Any], ...] = tuple(ActorRef(system, uid, own) for uid, own in members)
-        table = cls(number, version, path, routing, key, refs, slots, on_full, send_timeout, gone)
-        table.in_turn = routing == "round_robin" and bool(refs)
-        start = random.randrange(len(refs)) if refs else 0
-        table.turns = itertools.cycle([*range(start, len(refs)), *range(start)])
-        return table
-
-    def dressed(self, options: tuple[Any, ...] | None) -> tuple[ActorRef[Any], ...]:
-        """Return the members with the options of a send: ``timeout``, ``on_full``, ``send_timeout``; None for the workers' own."""
-        if options is None:
-            return self.members
-        found = self._dressed.get(options)
-        if found is None:
-            timeout, on_full, send_timeout = options
-            found = self._dressed[options] = tuple(
-                attrs.evolve(ref, timeout=timeout, on_full=on_full, send_timeout=send_timeout) for ref in self.members
-            )
-        return found
-
-
-@attrs.define(eq=False)
-class _Barrier:
-    """A sign asked of a worker that its inbox up to here is handled, and for which slots that matters."""
-
-    reply: Reply[Any] | None
-    slots: set[int]
-
-    def is_passed(self) -> bool:
-        """
-        However it has ended but by being given up here: what stood before it is handled, or never will be.
-
-        Without a reply there was nobody to wait for: it is gone, or it is this very actor.
-        """
-        reply = self.reply
-        if reply is None:
-            return True
-        return reply.done() and not reply.cancelled() and not isinstance(reply.exception(0), AskTimeoutError)
 
 
 class Router:
@@ -168,11 +55,8 @@ class Router:
         self.table = table
         self.past: list[Table] = []
         self.loads = Loads(node)
-        # A thread that sends with a key holds it until the message is written; whoever makes a new table never takes it.
-        self._lock = threading.RLock()
-        self._last = [0] * SLOTS
-        self._barriers: dict[int, _Barrier] = {}
-        self._key_places: dict[HandlerInfo, int] = {}
+        self._left: dict[int, list[int]] = {}
+        self._order = KeyOrder(node, source, system)
 
     # --- sending ----------------------------------------------------------------------------------------------------------
 
@@ -204,7 +88,7 @@ class Router:
             return
         try:
             self.send(ref, name, args, kwargs, info, self._node_tell)
-        except _MovingError as moving:
+        except MovingError as moving:
             if not moving.drop:
                 raise
             self._node.note_overflow(moving.uid, moving.target, name)
@@ -215,17 +99,18 @@ class Router:
 
         Its key is a positional argument, and the message before of its slot went the same way.
         """
-        place = None if info is None else self._key_places.get(info)
+        order = self._order
+        place = order.place_of(info)
         if place is None or place >= len(args):
             return False
         slot = slot_of(args[place])
-        with self._lock:
+        with order.lock:
             table = self.table
             table.active.append(None)
             try:
-                if self.table is table and table.slots and not self._barriers:
+                if self.table is table and table.slots:
                     member = table.members[table.slots[slot]]
-                    if self._last[slot] == member.uid:
+                    if order.stays(slot, member.uid):
                         self._node_tell(member, name, args, kwargs, info)
                         return True
             except ActorNotRunningError:
@@ -278,7 +163,7 @@ class Router:
             SpecError: The pool routes by key, and there is none.
         """
         if self.table.key is not None or ref.key is not None or self.table.routing == "key_hash":
-            return self._send_keyed(ref, self._slot_of(ref, args, kwargs, info), (name, args, kwargs, info), send)
+            return self._send_keyed(ref, name, args, kwargs, info, send)
         failed: dict[int, Exception] = {}
         while True:
             table = self._table_with_members()
@@ -352,46 +237,20 @@ class Router:
         if table.gone:
             return False
         fields = self._source.find_pool(table.number)
-        self.take(_emptied(table) if fields is None else Table.of(self._system, fields))
+        self.take(table.emptied() if fields is None else Table.of(self._system, fields))
         return self.table is not table
 
-    # --- keys -------------------------------------------------------------------------------------------------------------
-
-    def _slot_of(
-        self, ref: PoolRef[Any], args: tuple[Any, ...], kwargs: dict[str, Any], info: HandlerInfo | None
-    ) -> int:
-        """
-        The slot of one message.
-
-        Raises:
-            SpecError: It has no key, or the pool knows no keys.
-        """
-        table = self.table
-        if ref.key is not None:
-            if table.routing != "key_hash":
-                raise SpecError(f"options(key=...): pool {table.path} routes by {table.routing!r}, and not by key")
-            return slot_of(ref.key)
-        key = table.key
-        if key is None:
-            raise SpecError(
-                f"pool {table.path} routes by key: send through ref.options(key=...), or give pool(..., key=...)"
-            )
-        if key in kwargs:
-            return slot_of(kwargs[key])
-        if info is None:
-            raise SpecError(
-                f"pool {table.path} routes by the parameter {key!r}: name the handler by its class, pass {key}=..., or send "
-                "through ref.options(key=...)"
-            )
-        place = self._key_places.get(info)
-        if place is None:
-            place = self._key_places[info] = _place_of(info, key, table.path)
-        if place < len(args):
-            return slot_of(args[place])
-        return slot_of(list(info.signature.parameters.values())[place].default)
-
-    def _send_keyed(self, ref: PoolRef[Any], slot: int, message: tuple[Any, ...], send: Callable[..., T]) -> T:
-        with self._lock:
+    def _send_keyed(
+        self,
+        ref: PoolRef[Any],
+        name: str,
+        args: tuple[Any, ...],
+        kwargs: dict[str, Any],
+        info: HandlerInfo | None,
+        send: Callable[..., T],
+    ) -> T:
+        slot = self._order.slot_of(self.table, ref, args, kwargs, info)
+        with self._order.lock:
             while True:
                 table = self._table_with_members()
                 table.active.append(None)
@@ -399,53 +258,13 @@ class Router:
                     if self.table is not table:
                         continue
                     member = table.dressed(ref.sending)[table.slots[slot]]
-                    last = self._last[slot]
-                    if last != member.uid:
-                        if last:
-                            self._let_pass(last, table, member)
-                        self._last[slot] = member.uid
-                    elif self._barriers:
-                        for barrier in self._barriers.values():
-                            barrier.slots.discard(slot)  # it is back: the sign says nothing of this message
-                    return send(member, *message)
+                    self._order.go(slot, table, member)
+                    return send(member, name, args, kwargs, info)
                 except ActorNotRunningError:
                     if not self._renew(table):
                         raise
                 finally:
                     table.active.pop()
-
-    def _let_pass(self, uid: int, table: Table, member: ActorRef[Any]) -> None:
-        """
-        Return when what was sent to *uid* with keys that are another's now is handled.
-
-        Raises:
-            MailboxFullError: It is not handled yet, and the send does not wait, or has waited long enough.
-        """
-        barrier = self._barriers.get(uid)
-        if barrier is None or (barrier.reply is not None and barrier.reply.done() and not barrier.is_passed()):
-            barrier = self._raise_barrier(uid, table)
-        if barrier.reply is not None and not barrier.reply.done():
-            policy = member.on_full or table.on_full
-            seconds = table.send_timeout if member.send_timeout is None else member.send_timeout
-            if policy in ("block", "drop_oldest"):
-                self._source.wait_reply(barrier.reply, seconds)
-            if not barrier.is_passed():
-                raise _MovingError(member, drop=policy == "drop_newest")
-        self._barriers.pop(uid, None)
-        for slot in barrier.slots:
-            if self._last[slot] == uid:
-                self._last[slot] = 0
-
-    def _raise_barrier(self, uid: int, table: Table) -> _Barrier:
-        owners = [member.uid for member in table.members]
-        moved = {slot for slot, last in enumerate(self._last) if last == uid and owners[table.slots[slot]] != uid}
-        old: ActorRef[Any] = ActorRef(self._system, uid, f"{table.path} (worker with uid {uid})", on_full="block")
-        try:
-            reply = self._node.barrier(old)
-        except (ActorNotRunningError, DeadlockError):
-            reply = None
-        barrier = self._barriers[uid] = _Barrier(reply, moved)
-        return barrier
 
     # --- versions ---------------------------------------------------------------------------------------------------------
 
@@ -457,61 +276,27 @@ class Router:
                 return
             self.past = [past for past in (*self.past, before) if past is before or past.active]
             self.table = table
-        stay = {member.uid for member in table.members}
-        left = [member.uid for member in before.members if member.uid not in stay]
+            stay = {member.uid for member in table.members}
+            left = self._left[table.version] = [member.uid for member in before.members if member.uid not in stay]
         self.loads.forget(left)
-        if left:
-            self._let_go(left, table.version)
+        self._let_go(table.version)
 
-    def _let_go(self, left: list[int], version: int) -> None:
-        """Say that nothing goes to those who left any more, as soon as it is so. Never waits."""
+    def _let_go(self, version: int) -> None:
+        """Say that nothing goes to those who left with this version or before any more, as soon as it is so. Never waits."""
+        left = {uid for when, uids in tuple(self._left.items()) if when <= version for uid in uids}
+        if not left:
+            return
         older = [past for past in self.past if past.version < version]
         if any(past.active for past in older) or not self._node.has_left(left):
-            self._source.look_later(_LOOK_SECONDS, functools.partial(self._let_go, left, version))
-        else:
-            self._source.pool_left(self.table.number, version)
+            self._source.look_later(_LOOK_SECONDS, functools.partial(self._let_go, version))
+            return
+        for when in [when for when in tuple(self._left) if when <= version]:
+            self._left.pop(when, None)
+        self._source.pool_left(self.table.number, version)
 
 
 # Taken for a moment, by whoever brings a new table.
 _taking = threading.RLock()
-
-
-class _MovingError(MailboxFullError):
-    """Messages of the same key wait for the worker that had it before."""
-
-    def __init__(self, member: ActorRef[Any], *, drop: bool) -> None:
-        super().__init__(
-            f"{member.path} has taken over a key whose earlier messages another worker has not handled yet; the message was "
-            "not accepted. Send it again, wait longer by send_timeout, or resize while less is queued",
-            target=member.path,
-        )
-        self.uid = member.uid
-        self.drop = drop
-
-
-def _emptied(table: Table) -> Table:
-    """What follows on *table* when its pool is gone."""
-    return Table(
-        number=table.number,
-        version=table.version + 1,
-        path=table.path,
-        routing=table.routing,
-        key=table.key,
-        members=(),
-        slots=b"",
-        on_full=table.on_full,
-        send_timeout=table.send_timeout,
-        gone="it is gone",
-    )
-
-
-def _place_of(info: HandlerInfo, key: str, path: str) -> int:
-    names = list(info.signature.parameters)
-    if key not in names:
-        raise SpecError(
-            f"{info} has no parameter {key!r}, by which pool {path} routes: send it through ref.options(key=...)"
-        )
-    return names.index(key)
 
 
 class Routers:

@@ -1,5 +1,5 @@
 """
-What the host and an actor each offer so that pools can be used there. See :class:`actors._pool_router.PoolSource`.
+What the host and an actor each offer so that pools can be used there. See :class:`actors._pool_table.PoolSource`.
 """
 
 from __future__ import annotations
@@ -40,24 +40,24 @@ class HostPoolSource:
         self._host = host
 
     def find_pool(self, number: int) -> tuple[Any, ...] | None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         return self._host.pools.fields(number)
 
     def pool_left(self, number: int, version: int) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
-        self._host.pump.post(functools.partial(self._host.pools.let_go, number, version, (0, 0)))
+        """See :class:`~actors._pool_table.PoolSource`."""
+        self._host.pump.post(functools.partial(self._host.pools.leaving.let_go, number, version, (0, 0)))
 
     def wait_reply(self, reply: Reply[Any], seconds: float) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         with contextlib.suppress(AskTimeoutError):
             reply.exception(seconds)
 
     def look_later(self, seconds: float, action: Callable[[], object]) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         self._host.directory.look_later(seconds, action)
 
     def resize_pool(self, number: int, size: int) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         host = self._host
         if host.pump.is_current() or host.callbacks.is_current():
             raise SpecError("a pool cannot be resized from a callback of the system: use another thread")
@@ -74,7 +74,7 @@ class HostPoolSource:
                     raise ActorNotRunningError(f"system {host.name} has stopped") from None
 
     def stop_pool(self, number: int, drain: bool) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         self._host.pump.post(functools.partial(self._host.pools.stop, number, drain))
 
 
@@ -95,28 +95,28 @@ class ActorPoolSource:
         self._process.pools.update(fields)
 
     def find_pool(self, number: int) -> tuple[Any, ...] | None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         fields, _none = self._process.attendant.request("pool", number)
         return None if fields[0] == "gone" else tuple(fields[1:])
 
     def pool_left(self, number: int, version: int) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         self._process.attendant.notify("pool_left", number, version)
 
     def wait_reply(self, reply: Reply[Any], seconds: float) -> None:
-        """See :class:`~actors._pool_router.PoolSource`. Its own inbox is read meanwhile: the other one may wait for room in it."""
+        """See :class:`~actors._pool_table.PoolSource`. Its own inbox is read meanwhile: the other one may wait for room in it."""
         give_up = time.monotonic() + seconds
         while not reply.done() and time.monotonic() < give_up:
             self._process.directory.pause(_LOOK_SECONDS)
 
     def look_later(self, seconds: float, action: Callable[[], object]) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         self._process.attendant.after(seconds, action)
 
     def resize_pool(self, number: int, size: int) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         self._process.attendant.request("resize_pool", number, size, timeout=_RESIZE_SECONDS)
 
     def stop_pool(self, number: int, drain: bool) -> None:
-        """See :class:`~actors._pool_router.PoolSource`."""
+        """See :class:`~actors._pool_table.PoolSource`."""
         self._process.attendant.notify("stop_pool", number, drain)

@@ -331,7 +331,7 @@ class Mail:
         """All messages of one frame are dead. Whoever asked is told by the news of the death, not one by one."""
         why: DeadLetterReason = "stopping" if reason.kind == "requested" else "dead"
         told: Counter[str | None] = Counter()
-        divert, start = self._host.pools.heir_of(cell), 0
+        divert, start = self._host.pools.heirs.of(cell.uid), 0
         reader = _envelope.MessageReader(opaque=True)
         try:
             reader.feed(body)

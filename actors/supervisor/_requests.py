@@ -379,7 +379,7 @@ class Requests:
     def _pool_left(self, cell: Cell, body: Body, pool: int, version: int) -> None:
         if type(version) is not int:
             raise ProtocolError(f"it left version {version!r:.80} of pool {pool!r:.80}")
-        self._runner.pools.let_go(pool, version, (cell.uid, body.incarnation))
+        self._runner.pools.leaving.let_go(pool, version, (cell.uid, body.incarnation))
 
     def _resize_pool(self, _cell: Cell, body: Body, number: int, pool: int, size: int) -> None:
         if size_problem(size):

@@ -186,6 +186,7 @@ class Runner:
 
     def _park(self, cell: Cell, reason: _exits.ExitReason) -> None:
         self._host.log("warning", "actors.child_parked", path=cell.path, uid=cell.uid, reason=_exits.describe(reason))
+        self.pools.given_up(cell)
         self._host.mail.park(cell, reason)
         self.pools.parked(cell)
 
@@ -348,6 +349,7 @@ class Runner:
         above = None if cell.parent is None else self.cells.get(cell.parent.uid)
         for body in () if above is None else above.bodies:
             body.spawned.discard(uid)
+        self.pools.given_up(cell)
         self._host.mail.bury(cell, reason)
         self.obituaries.gone(cell, reason)
         self.pools.gone(cell, reason)
