@@ -6,6 +6,7 @@ A map of the package::
     you write            Actor, handler, message                _actor _handlers
     you hold             ActorRef, Reply, SharedArray           _ref _reply _shared_array
     you describe         Supervisor, child, Backoff, Park...    supervisor/_spec _policy _check
+    or many as one       pool, PoolRef, Autoscale               _pool supervisor/_pool_spec _pools
     you run              ActorSystem, Tasks                     _system _tasks
     in the host          pump, decisions, processes             supervisor/_pump _tree _machine _runner
     in an actor          the loop, the control thread           _child _dispatch _attendant

@@ -30,6 +30,12 @@ OUTPUT = {
         "killed after 5.0 s",
         "5 is fine",
     ),
+    "pool.py": (
+        "workers: 3",
+        "every account is somebody's: True",
+        "out of order: 0",
+        "lost with the one that was killed, at most one: True",
+    ),
     "service_asyncio.py": (
         "2147483647 = 2147483647",
         "360 = 2 * 2 * 2 * 3 * 3 * 5",

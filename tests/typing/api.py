@@ -7,7 +7,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from typing import Any, assert_type
 
-from actors import Actor, ActorRef, ActorsError, ActorSystem, Down, Reply, Tasks, handler
+from actors import Actor, ActorPool, ActorRef, ActorsError, ActorSystem, Down, PoolRef, Reply, Tasks, handler, pool
 
 
 class Counter(Actor):
@@ -77,6 +77,25 @@ def sends(counter: ActorRef[Counter], small: ActorRef[Small]) -> None:
     assert_type(counter.incarnation, int)
     assert_type(counter.statistics().handled, int)
     counter.stop(drain=True)
+
+
+async def pools(system: ActorSystem) -> None:
+    assert_type(pool(Counter(1), 3), ActorPool[Counter])
+    ref = system.spawn_pool(pool(Counter(1), 3, routing="key_hash", redeliver=1))
+    assert_type(ref, PoolRef[Counter])
+    ref.tell(Counter.add, 5)
+    ref.broadcast(Counter.add, 5, twice=True)
+    assert_type(ref.ask(Counter.add, 5), Reply[int])
+    assert_type(await ref.ask(Counter.fetch, "x"), bytes)
+    assert_type(ref.scatter(Counter.add, 5), list[Reply[int]])
+    assert_type(ref.scatter(Counter.fetch, "x"), list[Reply[bytes]])
+    assert_type(ref.options(key="x", timeout=1.0), PoolRef[Counter])
+    assert_type(ref.members, tuple[ActorRef[Counter], ...])
+    assert_type(system.find_pool("counters"), PoolRef[Any])
+    for item in ref.stream(Counter.items, 3):
+        assert_type(item, str)
+    anyone: PoolRef[Actor] = ref
+    anyone.tell("add", 1)
 
 
 def takes_a_sink(sink: ActorRef[Sink]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors import Actor, ActorRef, ActorSystem, Down, handler
+from actors import Actor, ActorRef, ActorSystem, Down, PoolRef, handler, pool
 
 
 class Counter(Actor):
@@ -65,3 +65,13 @@ def tasks(system: ActorSystem) -> None:
     some.options(timeout="1")  # refused
     some.map(area, ["x"])  # refused
     some.map(area, [1], on_error="ignore")  # refused
+
+
+def pools(ref: PoolRef[Counter], system: ActorSystem) -> None:
+    ref.tell(Counter.add, "x")  # refused
+    ref.ask(Other.close_it)  # refused
+    ref.scatter(Counter.add)  # refused
+    ref.broadcast(Counter.add, 1, 2)  # refused
+    ref.options(on_full="drop_oldest")  # refused
+    pool(Counter(), 3, routing="random")  # refused
+    system.spawn_pool(Counter())  # refused
