@@ -112,6 +112,15 @@ class PoolSender(Actor):
         return [ref.ask(Keyed.who).result(timeout=10) for _ in range(count)]
 
     @handler
+    def ask_own(self, ref: Any) -> tuple[str, str]:
+        """Ask the pool that this actor is one of; return the own path and who answered."""
+        return self.ref.path, ref.ask(PoolSender.path_of).result(timeout=10)
+
+    @handler
+    def path_of(self) -> str:
+        return self.ref.path
+
+    @handler
     def resize(self, ref: Any, size: int) -> int:
         ref.resize(size)
         return int(ref.size)

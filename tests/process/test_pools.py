@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
 import random
+import signal
 import threading
 from collections import Counter
 from collections.abc import Iterator, MutableMapping
@@ -30,6 +32,7 @@ from actors import (
     pool,
 )
 from actors._system import StartMethod
+from actors.supervisor import _pool_leaving
 from tests.helpers import eventually, kill
 from tests.pool_workers import Keyed, Line, PoolSender, read_lines
 
@@ -406,6 +409,48 @@ def test_a_worker_that_leaves_handles_what_is_queued_for_it_first(system: ActorS
 
 def member_ref(info: Any) -> ActorRef[Any]:
     return ActorRef("", info.uid, info.path)
+
+
+def test_a_worker_that_was_stopped_by_hand_stays_away(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(Keyed(), 3, **PATIENT))
+
+    ref.members[1].stop()
+    eventually(lambda: names(ref) == ["1", "3"], SECONDS)
+    kill(system, ref.members[0])
+    found = Counter(ref.ask(Keyed.who).result(timeout=SECONDS) for _ in range(6))
+    ref.resize(3)
+
+    assert found == {"1": 3, "3": 3}
+    assert sorted(names(ref)) == ["1", "2", "3"]
+
+
+def test_a_sender_that_says_nothing_does_not_keep_a_worker_from_leaving(
+    system: ActorSystem, logs: Logs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_pool_leaving, "GOODBYE_SECONDS", 0.2)
+    ref = system.spawn_pool(pool(Keyed(), 2))
+    sender = system.spawn(PoolSender())
+    sender.ask(PoolSender.ask_some, ref, 1).result(timeout=SECONDS)
+    (pid,) = [info.pid for info in system.actors() if info.uid == sender.uid]
+    assert pid is not None
+
+    os.kill(pid, signal.SIGSTOP)
+    try:
+        ref.resize(1)
+        eventually(lambda: len(system.actors()) == 2, SECONDS)
+    finally:
+        os.kill(pid, signal.SIGCONT)
+
+    assert [entry["holders"] for entry in logs if entry["event"] == "actors.pool_goodbye_missing"] == [[sender.path]]
+    assert sender.ask(PoolSender.ask_some, ref, 2).result(timeout=SECONDS) == ["1", "1"]
+
+
+def test_a_worker_that_asks_its_own_pool_is_answered_by_another_one(system: ActorSystem) -> None:
+    ref = system.spawn_pool(pool(PoolSender(), 2))
+
+    for _ in range(4):
+        found = ref.ask(PoolSender.ask_own, ref).result(timeout=SECONDS)
+        assert found[0] != found[1]
 
 
 def test_a_key_that_moves_waits_for_what_was_sent_before(system: ActorSystem, tmp_path: Path) -> None:
