@@ -27,7 +27,7 @@ def actor_with(**attributes: Any) -> type[Actor]:
         ("on_ful", "reject", "on_full"),
         ("mailbox_messges", None, "mailbox_messages"),
         ("bakoff", Backoff(), "backoff"),
-        ("signficant", True, "significant"),
+        ("significnt", True, "significant"),
         ("expected_exit", (0, 3), "expected_exits"),
     ],
 )
