@@ -110,12 +110,25 @@ def worn(pid: int, programs: Collection[str]) -> frozenset[str]:
     Raises:
         OSError: This process has no descriptor or memory left to look.
     """
-    marks = in_environ(_read(f"/proc/{pid}/environ"))
+    return look(pid, programs)[0]
+
+
+def look(pid: int, programs: Collection[str]) -> tuple[frozenset[str], bool]:
+    """
+    Return the marks that a process wears, as :func:`worn`, and whether that is certain.
+
+    In the middle of ``execve`` a process has its new program and not yet its environment: for that moment, which a busy machine can make
+    long, nobody can see what it wears. One that was started without any environment looks the same for ever.
+    """
+    environ = _read(f"/proc/{pid}/environ")
+    marks = in_environ(environ)
     try:
         program = os.readlink(f"/proc/{pid}/exe")
     except OSError:
-        return marks
-    return marks | in_maps(_read(f"/proc/{pid}/maps")) if program in programs else marks
+        return marks, True
+    if program in programs:
+        marks |= in_maps(_read(f"/proc/{pid}/maps"))
+    return marks, bool(environ)
 
 
 def _read(path: str) -> bytes:

@@ -33,6 +33,9 @@ _REST = 10.0
 _GOING_SECONDS = 0.2
 # Each pass kills all it finds; what is left after so many is forking faster than it can be killed.
 _MOST_PASSES = 50
+# How often what is just becoming another program, so that its mark cannot be seen, is looked at once more; and the pause before.
+_MORE_LOOKS = 5
+_BECOMING_SECONDS = 0.02
 # Descriptors that a pass may take.
 _MOST_HELD = 64
 # How often a subreaper looks whether what it adopted has ended; and when it is tried again to sweep, after there was no descriptor to
@@ -161,11 +164,12 @@ def sweep(is_dead: Callable[[frozenset[str]], bool], spared: Callable[[], Collec
     Raises:
         OSError: This process has no descriptor or memory left to look.
     """
-    programs, killed = _marks.interpreters(), 0
+    programs, killed, looks = _marks.interpreters(), 0, _MORE_LOOKS
     for _ in range(_MOST_PASSES):
         held: list[int] = []
+        becoming: list[int] = []
         try:
-            for pidfd in itertools.islice(_hold(is_dead, {os.getpid(), *spared()}, programs), _MOST_HELD):
+            for pidfd in itertools.islice(_hold(is_dead, {os.getpid(), *spared()}, programs, becoming), _MOST_HELD):
                 held.append(pidfd)  # noqa: PERF402 - what is held when a look fails is killed all the same
         finally:
             for pidfd in held:
@@ -174,16 +178,24 @@ def sweep(is_dead: Callable[[frozenset[str]], bool], spared: Callable[[], Collec
                     killed += 1
             _see_off(held)
         if not held:
-            break
+            if not becoming or not looks:
+                break
+            looks -= 1
+            time.sleep(_BECOMING_SECONDS)
     return killed
 
 
 def _hold(
-    is_dead: Callable[[frozenset[str]], bool], spared: Collection[int], programs: Collection[str]
+    is_dead: Callable[[frozenset[str]], bool], spared: Collection[int], programs: Collection[str], becoming: list[int]
 ) -> Iterator[int]:
-    """Give a pidfd of each process that wears the mark of the dead."""
+    """Give a pidfd of each process that wears the mark of the dead; note those of which that cannot be seen yet in *becoming*."""
     for pid in [int(name) for name in os.listdir("/proc") if name.isdigit()]:
-        if pid in spared or not is_dead(_marks.worn(pid, programs)):
+        if pid in spared:
+            continue
+        marks, all_seen = _marks.look(pid, programs)
+        if not all_seen:
+            becoming.append(pid)
+        if not is_dead(marks):
             continue
         try:
             with _descriptors.fork_lock:

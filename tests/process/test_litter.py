@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
 import threading
 import time
 from collections.abc import Callable
@@ -182,6 +183,32 @@ def test_an_actor_that_starts_programs_while_it_is_killed_leaves_none(start_meth
             eventually(lambda pids=pids: all(map(is_gone, pids)), GONE_SECONDS)  # type: ignore[misc]
         mark = _marks.token()
         assert _wearing(mark) == []
+
+
+def test_who_is_just_becoming_another_program_is_looked_at_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    # For a moment of execve a process has its program and not yet its environment, so that nobody sees its mark.
+    mark = _marks.make_mark("here", 1, 1)
+    look, unseen = _marks.look, [2]
+    with subprocess.Popen(["sleep", "1000"], env={**os.environ, _marks.VARIABLE: mark}) as program:
+
+        def at_first_unseen(pid: int, programs: Any) -> tuple[frozenset[str], bool]:
+            if pid == program.pid and unseen[0]:
+                unseen[0] -= 1
+                return frozenset(), False
+            return look(pid, programs)
+
+        monkeypatch.setattr(_marks, "look", at_first_unseen)
+        assert _sweep.sweep(lambda worn: mark in worn, tuple) == 1
+        assert is_gone(program.pid)
+    assert unseen == [0]
+
+
+def test_a_program_without_an_environment_is_not_looked_at_for_ever() -> None:
+    with subprocess.Popen(["sleep", "1000"], env={}) as program:
+        eventually(lambda: os.readlink(f"/proc/{program.pid}/exe").endswith(("sleep", "coreutils", "busybox")))
+        assert _marks.look(program.pid, _marks.interpreters()) == (frozenset(), False)
+        assert _sweep.sweep(lambda worn: False, tuple) == 0
+        program.kill()
 
 
 def pid_of_busy(system: ActorSystem, name: str) -> int:
