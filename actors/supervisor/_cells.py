@@ -170,6 +170,7 @@ class Body:
         for timer in self.timers:
             timer.cancel()
         self.timers.clear()
+        _descriptors.forget(self.lane.fileno())
         self.lane.close()
         claimed = -1 if self.claimed is None else self.claimed[1]
         _descriptors.close(self.boot_control, self.pidfd, self.reply_lane, self.stack_file, claimed)
