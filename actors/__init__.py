@@ -8,6 +8,7 @@ A map of the package::
     you describe         Supervisor, child, Backoff, Park...    supervisor/_spec _policy _check
     or many as one       pool, PoolRef, Autoscale               _pool supervisor/_pool_spec _pools
     you run              ActorSystem, Tasks                     _system _tasks
+    instead of those     ActorExecutor, Pool                    _executor _function_pool _workforce
     in the host          pump, decisions, processes             supervisor/_pump _tree _machine _runner
     in an actor          the loop, the control thread           _child _dispatch _attendant
     between them         frames, codec, lanes, shared memory    mailbox/
@@ -16,7 +17,11 @@ A map of the package::
 from __future__ import annotations
 
 from actors._actor import Actor
+from actors._async_result import AsyncResult
+from actors._executor import ActorExecutor
+from actors._function_pool import Pool
 from actors._handlers import handler
+from actors._jobs import WorkerDied
 from actors._pool import PoolRef
 from actors._ref import ActorRef, Down
 from actors._reply import Reply
@@ -58,6 +63,7 @@ from actors.supervisor._spec import Child, Park, Recycle, Supervisor, child
 __all__ = [
     "Actor",
     "ActorDied",
+    "ActorExecutor",
     "ActorInfo",
     "ActorNotRunningError",
     "ActorPool",
@@ -67,6 +73,7 @@ __all__ = [
     "ActorsError",
     "ArgumentsError",
     "AskTimeoutError",
+    "AsyncResult",
     "Autoscale",
     "Backoff",
     "Child",
@@ -82,6 +89,7 @@ __all__ = [
     "InternalError",
     "MailboxFullError",
     "Park",
+    "Pool",
     "PoolRef",
     "ProtocolError",
     "Recycle",
@@ -97,6 +105,7 @@ __all__ = [
     "SupervisorRef",
     "Tasks",
     "TooManyChildrenError",
+    "WorkerDied",
     "child",
     "handler",
     "message",

@@ -15,6 +15,7 @@ from collections import deque
 from collections.abc import Callable, Container
 from typing import Any, TypeAlias
 
+from actors._batch import Batch
 from actors._reply import Reply
 from actors._routes import Directory
 from actors._stream import ItemStream
@@ -84,6 +85,11 @@ class OpenAsks:
                     reply.complete(raw[2])
                     self.asks.pop(raw[1], None)
                     continue
+            elif raw[0] == _envelope.ITEM:
+                batch = self.asks.get(raw[1])
+                if type(batch) is Batch and (sender is None or batch.target.uid == sender):
+                    batch.item(raw[2])
+                    continue
             answer = _envelope.answer_value(raw)
             if type(answer) is _envelope.Large:
                 self._deliver_large(answer, sender)
@@ -149,7 +155,7 @@ class OpenAsks:
         if reply is None or (sender is not None and reply.target.uid != sender):
             self.late_replies += 1
             return
-        if type(answer) is _envelope.Item and isinstance(reply, ItemStream):
+        if type(answer) is _envelope.Item and isinstance(reply, ItemStream | Batch):
             reply.item(answer.value)
             return
         if type(answer) is _envelope.End and isinstance(reply, ItemStream):

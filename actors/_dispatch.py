@@ -202,6 +202,21 @@ class Dispatcher:
             with self._process.standing_by(FlightState.CREDIT):
                 self._answering.wait_idle(0.1)
 
+    def give(self, asked: tuple[int, int], value: list[Any]) -> None:
+        """
+        Publish one part of the answer to the ask being handled, before its handler goes on.
+
+        Args:
+            asked: As :meth:`actors._flow.Flow.asked` says.
+            value: Which part it is, and what.
+
+        Raises:
+            EncodeError: It cannot travel, or is too large.
+        """
+        caller, ask_id = asked
+        self.answer(caller, ask_id, self._fitting(_envelope.encode_item(ask_id, value), caller, ask_id))
+        self._answering.leave_soon()
+
     def _stream(self, generator: Iterator[Any], caller: int, ask_id: int) -> bool:
         """Send the items of a generator as far as its caller has room; False if it was cut short, by its reader or by a stop."""
         process = self._process

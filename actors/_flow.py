@@ -47,6 +47,10 @@ class Flow:
             self._current, self._credit, self.cancelled = (caller, ask_id), credit, False
             return True
 
+    def asked(self) -> tuple[int, int]:
+        """Return who asked what is being handled, and the number of that ask; zeros where it is no ask."""
+        return self._current or (0, 0)
+
     def end(self) -> None:
         """It is handled."""
         with self._changed:

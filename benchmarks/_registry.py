@@ -34,6 +34,7 @@ WORKLOADS: Final = (
     Workload("large", needs="numpy"),
     Workload("start"),
     Workload("tasks"),
+    Workload("pools", needs="numpy"),
     Workload("memory"),
     Workload("idle"),
     Workload("placement"),

@@ -35,6 +35,7 @@ TOPICS = {
         "The system",
         ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down", "DeadLetter"),
     ),
+    "pools": ("Pools for functions", ("ActorExecutor", "Pool", "AsyncResult", "WorkerDied")),
     "supervision": (
         "Supervision",
         (

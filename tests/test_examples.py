@@ -36,6 +36,14 @@ OUTPUT = {
         "out of order: 0",
         "lost with the one that was killed, at most one: True",
     ),
+    "function_pool.py": (
+        "factors: [6857, 2147483647, 5]",
+        "1: 1 came back",
+        "3: its worker was killed by SIGKILL",
+        "5: took too long, and its worker was killed",
+        "6: 6 came back",
+        "of an endless row: [5, 101, 17, 103, 13]",
+    ),
     "service_asyncio.py": (
         "2147483647 = 2147483647",
         "360 = 2 * 2 * 2 * 3 * 3 * 5",

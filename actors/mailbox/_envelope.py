@@ -232,6 +232,8 @@ def encode_failure(ask_id: int, error: Mapping[str, Any]) -> bytes:
 
 def encode_item(ask_id: int, value: object) -> bytes:
     """The bytes of an Item of a stream, as of a Result."""
+    if type(value) is list and LIGHT.issuperset(map(type, value)) and (data := pack_scalars([ITEM, ask_id, value])):
+        return data
     return pack_plain([ITEM, ask_id, value], (value,)) or _pack_answer(ITEM, ask_id, value, "item")
 
 

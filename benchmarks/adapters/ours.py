@@ -7,9 +7,9 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable
 
-from actors import ActorRef, ActorSystem, Supervisor, child
+from actors import ActorRef, ActorSystem, Pool, Supervisor, child
 from benchmarks import ask, tell
-from benchmarks.adapters._adapter import Adapter, milliseconds
+from benchmarks.adapters._adapter import WORKERS, Adapter, milliseconds, square, tasks_per_second
 
 
 @functools.cache
@@ -35,7 +35,20 @@ def _start() -> Callable[[], object]:
     return ref.stop
 
 
+@functools.cache
+def _pool() -> Pool:
+    pool = Pool(WORKERS, system=_system())
+    pool.map(square, range(WORKERS), chunksize=1)
+    return pool
+
+
+def _map(count: int) -> float:
+    return tasks_per_second(count, lambda numbers: _pool().map(square, numbers, chunksize=1))
+
+
 def _stop() -> None:
+    if _pool.cache_info().currsize:
+        _pool().terminate()
     _system().stop()
 
 
@@ -44,5 +57,6 @@ ADAPTER = Adapter(
     ask=lambda count: ask.asks(_answering(), count),
     tell=lambda count: tell.tells(_counting(), count),
     start=lambda count: milliseconds(count, _start),
+    map=_map,
     close=_stop,
 )

@@ -1,0 +1,311 @@
+"""
+Many calls of one function: where they come from, and where their results go, in order or as they come.
+
+A *source* of the pool's thread, which takes items from it only as workers can be given them, and the *sink* of their results. Its items are
+there from the beginning, or come out of an iterable of the user's, which a thread of its own reads: no further ahead than workers
+and reader need, so that it may be endless.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import CancelledError
+from typing import TYPE_CHECKING, Any, Final
+
+from actors import _calls
+from actors._jobs import Job
+from actors.errors import DeadlockError
+
+if TYPE_CHECKING:
+    from actors._workforce import Workforce
+
+__all__ = ["CallStream", "OrderedResults", "UnorderedResults"]
+
+# How many messages of calls for each worker may be ahead of the reader of the results.
+_AHEAD: Final = 3
+_LEAST_ROOM: Final = 4
+_MOST_ROOM: Final = 1000
+
+Unsendable = Callable[[BaseException, str], BaseException]
+"""Makes the exception of a result that cannot travel out of what says why, and of the result's ``repr``."""
+
+
+class CallStream:
+    """
+    A source of calls and the sink of their results.
+
+    Args:
+        force: Who makes the calls.
+        function: What is called.
+        how: As for :class:`~actors._jobs.Job`.
+        code: Codes one item.
+        items: All of them; or None where :meth:`feed` brings them.
+        timeout: As for a job.
+        retries: As for a job.
+        unsendable: What is told of a result that cannot travel.
+    """
+
+    def __init__(
+        self,
+        force: Workforce,
+        function: _calls.Function,
+        how: int,
+        code: Callable[[Any], list[Any]],
+        items: Iterable[Any] | None,
+        *,
+        timeout: float | None,
+        retries: int,
+        unsendable: Unsendable,
+    ) -> None:
+        self.function = function
+        self.how = how
+        self.timeout = timeout
+        self._force = force
+        self._code = code
+        self._retries = retries
+        self._unsendable = unsendable
+        self._items: deque[Any] = deque(() if items is None else items)
+        self._exhausted = items is not None
+        self._next = 0
+        # Of who feeds and who reads.
+        self._changed = threading.Condition()
+        self._room = _LEAST_ROOM
+        self._fed = len(self._items)
+        self._read = 0
+        self._unbound = False
+        self._aborted = False
+
+    # --- a source ---------------------------------------------------------------------------------------------------------
+
+    def take(self, most: int) -> list[Job]:
+        """See :class:`~actors._jobs.Source`."""
+        if not self._exhausted:
+            self._widen(most)
+        jobs: list[Job] = []
+        items = self._items
+        while len(jobs) < most:
+            try:
+                item = items.popleft()
+            except IndexError:
+                break
+            number = self._next
+            self._next = number + 1
+            try:
+                coded = self._code(item)
+            except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
+                self.fail(number, error)
+                self._force.tell_later(self)
+            else:
+                jobs.append(Job(self, number, self.function, self.how, coded, self.timeout, self._retries))
+        return jobs
+
+    @property
+    def over(self) -> bool:
+        """See :class:`~actors._jobs.Source`."""
+        return self._exhausted and not self._items
+
+    @property
+    def waiting(self) -> int:
+        """See :class:`~actors._jobs.Source`."""
+        return len(self._items)
+
+    def begin(self, index: int) -> bool:  # noqa: ARG002 - all are wanted, or none
+        """See :class:`~actors._jobs.Sink`."""
+        return not self._aborted
+
+    def succeed(self, index: int, value: Any) -> None:
+        """See :class:`~actors._jobs.Sink`."""
+        raise NotImplementedError
+
+    def fail(self, index: int, error: BaseException) -> None:
+        """See :class:`~actors._jobs.Sink`."""
+        raise NotImplementedError
+
+    def unsendable(self, index: int, error: BaseException, shown: str) -> None:
+        """See :class:`~actors._jobs.Sink`."""
+        self.fail(index, self._unsendable(error, shown))
+
+    def flush(self) -> None:
+        """See :class:`~actors._jobs.Sink`."""
+        with self._changed:
+            self._changed.notify_all()
+
+    def abort(self, error: BaseException) -> None:
+        """No further call is begun; whoever reads is told why."""
+        with self._changed:
+            if self._aborted:
+                return
+            self._aborted = True
+            self._items.clear()
+            self._exhausted = True
+            self._end(error)
+            self._changed.notify_all()
+
+    def _end(self, error: BaseException | None) -> None:
+        """There will be no more items."""
+        raise NotImplementedError
+
+    # --- feeding ----------------------------------------------------------------------------------------------------------
+
+    def feed(self, items: Iterator[Any]) -> None:
+        """Read *items* from now on, in a thread of their own."""
+        threading.Thread(target=self._feed, args=(items,), name="actors-pool-feeder", daemon=True).start()
+
+    def _feed(self, items: Iterator[Any]) -> None:
+        error: BaseException | None = None
+        try:
+            for item in items:
+                if not self._wait_for_room():
+                    break
+                self._fed += 1
+                hungry = not self._items
+                self._items.append(item)
+                if hungry:
+                    self._force.poke(self)
+        except BaseException as raised:  # noqa: BLE001 - a user's iterator may raise anything; whoever reads the results is told
+            error = raised
+        with self._changed:
+            self._exhausted = True
+            if not self._aborted:
+                self._end(error)
+            self._changed.notify_all()
+        self._force.poke(self)
+
+    def _wait_for_room(self) -> bool:
+        if self._fed - self._read < self._room and not self._aborted:
+            return True
+        with self._changed:
+            while self._fed - self._read >= self._room and not self._unbound and not self._aborted:
+                self._changed.wait()
+            return not self._aborted
+
+    def _widen(self, most: int) -> None:
+        """So many are taken at once: so much more may be ahead."""
+        room = _AHEAD * min(most, _MOST_ROOM) * self._force.plan.size + _LEAST_ROOM
+        if room > self._room:
+            self._room = room
+            self.flush()
+
+    def unbind(self) -> None:
+        """Make all calls, whoever reads the results."""
+        with self._changed:
+            self._unbound = True
+            self._changed.notify_all()
+
+    # --- reading ----------------------------------------------------------------------------------------------------------
+
+    def _has_next(self) -> bool:
+        raise NotImplementedError
+
+    def wait(self, timeout: float | None) -> bool:
+        """
+        Wait for the next result; return whether it is there.
+
+        Raises:
+            DeadlockError: In the pool's own thread, which would have to bring it.
+        """
+        if self._has_next():
+            return True
+        if self._force.is_own_thread():
+            raise DeadlockError(
+                "a callback of a pool waits for a result of the same pool, which its own thread would have to bring"
+            )
+        give_up = None if timeout is None else time.monotonic() + timeout
+        with self._changed:
+            while not self._has_next():
+                left = None if give_up is None else give_up - time.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
+        return True
+
+    def _note_read(self) -> None:
+        self._read += 1
+        if not self._exhausted and self._fed - self._read == self._room // 2:
+            self.flush()
+
+
+class _Results(CallStream):
+    """Read one by one. The last of them says why there are no more."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._ended: list[BaseException | None] = [None] if self._exhausted else []
+
+    def _end(self, error: BaseException | None) -> None:
+        self._ended[:] = [error]
+
+    def _find_end(self) -> None:
+        """There are no more; says why, once. Raises that."""
+        error, self._ended[0] = self._ended[0], None
+        if error is not None:
+            raise error
+
+    def close(self) -> None:
+        """Nobody reads on: begin no further call."""
+        self.abort(CancelledError())
+
+
+class OrderedResults(_Results):
+    """In the order of the items."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._results: dict[int, list[Any]] = {}
+
+    def succeed(self, index: int, value: Any) -> None:
+        """See :class:`~actors._jobs.Sink`."""
+        self._results[index] = [True, value]
+
+    def fail(self, index: int, error: BaseException) -> None:
+        """See :class:`~actors._jobs.Sink`."""
+        self._results[index] = [False, error]
+
+    def _has_next(self) -> bool:
+        return self._read in self._results or (bool(self._ended) and (self._aborted or self._read >= self._fed))
+
+    def take_next(self) -> list[Any] | None:
+        """
+        The next result, which is there: whether it is one, and what was returned or raised. None where there are no more.
+
+        Raises:
+            BaseException: Why there are no more.
+        """
+        found = self._results.pop(self._read, None)
+        if found is None:
+            self._find_end()
+        else:
+            self._note_read()
+        return found
+
+
+class UnorderedResults(_Results):
+    """As they come."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self._results: deque[list[Any]] = deque()
+
+    def succeed(self, index: int, value: Any) -> None:  # noqa: ARG002 - as they come
+        """See :class:`~actors._jobs.Sink`."""
+        self._results.append([True, value])
+
+    def fail(self, index: int, error: BaseException) -> None:  # noqa: ARG002 - as they come
+        """See :class:`~actors._jobs.Sink`."""
+        self._results.append([False, error])
+
+    def _has_next(self) -> bool:
+        return bool(self._results) or (bool(self._ended) and (self._aborted or self._read >= self._fed))
+
+    def take_next(self) -> list[Any] | None:
+        """See :meth:`OrderedResults.take_next`."""
+        try:
+            found = self._results.popleft()
+        except IndexError:
+            self._find_end()
+            return None
+        self._note_read()
+        return found

@@ -1,0 +1,219 @@
+"""
+What a pool is made of: calls, where they come from, who is told how they ended, and what the pool was made with.
+"""
+
+from __future__ import annotations
+
+import multiprocessing
+import os
+from collections.abc import Callable, Iterable
+from concurrent.futures.process import BrokenProcessPool
+from typing import TYPE_CHECKING, Any, Literal, Protocol
+
+import attrs
+
+from actors import _calls
+from actors.errors import ActorDied, ActorsError
+from actors.supervisor import _exits
+
+if TYPE_CHECKING:
+    from actors._call_worker import CallWorker
+    from actors._ref import ActorRef
+    from actors._system import ActorSystem
+
+__all__ = [
+    "Job",
+    "Plan",
+    "Sink",
+    "Source",
+    "Worker",
+    "WorkerDied",
+    "check_owner",
+    "chosen_method",
+    "pack",
+    "worker_died",
+]
+
+
+class WorkerDied(ActorDied, BrokenProcessPool):
+    """
+    The worker of a pool died while it was making this call, and only this one. The worker was replaced.
+
+    Also a ``concurrent.futures.process.BrokenProcessPool``, so that programs that look for that find it, although nothing is broken.
+
+    Attributes:
+        reason: The :class:`~actors.ExitReason` of the death.
+    """
+
+
+class Sink(Protocol):
+    """Who is told how calls ended. In the pool's thread; each call once."""
+
+    def begin(self, index: int) -> bool:
+        """The call is about to be handed out; False if nobody wants it any more."""
+        ...
+
+    def succeed(self, index: int, value: Any) -> None: ...
+
+    def fail(self, index: int, error: BaseException) -> None: ...
+
+    def unsendable(self, index: int, error: BaseException, shown: str) -> None:
+        """It was made, and its result cannot travel."""
+
+    def flush(self) -> None:
+        """All that is known at this moment was told."""
+
+
+@attrs.define(eq=False)
+class Job:
+    """
+    One call, or one chunk of them.
+
+    Attributes:
+        sink: Who is told.
+        index: By which number.
+        function: What is called.
+        how: ``_calls.CALL``, ``MAP`` or ``STARMAP``.
+        coded: The arguments.
+        timeout: Seconds that it may run; None: as long as it takes.
+        retries: How often it may run again after a worker has died of it.
+        begun: Whether it was handed out before.
+        alone: Whether it shares no message.
+    """
+
+    sink: Sink
+    index: int
+    function: _calls.Function
+    how: int
+    coded: list[Any]
+    timeout: float | None = None
+    retries: int = 0
+    begun: bool = False
+    alone: bool = False
+
+    def take(self, most: int) -> list[Job]:  # noqa: ARG002 - a source of itself
+        """See :class:`Source`."""
+        return [self]
+
+    def abort(self, error: BaseException) -> None:
+        """See :class:`Source`."""
+
+    @property
+    def over(self) -> bool:
+        """See :class:`Source`."""
+        return True
+
+    @property
+    def waiting(self) -> int:
+        """See :class:`Source`."""
+        return 1
+
+
+class Source(Protocol):
+    """Where calls of one kind come from. In the pool's thread."""
+
+    function: _calls.Function
+    how: int
+    timeout: float | None
+
+    def take(self, most: int) -> list[Job]:
+        """The next calls that are there, at most so many."""
+        ...
+
+    def abort(self, error: BaseException) -> None:
+        """Nothing more will be taken."""
+
+    @property
+    def over(self) -> bool:
+        """Whether there is nothing left, nor will there be."""
+        ...
+
+    @property
+    def waiting(self) -> int:
+        """How many calls are there."""
+        ...
+
+
+@attrs.define(eq=False)
+class Worker:
+    """
+    One worker, over all its processes.
+
+    Attributes:
+        ref: Its actor.
+        doing: What it was asked last.
+        made: How many calls its present process has made.
+    """
+
+    ref: ActorRef[CallWorker]
+    doing: Literal["starting", "greeting", "nothing", "calls", "retiring", "gone"] = "starting"
+    made: int = 0
+
+
+@attrs.frozen
+class Plan:
+    """
+    What a pool was made with.
+
+    Attributes:
+        size: How many workers.
+        method: How they are started.
+        initializer: Called in each before its first call, or None.
+        initargs: Its arguments.
+        most_calls: How many calls a worker makes before it is replaced; None: no limit.
+        leaves: Whether ``SystemExit`` in a call ends its worker.
+        system: Where the workers run; None: in a system of the pool's own.
+    """
+
+    size: int
+    method: str
+    initializer: Callable[..., object] | None
+    initargs: tuple[Any, ...]
+    most_calls: int | None
+    leaves: bool
+    system: ActorSystem | None
+
+
+def worker_died(error: ActorDied) -> WorkerDied:
+    """The error of a call of which its worker has died."""
+    text = f"{error.target} {_exits.describe(error.reason)} while it was making this call; it was replaced"
+    return WorkerDied(text, target=error.target, reason=error.reason, may_have_run=True)
+
+
+def check_owner(pid: int) -> None:
+    """
+    Return if this process may use a pool that was made by *pid*.
+
+    Raises:
+        ActorsError: It was made by another one: a call that uses the pool that it runs in would wait for itself.
+    """
+    if pid != os.getpid():
+        raise ActorsError(
+            f"this pool belongs to process {pid}, and this is {os.getpid()}: a call cannot use the pool that it runs in, nor can a "
+            "fork; make another pool here, or have the call return what is to be called next"
+        )
+
+
+def chosen_method(mp_context: Any) -> str:
+    """The start method of a context; of None the one that the program has chosen, or Python's own."""
+    name = None if mp_context is None else mp_context.get_start_method()
+    return name or multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+
+
+def pack(jobs: Iterable[Job]) -> tuple[list[list[Any]], list[list[Any]], list[Any]]:
+    """What stands in a message for *jobs*: the functions, the calls of them, and the large buffers in their order."""
+    numbers: dict[bytes, int] = {}
+    functions: list[list[Any]] = []
+    calls: list[list[Any]] = []
+    buffers: list[Any] = []
+    for job in jobs:
+        data = job.function[0]
+        number = numbers.get(data)
+        if number is None:
+            number = numbers[data] = len(functions)
+            functions.append([*job.function])
+        code, value, *beside = job.coded
+        calls.append([number, job.how, code, value, len(beside)])
+        if beside:
+            buffers += beside
+    return functions, calls, buffers
