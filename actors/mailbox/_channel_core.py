@@ -1,0 +1,259 @@
+"""
+The steps of a put and a get, in the order that keeps every item findable whatever is killed between two of them. Pure.
+
+Every change of shared memory is one store of eight bytes or one system call. The comments name what a step must not come before;
+:mod:`actors.mailbox._channel_cells` is the other half: it reads what was left.
+
+A signal handler may raise between any two steps, too. What has been given away is then known from a *receipt*, a list that the same call
+into C fills that writes to the pipe; :meth:`ChannelCore.finish_put` and :meth:`ChannelCore.take_back` do the rest.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Final
+
+from actors.errors import ProtocolError
+from actors.mailbox import _channel_layout as at
+from actors.mailbox._channel_layout import ChannelLayout
+
+__all__ = ["ChannelCore", "HeldCell", "Pipe", "pack_index"]
+
+_ORDER: Final = sys.byteorder
+
+
+def pack_index(slot: int) -> bytes:
+    """A slot as it stands in a pipe."""
+    return slot.to_bytes(at.INDEX_BYTES, _ORDER)
+
+
+class Pipe:
+    """
+    One of the two pipes.
+
+    Args:
+        take: Reads one index into the view it is given; something false where there is none.
+        give: Writes the bytes it is given, whole.
+    """
+
+    __slots__ = ("give", "take")
+
+    def __init__(self, take: Callable[[memoryview], int | None], give: Callable[[bytes], int]) -> None:
+        self.take = take
+        self.give = give
+
+
+class HeldCell:
+    """
+    A cell that was lent to this process.
+
+    Attributes:
+        number: Which.
+        identity: Its own, for the stamps.
+        base: Its first word.
+        slot: The slot that it owns at rest.
+        count: Items put or done with.
+        target: Where the kernel writes what it claims.
+        receipt: Not empty when what is to be given away in this exchange has been.
+        busy: Whether a thread is in the middle of an exchange with it.
+        large: Bytes of the large item that is held.
+    """
+
+    __slots__ = ("base", "busy", "claim_at", "count", "identity", "large", "number", "receipt", "slot", "target")
+
+    def __init__(self, number: int, identity: int, slot: int, count: int, base: int, claims: memoryview) -> None:
+        self.number = number
+        self.identity = identity
+        self.slot = slot
+        self.count = count
+        self.base = base
+        self.claim_at = (base + at.CLAIM) * 2
+        self.target = claims[self.claim_at : self.claim_at + 1].cast("B")
+        self.receipt: list[int] = []
+        self.busy = False
+        self.large = 0
+
+
+class ChannelCore:
+    """
+    One channel as a process has it.
+
+    Args:
+        layout: Of its memory.
+        memory: The mapped part of it.
+        free: The pipe of free slots.
+        full: The pipe of full ones.
+    """
+
+    def __init__(self, layout: ChannelLayout, memory: memoryview, free: Pipe, full: Pipe) -> None:
+        self.layout = layout
+        self.bytes = memory
+        self.words = memory.cast("Q")
+        self.claims = memory.cast("I")
+        self.free = free
+        self.full = full
+        self._slots = layout.slots
+        self._slots_word = layout.slot_word(1)
+
+    def cell(self, number: int, identity: int, slot: int, count: int) -> HeldCell:
+        """The cell that the supervisor has lent by these numbers."""
+        return HeldCell(number, identity, slot, count, self.layout.cell_word(number), self.claims)
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more may be put."""
+        return bool(self.words[at.CLOSED])
+
+    def close(self) -> None:
+        """Have nothing more put."""
+        self.words[at.CLOSED] = 1
+
+    def unfinished(self) -> int:
+        """
+        How many items were put and are not done with; never fewer than there were at one moment of this call.
+
+        What is done is counted first: whatever is put or done meanwhile makes the difference larger, not smaller.
+        """
+        words, layout = self.words, self.layout
+        bases = [layout.cell_word(cell) for cell in range(min(words[at.LENT], layout.cells))]
+        done = sum(words[base + at.OWN] >> at.COUNT_SHIFT for base in bases if words[base + at.KIND] == at.GET)
+        put = 0
+        for base in bases:
+            if words[base + at.KIND] == at.PUT:
+                intent = words[base + at.INTENT]
+                count = words[base + at.OWN] >> at.COUNT_SHIFT
+                put += count if intent == at.RETURNING else max(intent, count)
+        return int(put - done)
+
+    # --- put --------------------------------------------------------------------------------------------------------------
+
+    def store(self, cell: HeldCell, message: bytes) -> None:
+        """Write a small item into the slot that the cell owns."""
+        slot = cell.slot
+        word = self._slots_word + (slot - 1) * (at.SLOT_BYTES // 8)
+        start = (word + at.SLOT_WORDS) * 8
+        length = len(message)
+        self.bytes[start : start + length] = message
+        words = self.words
+        words[word + at.LENGTH] = length
+        words[word + at.BESIDE] = 0
+        words[word + at.DELIVERIES] = 0
+
+    def describe_large(self, cell: HeldCell, length: int, beside: int) -> None:
+        """Note that the item in the cell's slot lies in its stride: *beside* bytes, then *length* bytes of message."""
+        word = self.layout.slot_word(cell.slot)
+        self.words[word + at.LENGTH] = length
+        self.words[word + at.BESIDE] = beside << 1 | at.LARGE_FLAG
+        self.words[word + at.DELIVERIES] = 0
+
+    def intend(self, cell: HeldCell) -> bool:
+        """Say that an item is about to come; False if the channel is closed. Whoever looks whether all is done waits for it."""
+        cell.receipt.clear()
+        self.words[cell.base + at.INTENT] = cell.count + 1
+        if self.words[at.CLOSED]:
+            self.words[cell.base + at.INTENT] = cell.count
+            return False
+        return True
+
+    def publish(self, cell: HeldCell) -> bool:
+        """Take a place and give the item that was stored; False if there is no place, and then the intent is over."""
+        words = self.words
+        if not self.free.take(cell.target):
+            words[cell.base + at.INTENT] = cell.count
+            return False
+        claim = self.claims[cell.claim_at]
+        words[self._stamp_of(claim)] = cell.identity  # before the item is given: see _channel_cells
+        cell.receipt.extend(map(self.full.give, (cell.slot.to_bytes(at.INDEX_BYTES, _ORDER),)))
+        count = cell.count + 1
+        words[cell.base + at.OWN] = count << at.COUNT_SHIFT | claim
+        cell.count, cell.slot = count, claim
+        self.claims[cell.claim_at] = 0
+        return True
+
+    def finish_put(self, cell: HeldCell) -> None:
+        """Bring an interrupted put to one of its ends: the item is in the channel, or its place is given back. May be done again."""
+        words, claim = self.words, self.claims[cell.claim_at]
+        own = words[cell.base + at.OWN]
+        if claim and claim != own & at.SLOT_MASK:
+            if words[cell.base + at.INTENT] == at.RETURNING or not cell.receipt:
+                self._give_back(cell, claim, self.free)
+            else:
+                words[cell.base + at.OWN] = own = (own >> at.COUNT_SHIFT) + 1 << at.COUNT_SHIFT | claim
+        cell.count, cell.slot = own >> at.COUNT_SHIFT, own & at.SLOT_MASK
+        self.claims[cell.claim_at] = 0
+        words[cell.base + at.INTENT] = cell.count
+
+    def _give_back(self, cell: HeldCell, claim: int, pipe: Pipe) -> None:
+        words = self.words
+        if words[cell.base + at.INTENT] != at.RETURNING:
+            words[self._stamp_of(claim)] = cell.identity
+            cell.receipt.clear()
+            words[cell.base + at.INTENT] = at.RETURNING
+        if not cell.receipt:
+            cell.receipt.extend(map(pipe.give, (pack_index(claim),)))
+
+    # --- get --------------------------------------------------------------------------------------------------------------
+
+    def take(self, cell: HeldCell) -> bool:
+        """Claim the next item; False if there is none."""
+        cell.receipt.clear()
+        if not self.full.take(cell.target):
+            return False
+        self.words[self._stamp_of(self.claims[cell.claim_at])] = cell.identity
+        return True
+
+    def item_of(self, cell: HeldCell) -> tuple[int, int, int]:
+        """
+        The item that the cell has claimed.
+
+        Returns:
+            Its slot, its length, and how many bytes lie before it; -1 for a small item.
+
+        Raises:
+            ProtocolError: Somebody has written over the channel's memory.
+        """
+        slot = self.claims[cell.claim_at]
+        word = self._stamp_of(slot)
+        length, beside = self.words[word + at.LENGTH], self.words[word + at.BESIDE]
+        if not beside and length <= at.INLINE_BYTES:
+            return slot, length, -1
+        ahead = beside >> 1
+        if not beside & at.LARGE_FLAG or length + ahead > self.layout.stride:
+            raise ProtocolError(f"channel: an item of {length} and {ahead} bytes in slot {slot}")
+        return slot, length, ahead
+
+    def release_place(self, cell: HeldCell) -> None:
+        """Give the slot that the cell owned for the place of the item that it holds."""
+        cell.receipt.extend(map(self.free.give, (cell.slot.to_bytes(at.INDEX_BYTES, _ORDER),)))
+
+    def done(self, cell: HeldCell) -> None:
+        """The item that the cell holds is done with. May be done again."""
+        words, claim = self.words, self.claims[cell.claim_at]
+        own = words[cell.base + at.OWN]
+        if claim and claim != own & at.SLOT_MASK:
+            words[cell.base + at.OWN] = own = (own >> at.COUNT_SHIFT) + 1 << at.COUNT_SHIFT | claim
+        cell.count, cell.slot = own >> at.COUNT_SHIFT, own & at.SLOT_MASK
+        self.claims[cell.claim_at] = 0
+
+    def take_back(self, cell: HeldCell) -> bool:
+        """
+        Put an item that was claimed, and not handed out, at the end of the channel. May be done again.
+
+        Returns:
+            False if its place was given to another item already: then the cell goes on holding it.
+        """
+        claim = self.claims[cell.claim_at]
+        returning = self.words[cell.base + at.INTENT] == at.RETURNING
+        if claim and claim != self.words[cell.base + at.OWN] & at.SLOT_MASK:
+            if cell.receipt and not returning:
+                return False
+            self._give_back(cell, claim, self.full)
+        self.claims[cell.claim_at] = 0
+        self.words[cell.base + at.INTENT] = 0
+        return True
+
+    def _stamp_of(self, slot: int) -> int:
+        if not 1 <= slot <= self._slots:
+            raise ProtocolError(f"channel: slot {slot} of {self._slots}: somebody has written over its memory")
+        return self._slots_word + (slot - 1) * (at.SLOT_BYTES // 8)
