@@ -4,7 +4,7 @@ Supervised process actors: each actor is a process with a mailbox, under a super
 A map of the package::
 
     you write            Actor, handler, message                _actor _handlers
-    you hold             ActorRef, Reply, SharedArray           _ref _reply _shared_array
+    you hold             ActorRef, Reply, SharedArray, Channel  _ref _reply _shared_array _channel
     you describe         Supervisor, child, Backoff, Park...    supervisor/_spec _policy _check
     or many as one       pool, PoolRef, Autoscale               _pool supervisor/_pool_spec _pools
     you run              ActorSystem, Tasks                     _system _tasks
@@ -18,6 +18,7 @@ from __future__ import annotations
 
 from actors._actor import Actor
 from actors._async_result import AsyncResult
+from actors._channel import Channel
 from actors._executor import ActorExecutor
 from actors._function_pool import Pool
 from actors._handlers import handler
@@ -36,6 +37,9 @@ from actors.errors import (
     ActorsError,
     ArgumentsError,
     AskTimeoutError,
+    ChannelClosedError,
+    ChannelEmptyError,
+    ChannelFullError,
     CodecError,
     DeadlockError,
     EncodeError,
@@ -76,6 +80,10 @@ __all__ = [
     "AsyncResult",
     "Autoscale",
     "Backoff",
+    "Channel",
+    "ChannelClosedError",
+    "ChannelEmptyError",
+    "ChannelFullError",
     "Child",
     "CodecError",
     "CrashReport",

@@ -19,6 +19,7 @@ from actors.errors import SpecError
 if TYPE_CHECKING:
     from actors._ref import ActorRef, Down
     from actors._seams import Cancellable
+    from actors._channel import Channel
     from actors._shared_array import SharedArray
     from actors.supervisor._exits import ExitReason
     from actors.supervisor._policy import Backoff
@@ -48,6 +49,7 @@ class ActorContext(Protocol):
     def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]: ...
     def whereis(self, name: str) -> ActorRef[Any]: ...
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray: ...
+    def channel(self, maxsize: int, name: str, *, joinable: bool, max_deliveries: int) -> Channel[Any]: ...
     def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable: ...
     def link(self, ref: ActorRef[Any]) -> None: ...
     def unlink(self, ref: ActorRef[Any]) -> None: ...
@@ -269,6 +271,24 @@ class Actor(multiprocessing.Process):
             StartError: The machine has no memory for it.
         """
         return self._inside("shared_array").shared_array(shape, dtype)
+
+    def channel(
+        self, maxsize: int = 0, name: str = "", *, joinable: bool = False, max_deliveries: int = 3
+    ) -> Channel[Any]:
+        """
+        Make a queue between processes: it can be sent in any message, or given to an actor's constructor.
+
+        Args:
+            maxsize: Most items that stand in it; 0 for 8192, or fewer where this user's pipes are small.
+            name: For errors and the log.
+            joinable: Whether an item is taken until its consumer says ``task_done``, so that ``join`` can wait for all.
+            max_deliveries: To how many consumers an item is given at most that each died with it; then it is a dead letter.
+
+        Raises:
+            SpecError: An argument is out of range, or the pipes that this user gets are too small.
+            StartError: The machine has no room for it.
+        """
+        return self._inside("channel").channel(maxsize, name, joinable=joinable, max_deliveries=max_deliveries)
 
     def watch(self, ref: ActorRef[Any], handler: Callable[[Self, Down], object] | str) -> Cancellable:
         """

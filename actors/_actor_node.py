@@ -23,6 +23,7 @@ class ActorNode:
         node = process.node
         self.shares = process.directory.shares
         self.pools = process.pools
+        self.channels = process.directory.channels
         self.tell = node.tell
         self.ask = node.ask
         self.stream = node.stream

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 from actors import _log
 from actors._actor import Actor
+from actors._channel import Channel, make_channel
 from actors._ref import ActorRef
 from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import snapshot
@@ -74,6 +75,10 @@ class Context:
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray:
         """Make an array in memory that other processes can share."""
         return make_shared_array(self.ref.system, shape, dtype)
+
+    def channel(self, maxsize: int, name: str, *, joinable: bool, max_deliveries: int) -> Channel[Any]:
+        """Make a queue between processes."""
+        return make_channel(self.ref.system, maxsize, name, joinable=joinable, max_deliveries=max_deliveries)
 
     def watch(self, ref: ActorRef[Any], handler: str) -> Watch:
         """Have a handler of this actor told of the end of another."""

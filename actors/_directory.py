@@ -15,6 +15,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 from actors import _descriptors
 from actors._callbacks import Callbacks
+from actors._channel_sources import ActorChannels
+from actors._channels import Channels
 from actors._ref import ActorRef
 from actors._routes import HOLD_SECONDS, Route, flush_held, poll_milliseconds, wait_writable
 from actors._shares import Shares
@@ -72,6 +74,7 @@ class ActorDirectory:
         self._lock = threading.Lock()
         self._arenas: dict[int, ArenaReader] = {}
         self.shares = Shares(self, inherit=True)
+        self.channels = Channels(ActorChannels(process), inherit=True)
         self.holds = Holds(lane_number(process.setup["uid"], process.setup["incarnation"]))
         # Without a lock: a signal handler may come with one in the middle of another, and the attendant never waits.
         self._letters: deque[tuple[_Letter, int]] = deque()

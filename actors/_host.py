@@ -14,6 +14,8 @@ from typing import Any
 from actors import _descriptors, _lifeline, _limits, _log
 from actors._asks import died
 from actors._callbacks import Callbacks
+from actors._channel_sources import HostChannels
+from actors._channels import Channels
 from actors._crash_outlets import CrashOutlets
 from actors._host_directory import HostDirectory, HostsOwn
 from actors._host_watches import HostWatches
@@ -38,6 +40,7 @@ from actors.mailbox._inbox import pipe_capacity, queued_bytes
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._cells import Body, Cell, read_flight_state
+from actors.supervisor._channels import ChannelBook
 from actors.supervisor._check import check_child
 from actors.supervisor._letter_office import DeadLetterOffice
 from actors.supervisor._mail import Mail
@@ -97,9 +100,11 @@ class Host:
         self.lifeline, self._lifeline_write = _lifeline.make()
         self.memory = SharedMemory(self, inherit=method != "fork")
         self.arenas, self.share_book = self.memory.arenas, self.memory.share_book
+        self.channel_book = ChannelBook(self)
         self.holds = Holds(0)
         self.directory = HostDirectory(self)
         self.shares = Shares(self.directory, inherit=method != "fork")
+        self.channels = Channels(HostChannels(self), inherit=method != "fork")
         self.letters = DeadLetterOffice(self)
         self.mail = Mail(self)
         self.watches = HostWatches(self)
@@ -320,6 +325,8 @@ class Host:
         self.runner.cells.clear()
         self.node.close_arenas()
         self.shares.close()
+        self.channels.close()
+        self.channel_book.close()
         self.memory.close()
         _descriptors.close(self.lifeline, self._lifeline_write)
 

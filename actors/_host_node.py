@@ -26,6 +26,7 @@ class HostNode:
         node = host.node
         self.shares = host.shares
         self.pools = host.routers
+        self.channels = host.channels
         self.tell = node.tell
         self.ask = node.ask
         self.stream = node.stream

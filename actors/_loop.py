@@ -77,6 +77,8 @@ class Loop:
         process, recorder, intake = self._process, self._recorder, self._intake
         while True:
             process.interrupted = False
+            if process.directory.channels.held:
+                process.directory.channels.release()
             if process.ending:
                 return
             if self._handle_own():

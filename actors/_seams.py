@@ -20,6 +20,7 @@ import attrs
 from actors.errors import ActorNotRunningError, ActorsError, SpecError
 
 if TYPE_CHECKING:
+    from actors._channels import Channels
     from actors._handlers import HandlerInfo
     from actors._pool_router import Routers
     from actors._ref import ActorRef
@@ -165,6 +166,11 @@ class Node(Keeper, Protocol):
     @property
     def pools(self) -> Routers:
         """The pools that this process sends to."""
+        ...
+
+    @property
+    def channels(self) -> Channels:
+        """The channels of this process."""
         ...
 
     def tell(

@@ -33,6 +33,7 @@ from actors._pool import PoolRef
 from actors._preflight import check_arguments, check_platform, snapshots
 from actors._ref import ActorRef, Down
 from actors._seams import ActorInfo, Cancellable
+from actors._channel import Channel, make_channel
 from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import read_snapshot
 from actors._spawn_pool import spawn_pool
@@ -424,6 +425,26 @@ class ActorSystem:
         """
         self._running()
         return make_shared_array(self.name, shape, dtype)
+
+    def channel(
+        self, maxsize: int = 0, name: str = "", *, joinable: bool = False, max_deliveries: int = 3
+    ) -> Channel[Any]:
+        """
+        Make a queue between processes: it can be sent in any message, or given to an actor's constructor.
+
+        Args:
+            maxsize: Most items that stand in it; 0 for 8192, or fewer where this user's pipes are small.
+            name: For errors and the log.
+            joinable: Whether an item is taken until its consumer says ``task_done``, so that ``join`` can wait for all.
+            max_deliveries: To how many consumers an item is given at most that each died with it; then it is a dead letter.
+
+        Raises:
+            SpecError: An argument is out of range, or the pipes that this user gets are too small.
+            StartError: The machine has no room for it.
+            ActorsError: The system does not run.
+        """
+        self._running()
+        return make_channel(self.name, maxsize, name, joinable=joinable, max_deliveries=max_deliveries)
 
     def whereis(self, name: str) -> ActorRef[Any]:
         """

@@ -23,6 +23,9 @@ and what to do next. Every error survives ``pickle`` and ``copy`` with its attri
     │  └─ ProtocolError                        theirs: bytes that are no message
     ├─ StartError                              not ready in time, or refused to start
     ├─ RestartIntensityError                   a supervisor gave up
+    ├─ ChannelClosedError(ValueError)          nothing more can be put, or comes
+    ├─ ChannelFullError(queue.Full)            a channel stayed full
+    ├─ ChannelEmptyError(queue.Empty)          nothing came
     └─ InternalError                           a bug in this package
 
     UserWarning
@@ -31,6 +34,7 @@ and what to do next. Every error survives ``pickle`` and ``copy`` with its attri
 
 from __future__ import annotations
 
+import queue
 from typing import Any
 
 __all__ = [
@@ -39,6 +43,9 @@ __all__ = [
     "ActorsError",
     "ArgumentsError",
     "AskTimeoutError",
+    "ChannelClosedError",
+    "ChannelEmptyError",
+    "ChannelFullError",
     "CodecError",
     "DeadlockError",
     "EncodeError",
@@ -261,6 +268,18 @@ class RestartIntensityError(ActorsError):
         self.restarts = restarts
         self.period = period
         self.last_reason = last_reason
+
+
+class ChannelClosedError(ActorsError, ValueError):
+    """The channel was closed: nothing more can be put, and everything that was put has been got and is done with."""
+
+
+class ChannelFullError(ActorsError, queue.Full):
+    """As many items as a channel may hold stood in it all the time. Nothing was put."""
+
+
+class ChannelEmptyError(ActorsError, queue.Empty):
+    """No item came in time."""
 
 
 class InternalError(ActorsError):

@@ -11,7 +11,7 @@ into C fills that writes to the pipe; :meth:`ChannelCore.finish_put` and :meth:`
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from actors.errors import ProtocolError
@@ -108,6 +108,11 @@ class ChannelCore:
     def close(self) -> None:
         """Have nothing more put."""
         self.words[at.CLOSED] = 1
+
+    def release(self, cells: Iterable[HeldCell]) -> None:
+        """Let go of the memory; nothing else may be called any more."""
+        for view in (*(cell.target for cell in cells), self.claims, self.words, self.bytes):
+            view.release()
 
     def unfinished(self) -> int:
         """
@@ -208,7 +213,7 @@ class ChannelCore:
         The item that the cell has claimed.
 
         Returns:
-            Its slot, its length, and how many bytes lie before it; -1 for a small item.
+            Where it begins, its length, and how many bytes before it belong to it; -1 for a small item, which lies in the mapped part.
 
         Raises:
             ProtocolError: Somebody has written over the channel's memory.
@@ -217,11 +222,11 @@ class ChannelCore:
         word = self._stamp_of(slot)
         length, beside = self.words[word + at.LENGTH], self.words[word + at.BESIDE]
         if not beside and length <= at.INLINE_BYTES:
-            return slot, length, -1
+            return (word + at.SLOT_WORDS) * 8, length, -1
         ahead = beside >> 1
         if not beside & at.LARGE_FLAG or length + ahead > self.layout.stride:
             raise ProtocolError(f"channel: an item of {length} and {ahead} bytes in slot {slot}")
-        return slot, length, ahead
+        return self.layout.stride_at(slot) + ahead, length, ahead
 
     def release_place(self, cell: HeldCell) -> None:
         """Give the slot that the cell owned for the place of the item that it holds."""

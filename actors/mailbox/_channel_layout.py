@@ -6,7 +6,7 @@ what            where
 ==============  ================================================================================================
 header          one page: sizes, whether it is closed, how many cells were ever lent
 cells           64 bytes each: what one consumer or producer holds, see :mod:`actors.mailbox._channel_cells`
-slots           512 bytes each: four words, then the item if it is small
+slots           1 KiB each: four words, then the item if it is small
 strides         for each slot as much as the largest item takes; not mapped, and no memory until it is written
 ==============  ================================================================================================
 
@@ -84,7 +84,7 @@ BESIDE: Final = 2
 DELIVERIES: Final = 3
 LARGE_FLAG: Final = 1
 
-SLOT_BYTES: Final = 512
+SLOT_BYTES: Final = 1024
 INLINE_BYTES: Final = SLOT_BYTES - 8 * SLOT_WORDS
 
 MOST_MAXSIZE: Final = 200_000
@@ -173,10 +173,6 @@ class ChannelLayout:
     def slot_word(self, slot: int) -> int:
         """The first word of a slot, from 1."""
         return (self.slots_at + (slot - 1) * SLOT_BYTES) // 8
-
-    def inline_at(self, slot: int) -> int:
-        """Where a small item lies, in bytes."""
-        return self.slots_at + (slot - 1) * SLOT_BYTES + 8 * SLOT_WORDS
 
     def stride_at(self, slot: int) -> int:
         """Where a large item lies in the file, in bytes."""

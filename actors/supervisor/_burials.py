@@ -109,6 +109,7 @@ class Burials:
         self._host.arenas.release_marked(lane_number(cell.uid, body.incarnation))
         self._host.memory.orphan(cell.uid, body.incarnation)
         self._host.memory.forget_user(cell.uid, body.incarnation)
+        self._host.channel_book.forget((cell.uid, body.incarnation), in_order=reason.exit_code == 0)
         self.autopsies.report(cell, body, reason, words)
         successor = cell.standby
         if successor is not None and successor.ready and body.handing_over and not is_abnormal(reason):

@@ -26,6 +26,11 @@ notice             fields                          answer
 ``new_share``      number, size                    ``answer`` ok, its number, and the file
 ``share``          number, its number              ``answer`` ok, and the file; or gone
 ``drop_share``     its number                      one use less
+``new_channel``    number, maxsize, name,          ``answer`` ok, what it is, and its file, pipes and bell
+                   joinable, max_deliveries
+``channel``        number, its number              ``answer`` ok, the same; or gone
+``channel_cell``   number, its number, kind        ``answer`` ok, cell, identity, slot, count
+``drop_channel``   its number, cells               one use less
 ``spawn``          number, snapshot, name, options ``answer`` ok, uid, path; when it is ready
 ``stop_actor``     uid, drain
 ``steer``          uid, what, ask_id, count        passed on to that actor, with the caller: ``credit`` or ``cancel``
@@ -57,13 +62,14 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from actors import _descriptors, _limits
-from actors.errors import ActorNotRunningError, ActorsError, ProtocolError
+from actors.errors import ActorNotRunningError, ActorsError, ProtocolError, SpecError
 from actors.mailbox import _failure
 from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 from actors.supervisor._addresses import find_by_name
 from actors.supervisor._cells import Body, Cell
+from actors.supervisor._channels import ChannelFacts
 from actors.supervisor._letters import CLAIMABLE, DeadLetter
 from actors.supervisor._pool_spec import size_problem
 
@@ -107,6 +113,10 @@ class Requests:
             "new_share": self._new_share,
             "share": self._share,
             "drop_share": self._drop_share,
+            "new_channel": self._new_channel,
+            "channel": self._channel,
+            "channel_cell": self._channel_cell,
+            "drop_channel": self._drop_channel,
             "spawn": self._spawn,
             "stop_actor": self._stop_actor,
             "steer": self._steer,
@@ -347,6 +357,40 @@ class Requests:
 
     def _drop_share(self, cell: Cell, body: Body, share: int) -> None:
         self._host.memory.drop_use(share, (cell.uid, body.incarnation))
+
+    def _new_channel(
+        self, cell: Cell, body: Body, number: int, maxsize: Any, name: Any, joinable: Any, max_deliveries: Any
+    ) -> None:
+        try:
+            facts = self._host.channel_book.make(
+                (cell.uid, body.incarnation), maxsize, name, joinable is True, max_deliveries
+            )
+        except (OSError, SpecError) as error:
+            self._answer(body, number, "error", f"no channel: {error}")
+            return
+        self._lend_channel(body, number, facts)
+
+    def _channel(self, cell: Cell, body: Body, number: int, channel: int) -> None:
+        facts = self._host.channel_book.find(channel, (cell.uid, body.incarnation))
+        if facts is None:
+            self._answer(body, number, "gone")
+            return
+        self._lend_channel(body, number, facts)
+
+    def _lend_channel(self, body: Body, number: int, facts: ChannelFacts) -> None:
+        with self._host.channel_book.lent(facts.number) as descriptors:
+            self._answer(body, number, "ok", attrs.astuple(facts), descriptors=descriptors)
+
+    def _channel_cell(self, cell: Cell, body: Body, number: int, channel: int, kind: int) -> None:
+        try:
+            lent = self._host.channel_book.lend(channel, (cell.uid, body.incarnation), kind)
+        except OSError as error:
+            self._answer(body, number, "error", str(error))
+            return
+        self._answer(body, number, "ok", *lent)
+
+    def _drop_channel(self, cell: Cell, body: Body, channel: int, cells: Any) -> None:
+        self._host.channel_book.drop(channel, (cell.uid, body.incarnation), cells)
 
     # --- others -----------------------------------------------------------------------------------------------------------
 

@@ -169,6 +169,15 @@ class World:
         assert set(self.accepted) <= set(finished) <= {*self.accepted, *self.doubtful}
 
 
+def _until_done(action: Callable[[], Any]) -> Any:
+    """As a process does with its next call: what was interrupted again is finished then."""
+    while True:
+        try:
+            return action()
+        except Interrupted:
+            continue
+
+
 class User:
     """A process that puts and gets."""
 
@@ -195,7 +204,7 @@ class User:
             self.world.doubtful.remove(item)
             return False
         except Interrupted:
-            core.finish_put(cell)
+            _until_done(lambda: core.finish_put(cell))
             return False
 
     def get(self) -> bool:
@@ -207,17 +216,16 @@ class User:
         try:
             if not core.take(cell):
                 return False
-            slot, length, beside = core.item_of(cell)
+            start, length, beside = core.item_of(cell)
             assert beside == -1
-            start = self.world.layout.inline_at(slot)
             item = bytes(self.world.memory[start : start + length])
             core.release_place(cell)
             self.holds = item
             self.world.delivered.append(item)
         except Interrupted:
-            if not core.take_back(cell):
-                start = self.world.layout.inline_at(core.claims[cell.claim_at])
-                self.holds = bytes(self.world.memory[start : start + core.item_of(cell)[1]])
+            if not _until_done(lambda: core.take_back(cell)):
+                start, length, _beside = _until_done(lambda: core.item_of(cell))
+                self.holds = bytes(self.world.memory[start : start + length])
                 self.world.delivered.append(self.holds)
         return True
 

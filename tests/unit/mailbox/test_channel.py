@@ -15,7 +15,7 @@ from tests.unit.mailbox.channel_world import Interrupted, Killed, Step, User, Wo
 KIB = 1024
 
 
-@settings(max_examples=150, deadline=None, suppress_health_check=list(HealthCheck))
+@settings(max_examples=int(__import__("os").environ.get("EX","150")), deadline=None, suppress_health_check=list(HealthCheck))
 @given(data=st.data(), maxsize=st.integers(1, 3))
 def test_whoever_dies_at_any_step_nothing_is_lost_and_nothing_comes_twice(data: st.DataObject, maxsize: int) -> None:
     world = World(maxsize)

@@ -1,0 +1,464 @@
+"""
+A process's end of one channel: its cells, how it waits, and where large items lie.
+
+Any thread, and inside itself: a cell is taken for one exchange, and a call that comes in the middle of another (by a signal handler) takes
+another cell. Knows bytes and nothing of how a channel came here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import fcntl
+import os
+import select
+import struct
+import termios
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from typing import Any, Final, Protocol
+
+from actors import _descriptors
+from actors.errors import (
+    ChannelClosedError,
+    ChannelEmptyError,
+    ChannelFullError,
+    CodecError,
+    EncodeError,
+    ProtocolError,
+)
+from actors.mailbox import _channel_layout as at
+from actors.mailbox import _codec
+from actors.mailbox._cargo import Cargo, Parcel
+from actors.mailbox._channel_core import ChannelCore, HeldCell
+from actors.mailbox._patience import Patience
+from actors.mailbox._values import LIGHT
+from actors.supervisor._channels import ChannelFacts, map_channel, open_pipe
+
+__all__ = ["ChannelEnd", "EndSource"]
+
+_INLINE: Final = at.INLINE_BYTES
+# How often whoever waits looks whether the channel was closed or its actor is to stop, though nothing has rung.
+_LOOK_SECONDS: Final = 0.1
+# While others still have items in hand that may come back, or an end is near.
+_NEAR_END_SECONDS: Final = 0.005
+_JOIN_SECONDS: Final = (0.0005, 0.02)
+_PUNCH_HOLE: Final = 3
+_INT: Final = struct.Struct("i")
+
+
+class EndSource(Protocol):
+    """What a process must offer so that it can have channels."""
+
+    def lend_cell(self, number: int, kind: int) -> tuple[int, int, int, int]:
+        """Return number, identity, slot and count of a cell lent for a channel; ``OSError`` if there are no more."""
+        ...
+
+    def drop_channel(self, number: int, cells: list[int]) -> None:
+        """This process has let go of a channel, and of these cells of it. Never blocks."""
+
+    def look_later(self, seconds: float, action: Callable[[], object]) -> None:
+        """Have *action* called in so many seconds, by somebody else. Never blocks."""
+
+    def is_ending(self, *, waits: bool) -> bool:
+        """Whether this process is to stop, and so takes nothing more; with *waits*: does not wait for more."""
+        ...
+
+    def standing_by(self) -> contextlib.AbstractContextManager[None]:
+        """Around a wait in this thread, which is no hang."""
+        ...
+
+    def holding(self) -> bool:
+        """This thread holds an item: whether its process dies with the item not done, if it dies."""
+        ...
+
+
+class ChannelEnd:
+    """
+    One channel as this process has it.
+
+    Args:
+        facts: Of the channel.
+        descriptors: Its file, the pipe of free slots, that of full ones, and the bell. They are this object's from now on.
+        source: The process.
+        inherit: Whether what the user forks may have the mapping.
+    """
+
+    def __init__(
+        self, facts: ChannelFacts, descriptors: tuple[int, ...], source: EndSource, *, inherit: bool
+    ) -> None:
+        self._pid = os.getpid()
+        self._descriptors = descriptors
+        self._source = source
+        self._putting: list[HeldCell] = []
+        self._getting: list[HeldCell] = []
+        self.stopped = self._is_closed = False
+        self.facts = facts
+        self._file, self._free, self._full, self._bell = descriptors
+        layout = facts.layout
+        self._layout = layout
+        memory = map_channel(self._file, layout, inherit=inherit)
+        self._memory = memory
+        self.core = ChannelCore(layout, memory, open_pipe(self._free), open_pipe(self._full))
+        self._held: dict[int, deque[HeldCell]] = {}
+        self._undelivered: deque[HeldCell] = deque()
+        self._patience = Patience()
+
+    # --- put --------------------------------------------------------------------------------------------------------------
+
+    def put(self, item: object, until: float | None) -> None:
+        """
+        Put one item.
+
+        Args:
+            item: Any value that can travel.
+            until: In ``time.monotonic()`` seconds, when to give up; None: never; 0: at once.
+
+        Raises:
+            EncodeError: It cannot travel, or is too large.
+            ChannelFullError: No room in time.
+            ChannelClosedError: The channel is closed.
+        """
+        message = _encode(item)
+        core = self.core
+        for cell in self._putting:
+            if not cell.busy:
+                # Nothing stands between the look and the store at which another thread, or a signal handler, could come in.
+                cell.busy = True
+                break
+        else:
+            cell = self._new_cell(at.PUT, self._putting)
+        try:
+            self.check_stopped()
+            if core.words[cell.base + at.INTENT] != cell.count or core.claims[cell.claim_at]:
+                core.finish_put(cell)
+            if type(message) is bytes and len(message) <= _INLINE:
+                core.store(cell, message)
+            else:
+                self._store_large(cell, message)
+            while not self._publish(cell):
+                if self._source.is_ending(waits=False):
+                    raise ChannelClosedError(f"channel {self.facts.name}: this actor is to stop, and it waits for a place")
+                self._wait(self._free, until, ChannelFullError)
+        except BaseException:
+            if not self._is_closed:
+                core.finish_put(cell)
+            raise
+        finally:
+            cell.busy = False
+            if self.stopped:
+                self._close_if_idle()
+
+    def _publish(self, cell: HeldCell) -> bool:
+        if not self.core.intend(cell):
+            raise ChannelClosedError(f"channel {self.facts.name} is closed: nothing more can be put")
+        return self.core.publish(cell)
+
+    def _store_large(self, cell: HeldCell, message: bytes) -> None:
+        counted = message.counted if isinstance(message, Parcel) else len(message)
+        ahead = message.offset if isinstance(message, Parcel) else 0
+        if counted > self.facts.max_bytes or ahead + len(message) > self._layout.stride:
+            raise EncodeError(
+                f"item for channel {self.facts.name} has {counted} bytes, more than max_message_bytes="
+                f"{self.facts.max_bytes}; put less at a time, or give ActorSystem a larger bound",
+                path="item",
+            )
+        start = self._layout.stride_at(cell.slot)
+        try:
+            if isinstance(message, Parcel):
+                for place, length, piece in message.pieces:
+                    self._write(piece if isinstance(piece, memoryview) else _written(piece, length), start + place)
+            self._write(memoryview(message), start + ahead)
+        except OSError as error:
+            raise ChannelFullError(
+                f"channel {self.facts.name}: the machine has no memory for an item of {counted} bytes: {error}"
+            ) from error
+        self.core.describe_large(cell, len(message), ahead)
+
+    def _write(self, data: memoryview, start: int) -> None:
+        flat = data.cast("B")
+        while flat:
+            count = os.pwrite(self._file, flat, start)
+            flat, start = flat[count:], start + count
+
+    # --- get --------------------------------------------------------------------------------------------------------------
+
+    def get(self, until: float | None) -> Any:
+        """
+        Get the next item.
+
+        Args:
+            until: As for :meth:`put`.
+
+        Raises:
+            ChannelEmptyError: Nothing came in time.
+            ChannelClosedError: Nothing more will come, or this actor is to stop.
+            CodecError: What came cannot be read here.
+        """
+        if not self.facts.joinable:
+            self.release()
+        if self._undelivered:
+            return self._deliver_late()
+        core = self.core
+        for cell in self._getting:
+            if not cell.busy:
+                cell.busy = True  # as in put
+                break
+        else:
+            cell = self._new_cell(at.GET, self._getting)
+        holds, failure = False, None
+        try:
+            self.check_stopped()
+            while self._source.is_ending(waits=False) or not core.take(cell):
+                self._wait_for_item(until)
+            item, failure = self._try_to_read(cell)
+            core.release_place(cell)
+            holds = self._hold(cell)
+            if failure is not None:
+                raise failure
+            return item
+        except BaseException:
+            holds = holds or self._is_closed or self._take_back(cell)
+            raise
+        finally:
+            failure = None  # else it would keep this frame, and with it the channel, alive
+            if not holds:
+                cell.busy = False
+            if self.stopped:
+                self._close_if_idle()
+
+    def _try_to_read(self, cell: HeldCell) -> tuple[Any, CodecError | None]:
+        """Return the item, or what is wrong with it: that it was got is true in either case."""
+        try:
+            return self._read(cell), None
+        except CodecError as error:
+            return None, error
+
+    def _take_back(self, cell: HeldCell) -> bool:
+        """After an interruption: whether the cell keeps its item for the next get of this process."""
+        for held in list(self._held.values()):
+            if cell in held:
+                held.remove(cell)
+        if self.core.take_back(cell):
+            return False
+        self._undelivered.append(cell)
+        return True
+
+    def _deliver_late(self) -> Any:
+        """Hand out what was got by a call that was interrupted."""
+        cell = self._undelivered.popleft()
+        try:
+            return self._read(cell)
+        finally:
+            if not self._hold(cell):
+                cell.busy = False
+
+    def _hold(self, cell: HeldCell) -> bool:
+        """Keep the item as taken until it is done with; False where nobody could be given it again anyway."""
+        if not self._source.holding() and not self.facts.joinable:
+            self._done(cell)
+            return False
+        self._held.setdefault(threading.get_ident(), deque()).append(cell)
+        return True
+
+    def release(self) -> None:
+        """What this thread holds is done with."""
+        held = self._held.get(threading.get_ident())
+        while held:
+            self._done(held[0])
+            held.popleft().busy = False
+
+    def task_done(self) -> None:
+        """
+        The item that this thread has got first of those it holds is done with; where it holds none, one that another holds.
+
+        Raises:
+            ValueError: Nobody in this process holds any.
+        """
+        own = self._held.get(threading.get_ident())
+        held = own or next(filter(None, list(self._held.values())), None)
+        if not held:
+            raise ValueError(f"task_done() called more often than items of channel {self.facts.name} were got here")
+        self._done(held[0])
+        held.popleft().busy = False
+
+    def _done(self, cell: HeldCell) -> None:
+        self.core.done(cell)
+        if cell.large:
+            # The slot is this cell's own now: nobody else writes there before it is given away.
+            _punch(self._file, self._layout.stride_at(cell.slot), cell.large)
+            cell.large = 0
+
+    def _read(self, cell: HeldCell) -> Any:
+        start, length, ahead = self.core.item_of(cell)
+        if ahead < 0:
+            return _codec.decode(self._memory[start : start + length])
+        cell.large = ahead + length
+        data = memoryview(_read_all(self._file, cell.large, start - ahead))
+        return _codec.decode(data[ahead:], beside=data[:ahead] if ahead else None)
+
+    # --- waiting ----------------------------------------------------------------------------------------------------------
+
+    def _wait_for_item(self, until: float | None) -> None:
+        """Wait a while, or say that nothing will come."""
+        if self._source.is_ending(waits=True):
+            raise ChannelClosedError(f"channel {self.facts.name}: this actor is to stop, and takes nothing more from it")
+        if self.core.is_closed:
+            own = sum(1 for cell in self._getting if self.core.claims[cell.claim_at])
+            if self.core.unfinished() <= own:
+                raise ChannelClosedError(f"channel {self.facts.name} is closed, and all that was put has been got")
+        self._wait(self._full, until, ChannelEmptyError)
+
+    def _wait(self, descriptor: int, until: float | None, late: type[ChannelEmptyError | ChannelFullError]) -> None:
+        self.check_stopped()
+        left = None if until is None else until - time.monotonic()
+        if left is not None and left <= 0:
+            what = "nothing came" if late is ChannelEmptyError else f"all {self.facts.maxsize} places stayed taken"
+            raise late(f"channel {self.facts.name}: {what} in time")
+        poller = select.poll()
+        poller.register(descriptor, select.POLLIN)
+        if self._look(poller):
+            return
+        seconds = _LOOK_SECONDS
+        if self.core.is_closed:
+            seconds = _NEAR_END_SECONDS
+        else:
+            poller.register(self._bell, select.POLLIN)
+        began = time.monotonic()
+        with self._source.standing_by():
+            poller.poll(1000 * (seconds if left is None else min(seconds, left)) + 1)
+        self._patience.slept(time.monotonic() - began)
+
+    def _look(self, poller: select.poll) -> bool:
+        """Look a few times, and let others have the core meanwhile: to wake a sleeper costs its waker more than ten puts."""
+        looks, began = self._patience.looks, time.monotonic()
+        for count in range(looks):
+            os.sched_yield()
+            if poller.poll(0):
+                self._patience.looked(count, time.monotonic() - began)
+                return True
+        if looks:
+            self._patience.looked(looks, time.monotonic() - began)
+        return False
+
+    def check_stopped(self) -> None:
+        """
+        Return if the system runs.
+
+        Raises:
+            ChannelClosedError: It has stopped.
+        """
+        if self.stopped:
+            raise ChannelClosedError(f"channel {self.facts.name}: its system has stopped")
+
+    def join(self, until: float | None) -> bool:
+        """Wait until everything that was put is done with; False if it was not in time."""
+        seconds, longest = _JOIN_SECONDS
+        while self.core.unfinished() > 0:
+            self.check_stopped()
+            left = seconds if until is None else min(seconds, until - time.monotonic())
+            if left <= 0:
+                return False
+            with self._source.standing_by():
+                select.select([], [], [], left)
+            seconds = min(longest, 2 * seconds)
+        return True
+
+    # --- the rest ---------------------------------------------------------------------------------------------------------
+
+    def close(self) -> None:
+        """Have nothing more put; wake all who wait."""
+        self.core.close()
+        self.ring()
+
+    def stop(self) -> None:
+        """The system has stopped: whoever waits is told, and what this process has of the channel goes."""
+        self.stopped = True
+        self.ring()
+        self._close_if_idle()
+
+    def _close_if_idle(self) -> None:
+        """Close everything, unless a thread is in the middle of something: then it does so when it is through."""
+        held = {cell.number for cells in list(self._held.values()) for cell in cells}
+        if any(cell.busy and cell.number not in held for cell in (*self._putting, *self._getting)):
+            return
+        if not self._is_closed:
+            self._is_closed = True
+            self.core.release((*self._putting, *self._getting))
+            _descriptors.close(*self._descriptors)
+
+    def ring(self) -> None:
+        """Wake all who wait."""
+        with contextlib.suppress(BlockingIOError):  # somebody has rung too often
+            os.eventfd_write(self._bell, 1)
+
+    def qsize(self) -> int:
+        """How many items stand in the channel."""
+        (count,) = _INT.unpack(fcntl.ioctl(self._full, termios.FIONREAD, bytes(_INT.size)))
+        return int(count) // at.INDEX_BYTES
+
+    def _new_cell(self, kind: int, cells: list[HeldCell]) -> HeldCell:
+        number, identity, slot, count = self._source.lend_cell(self.facts.number, kind)
+        if not 0 <= number < self._layout.cells:
+            raise ProtocolError(f"channel {self.facts.name}: a cell {number}")
+        cell = self.core.cell(number, identity, slot, count)
+        cell.busy = True
+        cells.append(cell)
+        return cell
+
+    def __del__(self) -> None:
+        if self._is_closed or os.getpid() != self._pid:
+            return
+        self._is_closed = True
+        _descriptors.close(*self._descriptors)
+        if not self.stopped:
+            with contextlib.suppress(Exception):  # as the interpreter ends, what is called here may be gone by parts
+                cells = [cell.number for cell in (*self._putting, *self._getting)]
+                self._source.drop_channel(self.facts.number, cells)
+
+
+def _encode(item: object) -> bytes:
+    if type(item) in LIGHT:
+        data = _codec.pack_scalars(item)
+        if data is not None:
+            return data
+    data = _codec.pack_plain(item)
+    if data is not None:
+        return data
+    cargo = Cargo()
+    body = _codec.pack_wrapped(_codec.wrap(item, "item", cargo))
+    return Parcel.make(body, cargo) if cargo.pieces else body
+
+
+def _written(source: Callable[[memoryview], object], length: int) -> memoryview:
+    view = memoryview(bytearray(length))
+    source(view)
+    return view
+
+
+def _read_all(file: int, count: int, start: int) -> bytes:
+    data = os.pread(file, count, start)
+    if len(data) == count:
+        return data
+    parts = [data]
+    while count := count - len(parts[-1]):
+        start += len(parts[-1])
+        parts.append(os.pread(file, count, start))
+        if not parts[-1]:
+            raise ProtocolError("channel: its file is shorter than it was")
+    return b"".join(parts)
+
+
+_libc: Any = None
+
+
+def _punch(file: int, start: int, length: int) -> None:
+    """Give memory back to the system; where that is refused, the next item that lies there uses it again."""
+    import ctypes  # noqa: PLC0415 - only for who gets large items
+
+    global _libc  # noqa: PLW0603 - found once
+    if _libc is None:
+        _libc = ctypes.CDLL(None, use_errno=True)
+        _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
+    _libc.fallocate(file, _PUNCH_HOLE, start, -(-length // 4096) * 4096)

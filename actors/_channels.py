@@ -1,0 +1,94 @@
+"""
+The channels of one process: found once, kept as long as anything refers to them.
+"""
+
+from __future__ import annotations
+
+import functools
+import weakref
+from typing import Protocol
+
+from actors._channel_end import ChannelEnd, EndSource
+from actors.errors import StartError
+from actors.supervisor._channels import ChannelFacts
+
+__all__ = ["ChannelSource", "Channels"]
+
+_LINGER_SECONDS = 0.5
+
+
+class ChannelSource(EndSource, Protocol):
+    """What a process must offer so that it can make and find channels."""
+
+    def make_channel(
+        self, maxsize: int, name: str, joinable: bool, max_deliveries: int
+    ) -> tuple[ChannelFacts, tuple[int, ...]]:
+        """Make one, and return what it is and four descriptors, which are the caller's."""
+        ...
+
+    def find_channel(self, number: int) -> tuple[ChannelFacts, tuple[int, ...]] | None:
+        """Return the same of one that there is; None if there is none any more."""
+        ...
+
+
+class Channels:
+    """
+    The channels of one process. Any thread.
+
+    Args:
+        source: The process.
+        inherit: Whether what the user forks may have their memory.
+    """
+
+    def __init__(self, source: ChannelSource, *, inherit: bool) -> None:
+        self._source = source
+        self._inherit = inherit
+        self._ends: weakref.WeakValueDictionary[int, ChannelEnd] = weakref.WeakValueDictionary()
+        self._recent: dict[int, ChannelEnd] = {}
+        self.held = False
+
+    def make(self, maxsize: int, name: str, joinable: bool, max_deliveries: int) -> ChannelEnd:
+        """
+        Make one.
+
+        Raises:
+            StartError: The machine has no memory or descriptors for it.
+            SpecError: The pipes that this user gets are too small for it.
+        """
+        try:
+            return self._open(*self._source.make_channel(maxsize, name, joinable, max_deliveries))
+        except OSError as error:
+            raise StartError(f"the machine has no room for a channel: {error}") from error
+
+    def find(self, number: int) -> ChannelEnd | None:
+        """Return one that another process has named; None if it is not there any more, for it was closed."""
+        end = self._ends.get(number)
+        if end is None:
+            found = self._source.find_channel(number)
+            if found is None:
+                return None
+            end = self._open(*found)
+        if number not in self._recent:
+            # Finding it again costs a hundred times as much as the message that names it once more.
+            self._recent[number] = end
+            self._source.look_later(_LINGER_SECONDS, functools.partial(self._recent.pop, number, None))
+        return end
+
+    def _open(self, facts: ChannelFacts, descriptors: tuple[int, ...]) -> ChannelEnd:
+        end = ChannelEnd(facts, descriptors, self._source, inherit=self._inherit)
+        return self._ends.setdefault(facts.number, end)
+
+    def release(self) -> None:
+        """A handler has returned: what it had got by the way is done with."""
+        self.held = False
+        for end in list(self._ends.values()):
+            if not end.facts.joinable:
+                end.release()
+
+    def close(self) -> None:
+        """The system has stopped: whoever waits is told."""
+        for end in list(self._ends.values()):
+            end.stop()
+        self._recent.clear()
+
+

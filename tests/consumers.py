@@ -1,0 +1,103 @@
+"""Actors that put and get. A module of its own, so that a child process imports no test."""
+
+from __future__ import annotations
+
+import os
+import signal
+import threading
+from typing import Any
+
+from actors import Actor, Channel, ChannelClosedError, handler
+
+__all__ = ["Consumer"]
+
+
+class Consumer(Actor):
+    """Puts into one channel, gets from another."""
+
+    def __init__(self, source: Channel[Any] | None = None) -> None:
+        super().__init__()
+        self.source = source
+
+    def on_start(self) -> None:
+        self.kept: list[Any] = []
+
+    @handler
+    def put_range(self, target: Channel[Any], start: int, stop: int) -> None:
+        for number in range(start, stop):
+            target.put(number)
+
+    @handler
+    def put(self, target: Channel[Any], item: Any) -> None:
+        target.put(item)
+
+    @handler
+    def get(self, source: Channel[Any], timeout: float | None = None) -> Any:
+        return source.get(timeout=timeout)
+
+    @handler
+    def get_own(self) -> Any:
+        assert self.source is not None
+        return self.source.get(timeout=20)
+
+    @handler
+    def hold(self, source: Channel[Any], told: Channel[Any]) -> None:
+        """Get one, say which, and never be done with it."""
+        told.put((os.getpid(), source.get()))
+        threading.Event().wait()
+
+    @handler
+    def pass_on(self, source: Channel[Any], target: Channel[Any]) -> int:
+        """Whatever comes, put it into another channel, with this process's pid."""
+        count = 0
+        for item in source:
+            target.put((os.getpid(), item))
+            count += 1
+        return count
+
+    @handler
+    def sum_up(self, source: Channel[Any]) -> int:
+        return sum(source)
+
+    @handler
+    def die_of(self, source: Channel[Any]) -> None:
+        source.get()
+        os.kill(os.getpid(), signal.SIGKILL)
+
+    @handler
+    def work(self, source: Channel[Any], target: Channel[Any], batch: int) -> None:
+        """A joinable channel, so many items at a time."""
+        while True:
+            try:
+                items = [source.get() for _ in range(batch)]
+            except ChannelClosedError:
+                return
+            for item in items:
+                target.put(item)
+                source.task_done()
+
+    @handler
+    def make(self, maxsize: int, items: list[Any]) -> Channel[Any]:
+        made: Channel[Any] = self.channel(maxsize, "made")
+        for item in items:
+            made.put(item)
+        return made
+
+    @handler
+    def scribble(self, channel: Channel[Any]) -> None:
+        """Write junk over everything that this channel has."""
+        assert channel._end is not None
+        channel.put("mine")
+        end = channel._end
+        os.write(end._full, b"\xee" * 1000)
+        os.write(end._free, b"\xee" * 1001)
+        size = end._layout.mapped_bytes
+        end._memory[4096:size] = b"\xee" * (size - 4096)
+
+    @handler
+    def echo(self, value: Any) -> Any:
+        return value
+
+    @handler
+    def pid_of(self) -> int:
+        return os.getpid()
