@@ -17,9 +17,9 @@ from actors._overrides import override_problems
 from actors.errors import SpecError
 
 if TYPE_CHECKING:
+    from actors._channel import Channel
     from actors._ref import ActorRef, Down
     from actors._seams import Cancellable
-    from actors._channel import Channel
     from actors._shared_array import SharedArray
     from actors.supervisor._exits import ExitReason
     from actors.supervisor._policy import Backoff

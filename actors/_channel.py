@@ -248,7 +248,9 @@ def _from_plain(data: object) -> Channel[Any]:
         case (str(system), int(number), str(name), int(maxsize), bool(joinable)):
             node = _seams.nodes.get(system)
             if node is None:
-                raise UnknownTypeError(f"channel {name[:200]} is of system {system[:80]!r}, of which this process is no part")
+                raise UnknownTypeError(
+                    f"channel {name[:200]} is of system {system[:80]!r}, of which this process is no part"
+                )
             end = node.channels.find(number)
             return Channel(system, number, name, maxsize, joinable, None) if end is None else _channel(system, end)
     raise ProtocolError(f"no channel: {data!r:.80}")

@@ -85,9 +85,7 @@ class ChannelEnd:
         inherit: Whether what the user forks may have the mapping.
     """
 
-    def __init__(
-        self, facts: ChannelFacts, descriptors: tuple[int, ...], source: EndSource, *, inherit: bool
-    ) -> None:
+    def __init__(self, facts: ChannelFacts, descriptors: tuple[int, ...], source: EndSource, *, inherit: bool) -> None:
         self._pid = os.getpid()
         self._descriptors = descriptors
         self._source = source
@@ -139,7 +137,9 @@ class ChannelEnd:
                 self._store_large(cell, message)
             while not self._publish(cell):
                 if self._source.is_ending(waits=False):
-                    raise ChannelClosedError(f"channel {self.facts.name}: this actor is to stop, and it waits for a place")
+                    raise ChannelClosedError(
+                        f"channel {self.facts.name}: this actor is to stop, and it waits for a place"
+                    )
                 self._wait(self._free, until, ChannelFullError)
         except BaseException:
             if not self._is_closed:
@@ -217,7 +217,6 @@ class ChannelEnd:
             holds = self._hold(cell)
             if failure is not None:
                 raise failure
-            return item
         except BaseException:
             holds = holds or self._is_closed or self._take_back(cell)
             raise
@@ -227,6 +226,7 @@ class ChannelEnd:
                 cell.busy = False
             if self.stopped:
                 self._close_if_idle()
+        return item
 
     def _try_to_read(self, cell: HeldCell) -> tuple[Any, CodecError | None]:
         """Return the item, or what is wrong with it: that it was got is true in either case."""
@@ -303,7 +303,9 @@ class ChannelEnd:
     def _wait_for_item(self, until: float | None) -> None:
         """Wait a while, or say that nothing will come."""
         if self._source.is_ending(waits=True):
-            raise ChannelClosedError(f"channel {self.facts.name}: this actor is to stop, and takes nothing more from it")
+            raise ChannelClosedError(
+                f"channel {self.facts.name}: this actor is to stop, and takes nothing more from it"
+            )
         if self.core.is_closed:
             own = sum(1 for cell in self._getting if self.core.claims[cell.claim_at])
             if self.core.unfinished() <= own:
@@ -375,8 +377,9 @@ class ChannelEnd:
     def stop(self) -> None:
         """The system has stopped: whoever waits is told, and what this process has of the channel goes."""
         self.stopped = True
-        self.ring()
-        self._close_if_idle()
+        if not self._is_closed:
+            self.ring()
+            self._close_if_idle()
 
     def _close_if_idle(self) -> None:
         """Close everything, unless a thread is in the middle of something: then it does so when it is through."""

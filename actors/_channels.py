@@ -90,5 +90,3 @@ class Channels:
         for end in list(self._ends.values()):
             end.stop()
         self._recent.clear()
-
-

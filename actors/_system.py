@@ -23,6 +23,7 @@ from typing import Any, Literal, Self, TypeVar
 
 from actors import _descriptors, _seams
 from actors._actor import Actor
+from actors._channel import Channel, make_channel
 from actors._crash_outlets import KEPT, CrashOutlets
 from actors._crew import Crew
 from actors._doubts import warn
@@ -33,7 +34,6 @@ from actors._pool import PoolRef
 from actors._preflight import check_arguments, check_platform, snapshots
 from actors._ref import ActorRef, Down
 from actors._seams import ActorInfo, Cancellable
-from actors._channel import Channel, make_channel
 from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import read_snapshot
 from actors._spawn_pool import spawn_pool

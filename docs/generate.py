@@ -30,7 +30,10 @@ STATES = DOCS / "explanation" / "states.md"
 
 # Every export stands on exactly one page; one that is missing here fails the generation.
 TOPICS = {
-    "actors": ("Actors and refs", ("Actor", "handler", "ActorRef", "PoolRef", "Reply", "message", "SharedArray")),
+    "actors": (
+        "Actors and refs",
+        ("Actor", "handler", "ActorRef", "PoolRef", "Reply", "message", "SharedArray", "Channel"),
+    ),
     "system": (
         "The system",
         ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down", "DeadLetter"),

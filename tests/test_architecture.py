@@ -34,6 +34,7 @@ SHELL = (
     "actors.supervisor._births",
     "actors.supervisor._burials",
     "actors.supervisor._cells",
+    "actors.supervisor._channels",
     "actors.supervisor._inboxes",
     "actors.supervisor._letter_office",
     "actors.supervisor._mail",

@@ -137,7 +137,7 @@ class ChannelLayout:
             SpecError: The pipes that this user gets are too small for it.
         """
         capacity = capacity_of(pipe_bytes)
-        chosen = maxsize or max(1, min(_DEFAULT_MAXSIZE, capacity // 2))
+        chosen = maxsize or max(1, min(_DEFAULT_MAXSIZE, max(capacity - _MOST_CELLS, capacity // 2)))
         cells = min(_MOST_CELLS, capacity - chosen)
         if cells < _LEAST_CELLS:
             raise SpecError(

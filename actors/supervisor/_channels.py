@@ -146,15 +146,13 @@ class ChannelBook:
             self._made[number] = made
         return made.facts
 
-    def _make(
-        self, user: User, number: int, maxsize: int, name: str, joinable: bool, max_deliveries: int
-    ) -> _Made:
+    def _make(self, user: User, number: int, maxsize: int, name: str, joinable: bool, max_deliveries: int) -> _Made:
         wanted = at.pipe_bytes_for(maxsize)
         opened: list[int] = []
         try:
             with _descriptors.fork_lock:
-                for _ in range(2):
-                    opened.append(_make_pipe(wanted))
+                opened.append(_make_pipe(wanted))
+                opened.append(_make_pipe(wanted))
                 opened.append(os.eventfd(0, os.EFD_CLOEXEC | os.EFD_NONBLOCK))
                 size = min(pipe_capacity(opened[0]), pipe_capacity(opened[1]), self._scratch_bytes(wanted))
                 layout = ChannelLayout.plan(maxsize, size, self._host.max_bytes)

@@ -10,7 +10,7 @@ import signal
 import sys
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -45,6 +45,11 @@ def channels(system: ActorSystem) -> int:
     host = system._host
     assert host is not None
     return len(host.channel_book)
+
+
+def put_all(channel: Channel[int], items: Iterable[int]) -> None:
+    for item in items:
+        channel.put(item)
 
 
 def all_is_free(system: ActorSystem) -> None:
@@ -117,7 +122,7 @@ def test_threads_of_one_process_share_it(system: ActorSystem) -> None:
     tasks: Channel[int] = system.channel(5)
     got: list[int] = []
     threads = [threading.Thread(target=lambda: got.extend(tasks)) for _ in range(3)]
-    threads += [threading.Thread(target=lambda: [tasks.put(number) for number in range(500)]) for _ in range(3)]
+    threads += [threading.Thread(target=lambda: put_all(tasks, range(500))) for _ in range(3)]
     for thread in threads:
         thread.start()
     for thread in threads[3:]:
@@ -204,11 +209,16 @@ def test_one_made_in_an_actor_outlives_it(system: ActorSystem) -> None:
     all_is_free(system)
 
 
+def _put_in_vain(channel: Channel[int]) -> None:
+    with pytest.raises(ActorsError):
+        channel.put(2)
+
+
 def test_of_another_system_or_a_stopped_one_it_says_so(system: ActorSystem) -> None:
     with ActorSystem() as other:
         channel: Channel[int] = other.channel(1)
         channel.put(1)
-        waiting = threading.Thread(target=lambda: pytest.raises(ActorsError, channel.put, 2))
+        waiting = threading.Thread(target=_put_in_vain, args=(channel,))
         waiting.start()
     waiting.join()
     with pytest.raises(ActorNotRunningError, match="has stopped"):
@@ -449,7 +459,8 @@ def test_an_item_that_kills_its_consumers_is_a_dead_letter(hardy: ActorSystem) -
 def test_a_storm_of_kills_loses_nothing(hardy: ActorSystem) -> None:
     count = 3000
     relays, workers = (
-        [hardy.spawn(Consumer(), name=f"{name}-{number}", **HARDY) for number in range(2)] for name in ("relay", "worker")
+        [hardy.spawn(Consumer(), name=f"{name}-{number}", **HARDY) for number in range(2)]
+        for name in ("relay", "worker")
     )
     source, middle = (hardy.channel(maxsize, max_deliveries=1000) for maxsize in (20, 3))
     target: Channel[Any] = hardy.channel(20)
@@ -457,7 +468,7 @@ def test_a_storm_of_kills_loses_nothing(hardy: ActorSystem) -> None:
         relay.tell(Consumer.pass_on, source, middle)
     for worker in workers:
         worker.tell(Consumer.pass_on, middle, target)
-    feeder = threading.Thread(target=lambda: [source.put(number) for number in range(count)])
+    feeder = threading.Thread(target=lambda: put_all(source, range(count)))
     feeder.start()
     got: Counter[int] = Counter()
     kills = 0
