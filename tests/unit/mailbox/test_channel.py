@@ -112,6 +112,27 @@ def test_what_one_has_put_comes_in_its_order_where_nobody_dies(moves: list[tuple
     assert history.world.delivered == history.world.accepted
 
 
+@pytest.mark.parametrize("what", [PUT, GET], ids=["put", "get"])
+@pytest.mark.parametrize("error", [Killed, Interrupted], ids=["killed", "interrupted again"])
+def test_who_is_interrupted_and_then_killed_or_interrupted_loses_nothing(what: int, error: type[BaseException]) -> None:
+    for first in range(14):
+        for second in range(14):
+            history = History(2)
+            user = history.users[0]
+            assert history.users[1].put(b"before")
+            history.take(0, what, first)
+            if user.step is None:
+                continue
+            history.take(0, INTERRUPT, 1)
+            for _ in range(second):
+                if user.step is not None:
+                    history.take(0, FREE, 1)
+            if user.step is not None:
+                history.take(0, KILL if error is Killed else INTERRUPT, 1)
+            history.end()
+            history.world.check()
+
+
 def test_an_item_that_many_died_of_is_done_with() -> None:
     world = World(2, max_deliveries=2)
     giver = User(world)
@@ -144,10 +165,10 @@ def test_nothing_can_be_put_into_what_is_closed() -> None:
     world = World(2)
     user = User(world)
     assert user.put(b"item")
-    assert not user.core.is_closed
+    assert user.core.is_closed is False
     user.core.close()
 
-    assert user.core.is_closed
+    assert [user.core.is_closed] == [True]
     assert not user.put(b"late")
     assert user.core.unfinished() == 1
 
