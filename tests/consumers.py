@@ -95,6 +95,13 @@ class Consumer(Actor):
         end._memory[4096:size] = b"\xee" * (size - 4096)
 
     @handler
+    def put_shared(self, target: Channel[Any], size: int, value: float) -> None:
+        """Put an array in shared memory, and let go of it."""
+        shared = self.shared_array(size)
+        shared.array[:] = value
+        target.put(shared)
+
+    @handler
     def echo(self, value: Any) -> Any:
         return value
 

@@ -30,6 +30,7 @@ OUTPUT = {
         "killed after 5.0 s",
         "5 is fine",
     ),
+    "channel.py": ("pages read: 300", "read twice, at most the one that the dead reader held: True"),
     "pool.py": (
         "workers: 3",
         "every account is somebody's: True",

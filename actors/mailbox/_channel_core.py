@@ -115,8 +115,13 @@ class ChannelCore:
             view.release()
 
     def unfinished(self) -> int:
+        """How many items were put and are not done with; never fewer than there were at one moment of this call."""
+        put, done = self.totals()
+        return put - done
+
+    def totals(self) -> tuple[int, int]:
         """
-        How many items were put and are not done with; never fewer than there were at one moment of this call.
+        How many items were ever put, and how many are done with.
 
         What is done is counted first: whatever is put or done meanwhile makes the difference larger, not smaller.
         """
@@ -129,7 +134,7 @@ class ChannelCore:
                 intent = words[base + at.INTENT]
                 count = words[base + at.OWN] >> at.COUNT_SHIFT
                 put += count if intent == at.RETURNING else max(intent, count)
-        return int(put - done)
+        return int(put), int(done)
 
     # --- put --------------------------------------------------------------------------------------------------------------
 

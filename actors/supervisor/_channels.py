@@ -230,6 +230,11 @@ class ChannelBook:
             cells.add(lent.number)
             return lent.number, lent.identity, lent.slot, lent.count
 
+    def totals(self) -> dict[int, tuple[int, int]]:
+        """Of each channel: how many items were put into it so far, and how many of them are done with."""
+        with self._lock:
+            return {number: made.keeper.core.totals() for number, made in self._made.items()}
+
     # --- in the pump's thread ---------------------------------------------------------------------------------------------
 
     def drop(self, number: int, user: User, cells: Collection[int]) -> None:

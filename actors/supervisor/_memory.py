@@ -41,6 +41,7 @@ class SharedMemory:
         self.arenas = ArenaBook(host.max_bytes, inherit=inherit)
         self.share_book = ShareBook()
         self._sweeping = False
+        self._items_done: dict[int, int] = {}
 
     def orphan(self, uid: int, incarnation: int) -> None:
         """An incarnation has ended: its arenas go when nothing refers to them any more."""
@@ -72,9 +73,13 @@ class SharedMemory:
         for uid, cell in self._host.runner.cells.items():
             with contextlib.suppress(ProtocolError):
                 marks[uid] = cell.view.flight().read_bytes + queued_bytes(cell.inbox_read)
+        # An item of a channel names memory as a message does. Channels have numbers below zero here, and count items.
+        marks.update({-number: put for number, (put, _done) in self._host.channel_book.totals().items() if put})
         return marks
 
     def _handled(self, uid: int) -> int | None:
+        if uid < 0:
+            return self._items_done.get(-uid)
         cell = self._host.runner.cells.get(uid)
         if cell is None:
             return None
@@ -84,6 +89,7 @@ class SharedMemory:
             return None
 
     def _sweep(self) -> None:
+        self._items_done = {number: done for number, (_put, done) in self._host.channel_book.totals().items()}
         quiet = self._no_answer_waits()
         dropped, left = self.arenas.sweep(self._handled, quiet=quiet)
         left = self.share_book.sweep(self._handled, quiet=quiet) or left

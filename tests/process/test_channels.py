@@ -282,6 +282,24 @@ def test_small_pipes_bound_it(system: ActorSystem, monkeypatch: pytest.MonkeyPat
     there.close()
 
 
+def test_a_shared_array_in_an_item_stays_until_the_item_is_done_with(system: ActorSystem) -> None:
+    pytest.importorskip("numpy")
+    host = system._host
+    assert host is not None
+    maker = system.spawn(Consumer(), restart="temporary")
+    channel: Channel[Any] = system.channel(5)
+    for number in range(3):
+        maker.ask(Consumer.put_shared, channel, 100, number).result(timeout=SECONDS)
+    kill(system, maker)
+    eventually(lambda: not maker.is_alive())
+    eventually(lambda: host.memory._items_done, 10.0, what="a sweep has looked")
+    assert len(host.share_book) == 3
+
+    assert [channel.get().array.sum() for _ in range(3)] == [0.0, 100.0, 200.0]
+    gc.collect()
+    eventually(lambda: len(host.share_book) == 0, 15.0, what="all shared memory is free")
+
+
 # --- the end ----------------------------------------------------------------------------------------------------------------
 
 

@@ -61,7 +61,7 @@ class Source:
     def drop_channel(self, number: int, cells: list[int]) -> None:
         self.book.drop(number, self.user, cells)
 
-    def look_later(self, seconds: float, action: Callable[[], object]) -> None:  # noqa: ARG002 - at once
+    def look_later(self, seconds: float, action: Callable[[], object]) -> None:
         action()
 
     def is_ending(self, *, waits: bool) -> bool:
