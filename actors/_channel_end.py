@@ -46,6 +46,7 @@ _NEAR_END_SECONDS: Final = 0.005
 _JOIN_SECONDS: Final = (0.0005, 0.02)
 _PUNCH_HOLE: Final = 3
 _INT: Final = struct.Struct("i")
+_decode = _codec.decode  # read once for each item
 
 
 class EndSource(Protocol):
@@ -93,6 +94,8 @@ class ChannelEnd:
         self._getting: list[HeldCell] = []
         self.stopped = self._is_closed = False
         self.facts = facts
+        self._joinable = facts.joinable
+        self._is_ending, self._holding = source.is_ending, source.holding
         self._file, self._free, self._full, self._bell = descriptors
         layout = facts.layout
         self._layout = layout
@@ -128,19 +131,23 @@ class ChannelEnd:
         else:
             cell = self._new_cell(at.PUT, self._putting)
         try:
-            self.check_stopped()
-            if core.words[cell.base + at.INTENT] != cell.count or core.claims[cell.claim_at]:
+            if self.stopped or not cell.clean:
+                self.check_stopped()
                 core.finish_put(cell)
+            cell.clean = False
             if type(message) is bytes and len(message) <= _INLINE:
                 core.store(cell, message)
             else:
                 self._store_large(cell, message)
-            while not self._publish(cell):
+            while not (core.intend(cell) and core.publish(cell)):
+                if core.is_closed:
+                    raise ChannelClosedError(f"channel {self.facts.name} is closed: nothing more can be put")
                 if self._source.is_ending(waits=False):
                     raise ChannelClosedError(
                         f"channel {self.facts.name}: this actor is to stop, and it waits for a place"
                     )
                 self._wait(self._free, until, ChannelFullError)
+            cell.clean = True
         except BaseException:
             if not self._is_closed:
                 core.finish_put(cell)
@@ -149,11 +156,6 @@ class ChannelEnd:
             cell.busy = False
             if self.stopped:
                 self._close_if_idle()
-
-    def _publish(self, cell: HeldCell) -> bool:
-        if not self.core.intend(cell):
-            raise ChannelClosedError(f"channel {self.facts.name} is closed: nothing more can be put")
-        return self.core.publish(cell)
 
     def _store_large(self, cell: HeldCell, message: bytes) -> None:
         counted = message.counted if isinstance(message, Parcel) else len(message)
@@ -196,7 +198,7 @@ class ChannelEnd:
             ChannelClosedError: Nothing more will come, or this actor is to stop.
             CodecError: What came cannot be read here.
         """
-        if not self.facts.joinable:
+        if self._held and not self._joinable:
             self.release()
         if self._undelivered:
             return self._deliver_late()
@@ -209,10 +211,14 @@ class ChannelEnd:
             cell = self._new_cell(at.GET, self._getting)
         holds, failure = False, None
         try:
-            self.check_stopped()
-            while self._source.is_ending(waits=False) or not core.take(cell):
+            if self.stopped:
+                self.check_stopped()
+            while self._is_ending(waits=False) or not core.take(cell):
                 self._wait_for_item(until)
-            item, failure = self._try_to_read(cell)
+            try:
+                item = self._read(cell)
+            except CodecError as error:
+                failure = error  # that it was got is true all the same
             core.release_place(cell)
             holds = self._hold(cell)
             if failure is not None:
@@ -227,13 +233,6 @@ class ChannelEnd:
             if self.stopped:
                 self._close_if_idle()
         return item
-
-    def _try_to_read(self, cell: HeldCell) -> tuple[Any, CodecError | None]:
-        """Return the item, or what is wrong with it: that it was got is true in either case."""
-        try:
-            return self._read(cell), None
-        except CodecError as error:
-            return None, error
 
     def _take_back(self, cell: HeldCell) -> bool:
         """After an interruption: whether the cell keeps its item for the next get of this process."""
@@ -256,7 +255,7 @@ class ChannelEnd:
 
     def _hold(self, cell: HeldCell) -> bool:
         """Keep the item as taken until it is done with; False where nobody could be given it again anyway."""
-        if not self._source.holding() and not self.facts.joinable:
+        if not self._joinable and not self._holding():
             self._done(cell)
             return False
         self._held.setdefault(threading.get_ident(), deque()).append(cell)
@@ -293,7 +292,7 @@ class ChannelEnd:
     def _read(self, cell: HeldCell) -> Any:
         start, length, ahead = self.core.item_of(cell)
         if ahead < 0:
-            return _codec.decode(self._memory[start : start + length])
+            return _decode(self._memory[start : start + length])
         cell.large = ahead + length
         data = memoryview(_read_all(self._file, cell.large, start - ahead))
         return _codec.decode(data[ahead:], beside=data[:ahead] if ahead else None)

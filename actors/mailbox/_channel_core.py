@@ -22,6 +22,11 @@ __all__ = ["ChannelCore", "HeldCell", "Pipe", "pack_index"]
 
 _ORDER: Final = sys.byteorder
 
+# Read once for each item.
+_WORDS_PER_SLOT: Final = at.SLOT_BYTES // 8
+_SLOT_WORDS, _LENGTH, _LENGTH_MASK, _INLINE_BYTES = at.SLOT_WORDS, at.LENGTH, at.LENGTH_MASK, at.INLINE_BYTES
+_CLOSED, _INTENT, _OWN, _COUNT_SHIFT, _INDEX_BYTES = at.CLOSED, at.INTENT, at.OWN, at.COUNT_SHIFT, at.INDEX_BYTES
+
 
 def pack_index(slot: int) -> bytes:
     """A slot as it stands in a pipe."""
@@ -57,10 +62,23 @@ class HeldCell:
         target: Where the kernel writes what it claims.
         receipt: Not empty when what is to be given away in this exchange has been.
         busy: Whether a thread is in the middle of an exchange with it.
+        clean: Whether the last put came to its end by itself.
         large: Bytes of the large item that is held.
     """
 
-    __slots__ = ("base", "busy", "claim_at", "count", "identity", "large", "number", "receipt", "slot", "target")
+    __slots__ = (
+        "base",
+        "busy",
+        "claim_at",
+        "clean",
+        "count",
+        "identity",
+        "large",
+        "number",
+        "receipt",
+        "slot",
+        "target",
+    )
 
     def __init__(self, number: int, identity: int, slot: int, count: int, base: int, claims: memoryview) -> None:
         self.number = number
@@ -72,6 +90,7 @@ class HeldCell:
         self.target = claims[self.claim_at : self.claim_at + 1].cast("B")
         self.receipt: list[int] = []
         self.busy = False
+        self.clean = True
         self.large = 0
 
 
@@ -94,7 +113,9 @@ class ChannelCore:
         self.free = free
         self.full = full
         self._slots = layout.slots
-        self._slots_word = layout.slot_word(1)
+        self._slots_word = layout.slot_word(0)  # there is no such slot
+        self._take_free, self._give_free = free.take, free.give
+        self._take_full, self._give_full = full.take, full.give
 
     def cell(self, number: int, identity: int, slot: int, count: int) -> HeldCell:
         """The cell that the supervisor has lent by these numbers."""
@@ -140,45 +161,41 @@ class ChannelCore:
 
     def store(self, cell: HeldCell, message: bytes) -> None:
         """Write a small item into the slot that the cell owns."""
-        slot = cell.slot
-        word = self._slots_word + (slot - 1) * (at.SLOT_BYTES // 8)
-        start = (word + at.SLOT_WORDS) * 8
+        word = self._slots_word + cell.slot * _WORDS_PER_SLOT
+        start = (word + _SLOT_WORDS) * 8
         length = len(message)
         self.bytes[start : start + length] = message
-        words = self.words
-        words[word + at.LENGTH] = length
-        words[word + at.BESIDE] = 0
-        words[word + at.DELIVERIES] = 0
+        self.words[word + _LENGTH] = length
 
     def describe_large(self, cell: HeldCell, length: int, beside: int) -> None:
         """Note that the item in the cell's slot lies in its stride: *beside* bytes, then *length* bytes of message."""
         word = self.layout.slot_word(cell.slot)
-        self.words[word + at.LENGTH] = length
-        self.words[word + at.BESIDE] = beside << 1 | at.LARGE_FLAG
-        self.words[word + at.DELIVERIES] = 0
+        self.words[word + at.BESIDE] = beside
+        self.words[word + at.LENGTH] = length | at.LARGE_FLAG
 
     def intend(self, cell: HeldCell) -> bool:
         """Say that an item is about to come; False if the channel is closed. Whoever looks whether all is done waits for it."""
+        words = self.words
         cell.receipt.clear()
-        self.words[cell.base + at.INTENT] = cell.count + 1
-        if self.words[at.CLOSED]:
-            self.words[cell.base + at.INTENT] = cell.count
+        words[cell.base + _INTENT] = cell.count + 1
+        if words[_CLOSED]:
+            words[cell.base + _INTENT] = cell.count
             return False
         return True
 
     def publish(self, cell: HeldCell) -> bool:
         """Take a place and give the item that was stored; False if there is no place, and then the intent is over."""
-        words = self.words
-        if not self.free.take(cell.target):
-            words[cell.base + at.INTENT] = cell.count
+        words, claims, claim_at = self.words, self.claims, cell.claim_at
+        if not self._take_free(cell.target):
+            words[cell.base + _INTENT] = cell.count
             return False
-        claim = self.claims[cell.claim_at]
+        claim = claims[claim_at]
         words[self._stamp_of(claim)] = cell.identity  # before the item is given: see _channel_cells
-        cell.receipt.extend(map(self.full.give, (cell.slot.to_bytes(at.INDEX_BYTES, _ORDER),)))
-        count = cell.count + 1
-        words[cell.base + at.OWN] = count << at.COUNT_SHIFT | claim
-        cell.count, cell.slot = count, claim
-        self.claims[cell.claim_at] = 0
+        cell.receipt.extend(map(self._give_full, (cell.slot.to_bytes(_INDEX_BYTES, _ORDER),)))
+        cell.count = count = cell.count + 1
+        words[cell.base + _OWN] = count << _COUNT_SHIFT | claim
+        cell.slot = claim
+        claims[claim_at] = 0
         return True
 
     def finish_put(self, cell: HeldCell) -> None:
@@ -208,7 +225,7 @@ class ChannelCore:
     def take(self, cell: HeldCell) -> bool:
         """Claim the next item; False if there is none."""
         cell.receipt.clear()
-        if not self.full.take(cell.target):
+        if not self._take_full(cell.target):
             return False
         self.words[self._stamp_of(self.claims[cell.claim_at])] = cell.identity
         return True
@@ -225,17 +242,18 @@ class ChannelCore:
         """
         slot = self.claims[cell.claim_at]
         word = self._stamp_of(slot)
-        length, beside = self.words[word + at.LENGTH], self.words[word + at.BESIDE]
-        if not beside and length <= at.INLINE_BYTES:
-            return (word + at.SLOT_WORDS) * 8, length, -1
-        ahead = beside >> 1
-        if not beside & at.LARGE_FLAG or length + ahead > self.layout.stride:
+        described = self.words[word + _LENGTH]
+        length = described & _LENGTH_MASK
+        if described < at.LARGE_FLAG and length <= _INLINE_BYTES:
+            return (word + _SLOT_WORDS) * 8, length, -1
+        ahead = self.words[word + at.BESIDE]
+        if not described & at.LARGE_FLAG or length + ahead > self.layout.stride:
             raise ProtocolError(f"channel: an item of {length} and {ahead} bytes in slot {slot}")
         return self.layout.stride_at(slot) + ahead, length, ahead
 
     def release_place(self, cell: HeldCell) -> None:
         """Give the slot that the cell owned for the place of the item that it holds."""
-        cell.receipt.extend(map(self.free.give, (cell.slot.to_bytes(at.INDEX_BYTES, _ORDER),)))
+        cell.receipt.extend(map(self._give_free, (cell.slot.to_bytes(_INDEX_BYTES, _ORDER),)))
 
     def done(self, cell: HeldCell) -> None:
         """The item that the cell holds is done with. May be done again."""
@@ -266,4 +284,4 @@ class ChannelCore:
     def _stamp_of(self, slot: int) -> int:
         if not 1 <= slot <= self._slots:
             raise ProtocolError(f"channel: slot {slot} of {self._slots}: somebody has written over its memory")
-        return self._slots_word + (slot - 1) * (at.SLOT_BYTES // 8)
+        return self._slots_word + slot * _WORDS_PER_SLOT

@@ -148,9 +148,9 @@ class ChannelKeeper:
         self._resting[lent.kind].append((lent.number, verdict.count))
 
     def _count_delivery(self, slot: int) -> bool:
-        word = self.core.layout.slot_word(slot) + at.DELIVERIES
-        deliveries = min(self.core.words[word], self._max_deliveries) + 1
-        self.core.words[word] = deliveries
+        words, word = self.core.words, self.core.layout.slot_word(slot) + at.LENGTH
+        deliveries = (words[word] >> at.DELIVERY_SHIFT & at.DELIVERY_MASK) + 1
+        words[word] = (words[word] & ~(at.DELIVERY_MASK << at.DELIVERY_SHIFT)) | deliveries << at.DELIVERY_SHIFT
         return deliveries >= self._max_deliveries
 
     def _read(self, lent: Lent) -> Cell | None:

@@ -28,7 +28,8 @@ __all__ = [
     "CLAIM",
     "CLOSED",
     "COUNT_SHIFT",
-    "DELIVERIES",
+    "DELIVERY_MASK",
+    "DELIVERY_SHIFT",
     "GET",
     "IDENTITY",
     "INDEX_BYTES",
@@ -37,6 +38,7 @@ __all__ = [
     "KIND",
     "LARGE_FLAG",
     "LENGTH",
+    "LENGTH_MASK",
     "LENT",
     "MOST_MAXSIZE",
     "OWN",
@@ -81,8 +83,11 @@ SLOT_WORDS: Final = 4
 STAMP: Final = 0
 LENGTH: Final = 1
 BESIDE: Final = 2
-DELIVERIES: Final = 3
-LARGE_FLAG: Final = 1
+# In the word LENGTH: the length, how many consumers died of the item, and whether it lies in its stride. So one store begins an item.
+LENGTH_MASK: Final = (1 << 40) - 1
+DELIVERY_SHIFT: Final = 40
+DELIVERY_MASK: Final = (1 << 20) - 1
+LARGE_FLAG: Final = 1 << 62
 
 SLOT_BYTES: Final = 1024
 INLINE_BYTES: Final = SLOT_BYTES - 8 * SLOT_WORDS
