@@ -19,7 +19,8 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any, Final, Protocol
 
-from actors import _descriptors
+from actors import _channel_items, _descriptors
+from actors._channel_items import encode
 from actors.errors import (
     ChannelClosedError,
     ChannelEmptyError,
@@ -30,10 +31,9 @@ from actors.errors import (
 )
 from actors.mailbox import _channel_layout as at
 from actors.mailbox import _codec
-from actors.mailbox._cargo import Cargo, Parcel
+from actors.mailbox._cargo import Parcel
 from actors.mailbox._channel_core import ChannelCore, HeldCell
 from actors.mailbox._patience import Patience
-from actors.mailbox._values import LIGHT
 from actors.supervisor._channels import ChannelFacts, map_channel, open_pipe
 
 __all__ = ["ChannelEnd", "EndSource"]
@@ -44,7 +44,6 @@ _LOOK_SECONDS: Final = 0.1
 # While others still have items in hand that may come back, or an end is near.
 _NEAR_END_SECONDS: Final = 0.005
 _JOIN_SECONDS: Final = (0.0005, 0.02)
-_PUNCH_HOLE: Final = 3
 _INT: Final = struct.Struct("i")
 _decode = _codec.decode  # read once for each item
 
@@ -108,7 +107,7 @@ class ChannelEnd:
 
     # --- put --------------------------------------------------------------------------------------------------------------
 
-    def put(self, item: object, until: float | None) -> None:
+    def put(self, item: object, until: float | None) -> None:  # noqa: C901, PLR0912 - a call for each step costs
         """
         Put one item.
 
@@ -121,7 +120,7 @@ class ChannelEnd:
             ChannelFullError: No room in time.
             ChannelClosedError: The channel is closed.
         """
-        message = _encode(item)
+        message = encode(item)
         core = self.core
         for cell in self._putting:
             if not cell.busy:
@@ -166,27 +165,17 @@ class ChannelEnd:
                 f"{self.facts.max_bytes}; put less at a time, or give ActorSystem a larger bound",
                 path="item",
             )
-        start = self._layout.stride_at(cell.slot)
         try:
-            if isinstance(message, Parcel):
-                for place, length, piece in message.pieces:
-                    self._write(piece if isinstance(piece, memoryview) else _written(piece, length), start + place)
-            self._write(memoryview(message), start + ahead)
+            _channel_items.write(self._file, message, self._layout.stride_at(cell.slot))
         except OSError as error:
             raise ChannelFullError(
                 f"channel {self.facts.name}: the machine has no memory for an item of {counted} bytes: {error}"
             ) from error
         self.core.describe_large(cell, len(message), ahead)
 
-    def _write(self, data: memoryview, start: int) -> None:
-        flat = data.cast("B")
-        while flat:
-            count = os.pwrite(self._file, flat, start)
-            flat, start = flat[count:], start + count
-
     # --- get --------------------------------------------------------------------------------------------------------------
 
-    def get(self, until: float | None) -> Any:
+    def get(self, until: float | None) -> Any:  # noqa: C901, PLR0912 - as put
         """
         Get the next item.
 
@@ -286,7 +275,7 @@ class ChannelEnd:
         self.core.done(cell)
         if cell.large:
             # The slot is this cell's own now: nobody else writes there before it is given away.
-            _punch(self._file, self._layout.stride_at(cell.slot), cell.large)
+            _channel_items.punch(self._file, self._layout.stride_at(cell.slot), cell.large)
             cell.large = 0
 
     def _read(self, cell: HeldCell) -> Any:
@@ -294,7 +283,7 @@ class ChannelEnd:
         if ahead < 0:
             return _decode(self._memory[start : start + length])
         cell.large = ahead + length
-        data = memoryview(_read_all(self._file, cell.large, start - ahead))
+        data = memoryview(_channel_items.read(self._file, cell.large, start - ahead))
         return _codec.decode(data[ahead:], beside=data[:ahead] if ahead else None)
 
     # --- waiting ----------------------------------------------------------------------------------------------------------
@@ -418,49 +407,3 @@ class ChannelEnd:
             with contextlib.suppress(Exception):  # as the interpreter ends, what is called here may be gone by parts
                 cells = [cell.number for cell in (*self._putting, *self._getting)]
                 self._source.drop_channel(self.facts.number, cells)
-
-
-def _encode(item: object) -> bytes:
-    if type(item) in LIGHT:
-        data = _codec.pack_scalars(item)
-        if data is not None:
-            return data
-    data = _codec.pack_plain(item)
-    if data is not None:
-        return data
-    cargo = Cargo()
-    body = _codec.pack_wrapped(_codec.wrap(item, "item", cargo))
-    return Parcel.make(body, cargo) if cargo.pieces else body
-
-
-def _written(source: Callable[[memoryview], object], length: int) -> memoryview:
-    view = memoryview(bytearray(length))
-    source(view)
-    return view
-
-
-def _read_all(file: int, count: int, start: int) -> bytes:
-    data = os.pread(file, count, start)
-    if len(data) == count:
-        return data
-    parts = [data]
-    while count := count - len(parts[-1]):
-        start += len(parts[-1])
-        parts.append(os.pread(file, count, start))
-        if not parts[-1]:
-            raise ProtocolError("channel: its file is shorter than it was")
-    return b"".join(parts)
-
-
-_libc: Any = None
-
-
-def _punch(file: int, start: int, length: int) -> None:
-    """Give memory back to the system; where that is refused, the next item that lies there uses it again."""
-    import ctypes  # noqa: PLC0415 - only for who gets large items
-
-    global _libc  # noqa: PLW0603 - found once
-    if _libc is None:
-        _libc = ctypes.CDLL(None, use_errno=True)
-        _libc.fallocate.argtypes = (ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64)
-    _libc.fallocate(file, _PUNCH_HOLE, start, -(-length // 4096) * 4096)
