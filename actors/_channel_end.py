@@ -198,7 +198,7 @@ class ChannelEnd:
                 break
         else:
             cell = self._new_cell(at.GET, self._getting)
-        holds, failure = False, None
+        holds, failure, item = False, None, None
         try:
             if self.stopped:
                 self.check_stopped()

@@ -31,6 +31,7 @@ WORKLOADS: Final = (
     Workload("ask"),
     Workload("tell"),
     Workload("fan_in"),
+    Workload("channels"),
     Workload("large", needs="numpy"),
     Workload("start"),
     Workload("tasks"),

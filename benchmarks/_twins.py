@@ -29,9 +29,11 @@ __all__ = [
     "finish",
     "idle",
     "look_at_arrays",
+    "passes",
     "ping_pong",
     "puts",
     "queue",
+    "queue_crowd",
     "queue_twins",
     "run_once",
     "send_bytes",
@@ -128,6 +130,15 @@ def queue_twins(writers: int) -> Iterator[list[Twin]]:
     messages.close()
 
 
+@contextlib.contextmanager
+def queue_crowd(readers: int, writers: int, bound: int) -> Iterator[tuple[list[Twin], list[Twin]]]:
+    """Processes that read a queue of so many places, and those that write it."""
+    messages = _CONTEXT.Queue(bound)
+    with twins(readers, read_queue, messages) as getting, twins(writers, write_queue, messages) as putting:
+        yield getting, putting
+    messages.close()
+
+
 def queue() -> Queue[Any]:
     """A queue for processes of this module."""
     return _CONTEXT.Queue()
@@ -200,19 +211,20 @@ def write_queue(pipe: Connection, messages: Queue[Any]) -> None:
     """Put as many messages as is asked for into a queue."""
     pipe.send_bytes(b"ready")
     while (message := msgpack.unpackb(pipe.recv_bytes()))[0] != "stop":
+        item = ["add", bytes(message[2])] if message[2:] else ["add", 1]
         for _ in range(message[1]):
-            messages.put(("add", 1))
+            messages.put(item)
 
 
 def read_queue(pipe: Connection, messages: Queue[Any]) -> None:
     """Take as many messages as is asked for out of a queue, and say so."""
     pipe.send_bytes(b"ready")
     while (message := msgpack.unpackb(pipe.recv_bytes()))[0] != "stop":
-        total = 0
+        count = 0
         for _ in range(message[1]):
-            _name, amount = messages.get()
-            total += amount
-        pipe.send_bytes(msgpack.packb(total))
+            _name, _amount = messages.get()
+            count += 1
+        pipe.send_bytes(msgpack.packb(count))
 
 
 # --- measured here --------------------------------------------------------------------------------------------------------
@@ -263,6 +275,18 @@ def send_bytes(pipe: Connection, payload: bytes, count: int) -> float:
         pipe.send_bytes(msgpack.packb(["take", payload]))
         assert msgpack.unpackb(pipe.recv_bytes()) == len(payload)
     return (time.perf_counter() - began) / count * 1e6
+
+
+def passes(readers: Sequence[Twin], writers: Sequence[Twin], count: int, size: int = 0) -> float:
+    """Have each writer of :func:`queue_crowd` put *count* items, and wait until all are read; thousands a second."""
+    began = time.perf_counter()
+    for reader in readers:
+        reader.pipe.send_bytes(msgpack.packb(["read", count * len(writers) // len(readers)]))
+    for writer in writers:
+        writer.pipe.send_bytes(msgpack.packb(["write", count, size] if size else ["write", count]))
+    for reader in readers:
+        msgpack.unpackb(reader.pipe.recv_bytes())
+    return len(writers) * count / (time.perf_counter() - began) / 1e3
 
 
 def puts(twins_of_queue: Sequence[Twin], count: int) -> float:

@@ -71,7 +71,7 @@ def hardy(start_method: Any) -> Iterator[ActorSystem]:
 
 HARDY: dict[str, Any] = {
     "max_same_crashes": None,
-    "redeliver": 1000,
+    "redeliver": 900,
     "backoff": Backoff(initial=0.001, maximum=0.001),
 }
 

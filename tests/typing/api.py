@@ -7,7 +7,20 @@ from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
 from typing import Any, assert_type
 
-from actors import Actor, ActorPool, ActorRef, ActorsError, ActorSystem, Down, PoolRef, Reply, Tasks, handler, pool
+from actors import (
+    Actor,
+    ActorPool,
+    ActorRef,
+    ActorsError,
+    ActorSystem,
+    Channel,
+    Down,
+    PoolRef,
+    Reply,
+    Tasks,
+    handler,
+    pool,
+)
 
 
 class Counter(Actor):
@@ -145,3 +158,14 @@ async def tasks(system: ActorSystem) -> None:
     assert_type(some.map(fetch, ["x"]), Generator[bytes, None, None])
     assert_type(some.map(plain, [1], on_error="return"), Generator[str | ActorsError, None, None])
     some.map(plain, [1]).close()
+
+
+def channels(system: ActorSystem, actor: Counter) -> None:
+    channel: Channel[int] = system.channel(maxsize=10, name="numbers", joinable=True)
+    channel.put(1, timeout=1.0)
+    assert_type(channel.get(), int)
+    assert_type(channel.get_nowait(), int)
+    assert_type(channel.join(1.0), bool)
+    for item in channel:
+        assert_type(item, int)
+    assert_type(actor.channel(), Channel[Any])
