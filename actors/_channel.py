@@ -44,7 +44,7 @@ class Channel(Generic[T]):
 
         channel = system.channel(maxsize=100)
         for number in range(4):
-            system.spawn(Worker(), name=f"worker-{number}").tell(Worker.run, channel)
+            system.spawn(Worker(), name=f"worker-{number}").tell(Worker.work, channel)
         for task in tasks:
             channel.put(task)
         channel.close()

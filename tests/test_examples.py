@@ -69,7 +69,11 @@ def run(*command: str, timeout: float = 50.0) -> subprocess.CompletedProcess[str
 
 def besides_kills(errors: str) -> list[str]:
     """The lines of standard error without the log of the kills that an example is about."""
-    kills = re.compile(r"event=actors\.(child_exited|crash_report) .*kind=signal|event=actors\.task_timed_out ")
+    kills = re.compile(
+        r"event=actors\.(child_exited|crash_report) .*kind=signal"
+        r"|event=actors\.task_timed_out "
+        r"|event=actors\.dead_letters .*reason=crashed"
+    )
     return [
         line for line in errors.splitlines() if line.strip() and not line.startswith("    ") and not kills.search(line)
     ]
