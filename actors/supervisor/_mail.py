@@ -12,7 +12,7 @@ import contextlib
 import functools
 import itertools
 from collections import Counter
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import TYPE_CHECKING, Any
 
 import attrs
@@ -272,8 +272,7 @@ class Mail:
         self._pump.unwatch(cell.inbox_read)  # where it was parked
         self._end_handed_on(cell)
         self._announce(cell, reason)
-        waiting = cell.close_inbox_writer()
-        self._letters_for(cell, "dead", waiting)
+        self._end_unsent(cell, cell.close_inbox_writer())
         self._tombs[cell.uid] = cell
         self._count_queued(cell, reason)
         self._drain(cell, reason)
@@ -283,8 +282,7 @@ class Mail:
         cell.gone = reason
         self._end_handed_on(cell)
         self._announce(cell, reason)
-        waiting = cell.route.outbox.take_back()
-        self._letters_for(cell, "dead", waiting)
+        self._end_unsent(cell, cell.route.outbox.take_back())
         self._count_queued(cell, reason)
         self._pump.watch(cell.inbox_read, functools.partial(self._drain_parked, cell, reason))
 
@@ -328,11 +326,32 @@ class Mail:
             self._letter(cell, "undecodable", 1)
 
     def _end_frame(self, cell: Cell, body: bytes, reason: _exits.ExitReason) -> None:
-        """All messages of one frame are dead. Whoever asked is told by the news of the death, not one by one."""
+        """All messages of one frame are dead, or another actor's by now."""
         why: DeadLetterReason = "stopping" if reason.kind == "requested" else "dead"
+        self._end_messages(cell, [body], why, self._host.pools.heirs.of(cell.uid))
+
+    def _end_unsent(self, cell: Cell, waiting: list[bytes]) -> None:
+        """Messages that had not left the host yet are dead. Nobody inherits them: what is queued would come behind them."""
+        self._end_messages(cell, waiting, "dead", None)
+
+    def _end_messages(
+        self,
+        cell: Cell,
+        bodies: list[bytes],
+        why: DeadLetterReason,
+        divert: Callable[[bytes, str | None], object] | None,
+    ) -> None:
+        """Whoever asked is told by the news of the death, not one by one."""
         told: Counter[str | None] = Counter()
-        divert, start = self._host.pools.heirs.of(cell.uid), 0
-        reader = _envelope.MessageReader(opaque=True)
+        for body in bodies:
+            self._end_body(cell, body, told, divert)
+        for handler, count in told.items():
+            self._letter(cell, why, count, handler)
+
+    def _end_body(
+        self, cell: Cell, body: bytes, told: Counter[str | None], divert: Callable[[bytes, str | None], object] | None
+    ) -> None:
+        start, reader = 0, _envelope.MessageReader(opaque=True)
         try:
             reader.feed(body)
             for message in reader:
@@ -344,8 +363,6 @@ class Mail:
                 start = reader.consumed
         except ProtocolError:
             self._letter(cell, "undecodable", 1)
-        for handler, count in told.items():
-            self._letter(cell, why, count, handler)
 
     def _look_into(self, message: Any, *, keep_tell: bool) -> tuple[int, str | None]:
         """Return the kind of a dead message and the handler it names; a large one is released, unless another actor gets it."""
@@ -402,19 +419,6 @@ class Mail:
     ) -> None:
         """Count messages of *cell* that nobody will handle."""
         self._host.letters.take(DeadLetter(cell.path, reason, count, handler, cell.uid, **more))
-
-    def _letters_for(self, cell: Cell, reason: DeadLetterReason, waiting: list[bytes]) -> None:
-        """Count messages that had not left yet."""
-        for handler, count in Counter(map(_handler_of, waiting)).items():
-            self._letter(cell, reason, count, handler)
-
-
-def _handler_of(message: bytes) -> str | None:
-    """Return which handler an encoded message names; None for a large one, and for what is none."""
-    try:
-        return _envelope.peek_message(message)[1] or None
-    except ProtocolError:
-        return None
 
 
 def _checked(replies: list[tuple[int, bytes]]) -> list[tuple[int, bytes]]:

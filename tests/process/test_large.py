@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import fcntl
 import os
 import signal
 from typing import Any
@@ -167,6 +168,29 @@ def test_large_messages_at_a_killed_receiver_are_released_or_handled(system: Act
             assert callee.ask(Echo.length, bytes(10_000)).result(timeout=10) == 10_000
         eventually(lambda: slots_in_use(system) == 0)
     eventually(lambda: system.dead_letters() == {"crashed": 2, "dead": 20})
+
+
+@pytest.mark.parametrize("options", [{"restart": "temporary"}, {"max_same_crashes": 1}], ids=["ended", "parked"])
+def test_large_messages_that_have_not_left_when_their_receiver_is_given_up_are_released(
+    start_method: Any, options: dict[str, Any]
+) -> None:
+    with ActorSystem(start_method=start_method) as system:
+        callee = system.spawn(Echo(), **options)
+        pid = callee.ask(Echo.process).result(timeout=10)
+        callee.tell(Echo.wait_for, "/nowhere/at/all")
+        wait_until_busy(callee)
+        assert system._host is not None
+        pipe = system._host.node.routes[callee.uid].outbox.descriptor
+        small = fcntl.fcntl(pipe, fcntl.F_GETPIPE_SZ) // 4096 + 1  # each takes a page: one does not leave
+        for _ in range(small):
+            callee.tell(Echo.note, bytes(3000))
+        for _ in range(5):
+            callee.tell(Echo.note, bytes(20_000))
+        assert slots_in_use(system) == 5
+        os.kill(pid, signal.SIGKILL)
+
+        eventually(lambda: slots_in_use(system) == 0)
+        eventually(lambda: system.dead_letters() == {"crashed": 1, "dead": small + 5})
 
 
 def test_a_sender_is_told_when_the_memory_for_large_messages_is_full(system: ActorSystem, tmp_path: Any) -> None:

@@ -93,9 +93,7 @@ GIVING_UP: dict[str, dict[str, Any]] = {
 }
 
 
-@pytest.mark.parametrize(
-    "load", [pytest.param(b"", id="small"), pytest.param(LARGE, id="large", marks=pytest.mark.soak)]
-)
+@pytest.mark.parametrize("load", [b"", LARGE], ids=["small", "large"])
 @pytest.mark.parametrize("how", GIVING_UP)
 def test_a_message_that_was_handed_on_to_nobody_may_have_run_and_those_behind_it_have_not(
     slow_to_restart: ActorSystem, log: str, how: str, load: bytes
