@@ -224,12 +224,13 @@ class Dispatcher:
         process.busy = True
         with contextlib.closing(generator):  # type: ignore[type-var]
             for number, value in enumerate(generator):
-                item = self._fitting(_envelope.encode_item(ask_id, [number, value]), caller, ask_id)
+                item = _envelope.encode_item(ask_id, [number, value])
                 self._answering.leave(more=process.flow.has_credit)
                 if not self._take_credit():
                     whole = False
                     break
-                self.answer(caller, ask_id, item)
+                # Only now: nobody would give back the memory of one that is not sent.
+                self.answer(caller, ask_id, self._fitting(item, caller, ask_id))
                 self._answering.leave(more=process.flow.has_credit)
         process.busy = False
         self._node.flush_all()

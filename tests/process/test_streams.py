@@ -112,6 +112,17 @@ def test_large_items_arrive_whole(source: ActorRef[Source]) -> None:
     assert [200_000] * 40 == sizes
 
 
+def test_large_items_that_are_not_read_keep_no_memory(system: ActorSystem, source: ActorRef[Source]) -> None:
+    host = system._host
+    assert host is not None
+    with source.stream(Source.blocks, 1000, 200_000) as items:
+        assert 200_000 == len(next(iter(items)))
+        eventually(lambda: source.statistics().state == "credit")
+
+    source.ask(Source.seen).result(timeout=30)
+    eventually(lambda: host.arenas.in_use() == 0, what="no slot is in use")
+
+
 def test_what_the_generator_raises_comes_after_its_items(source: ActorRef[Source]) -> None:
     items = iter(source.stream(Source.broken, 3))
 
