@@ -33,6 +33,7 @@ class Flow:
         self._changed = threading.Condition()
         self._current: tuple[int, int] | None = None
         self._credit = 0
+        self._stopping = False
         self._skipped: dict[tuple[int, int], None] = {}
         self.cancelled = False
         self.place: Callable[[], int] = lambda: 0
@@ -65,6 +66,9 @@ class Flow:
         """Use one item's credit, waiting for it; False if it was cancelled, or it is *until*."""
         with self._changed:
             while self._credit <= 0 and not self.cancelled:
+                if self._stopping:
+                    self.cancelled = True
+                    return False
                 left = None if until is None else until - time.monotonic()
                 if left is not None and left <= 0:
                     return False
@@ -113,8 +117,9 @@ class Flow:
             self.report(self.place())
 
     def interrupt(self) -> None:
-        """The actor is to stop: a stream that waits for credit does not hold it up."""
+        """The actor is to stop: a stream that waits for credit, now or later, does not hold it up."""
         with self._changed:
+            self._stopping = True
             if self._current is not None and self._credit <= 0:
                 self.cancelled = True
                 self._changed.notify_all()

@@ -93,3 +93,14 @@ def test_the_oldest_of_too_many_cancelled_asks_is_handled_after_all() -> None:
 
     assert flow.begin(CALLER, 0, 1)
     assert not flow.begin(CALLER, 10_000, 1)
+
+
+def test_a_stream_that_has_used_its_credit_up_after_a_stop_was_asked_for_waits_for_no_more() -> None:
+    flow = Flow()
+    flow.begin(CALLER, ASK, 1)
+    flow.interrupt()
+
+    assert not flow.cancelled
+    assert flow.take(None)
+    assert not flow.take(None)
+    assert flow.cancelled
