@@ -116,6 +116,11 @@ class Flow:
         if not told:
             self.report(self.place())
 
+    def go_on(self) -> None:
+        """It is not to stop after all."""
+        with self._changed:
+            self._stopping = False
+
     def interrupt(self) -> None:
         """The actor is to stop: a stream that waits for credit, now or later, does not hold it up."""
         with self._changed:

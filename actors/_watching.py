@@ -124,7 +124,8 @@ class Watching:
         """
         self._check("unlink", ref)
         self._attendant.request("unlink", ref.uid)
-        self.fatal.pop(ref.uid, None)
+        if self.fatal.pop(ref.uid, None) is not None and not self.fatal and self._process.stop_reason == "normal":
+            self._process.flow.go_on()
         self._unlinked[ref.uid] = next(self._arrivals)
 
     def trap(self, handler: str) -> None:

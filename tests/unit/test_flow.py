@@ -104,3 +104,13 @@ def test_a_stream_that_has_used_its_credit_up_after_a_stop_was_asked_for_waits_f
     assert flow.take(None)
     assert not flow.take(None)
     assert flow.cancelled
+
+
+def test_a_stop_that_was_taken_back_lets_later_streams_wait() -> None:
+    flow = Flow()
+    flow.interrupt()
+    flow.go_on()
+    flow.begin(CALLER, ASK, 0)
+
+    assert not flow.take(0.0)
+    assert not flow.cancelled
