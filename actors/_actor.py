@@ -18,11 +18,13 @@ from actors.errors import SpecError
 
 if TYPE_CHECKING:
     from actors._channel import Channel
+    from actors._pool import PoolRef
     from actors._ref import ActorRef, Down
     from actors._seams import Cancellable
     from actors._shared_array import SharedArray
     from actors.supervisor._exits import ExitReason
     from actors.supervisor._policy import Backoff
+    from actors.supervisor._pool_spec import ActorPool
     from actors.supervisor._spec import Recycle
 
 __all__ = ["Actor", "ActorContext", "Boot", "who"]
@@ -47,6 +49,7 @@ class ActorContext(Protocol):
     @property
     def attempt(self) -> int: ...
     def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]: ...
+    def spawn_pool(self, spec: ActorPool[Any]) -> PoolRef[Any]: ...
     def whereis(self, name: str) -> ActorRef[Any]: ...
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray: ...
     def channel(self, maxsize: int, name: str, *, joinable: bool, max_deliveries: int) -> Channel[Any]: ...
@@ -237,6 +240,20 @@ class Actor(multiprocessing.Process):
             StartError: It did not get ready, or the host has not imported its class.
         """
         return self._inside("spawn").spawn(actor, name, options)
+
+    def spawn_pool(self, spec: ActorPool[A]) -> PoolRef[A]:
+        """
+        Start a pool of actors below this actor's supervisor, and return its ref when every worker is ready. It ends with this incarnation
+        at the latest.
+
+        Args:
+            spec: A :func:`~actors.pool` of an actor whose class the host has imported. Its ``on_exhausted`` is no function.
+
+        Raises:
+            SpecError: The pool or its workers cannot be.
+            StartError: A worker did not get ready, its name is taken, or the host has not imported its class.
+        """
+        return self._inside("spawn_pool").spawn_pool(spec)
 
     def whereis(self, name: str) -> ActorRef[Any]:
         """

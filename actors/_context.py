@@ -12,13 +12,16 @@ from typing import TYPE_CHECKING, Any
 from actors import _log
 from actors._actor import Actor
 from actors._channel import Channel, make_channel
+from actors._own_spawns import doubt_child, spawn_own_pool
+from actors._pool import PoolRef
 from actors._ref import ActorRef
 from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import snapshot
 from actors._timers import Timer
 from actors._watching import Watch
 from actors.errors import ActorNotRunningError, ProtocolError
-from actors.supervisor._spec import Options
+from actors.supervisor._pool_spec import ActorPool
+from actors.supervisor._spec import Child, Options
 from actors.supervisor._wire import options_to_data
 
 if TYPE_CHECKING:
@@ -56,11 +59,16 @@ class Context:
         """Start a child; it ends with this incarnation at the latest."""
         chosen = Options.of(actor, **options)
         data = options_to_data(chosen)
+        doubt_child(self._process, Child(actor, chosen), name)
         fields, _none = self._process.attendant.request(
             "spawn", snapshot(actor), name, data, timeout=chosen.start_timeout + 5.0
         )
         _ok, uid, path = fields
         return ActorRef(system=self.ref.system, uid=uid, path=path)
+
+    def spawn_pool(self, spec: ActorPool[Any]) -> PoolRef[Any]:
+        """Start a pool; it ends with this incarnation at the latest."""
+        return spawn_own_pool(self._process, spec)
 
     def whereis(self, name: str) -> ActorRef[Any]:
         """Ask the supervisor for the ref of another actor."""

@@ -5,6 +5,7 @@ What the parts of a running system share in the host: pump, starter, callbacks, 
 from __future__ import annotations
 
 import functools
+import math
 import signal
 import socket
 from collections import OrderedDict
@@ -25,15 +26,13 @@ from actors._ref import ActorRef
 from actors._seams import ActorStatistics
 from actors._shares import Shares
 from actors._snapshot import find_class, incarnate, read_snapshot
-from actors._start_error import start_error
+from actors._start_error import refusal_error, start_error
 from actors._sweep import Sweeper
 from actors._zygote import zygote
 from actors.errors import (
     InternalError,
     ProtocolError,
-    SpecError,
     StartError,
-    TooManyChildrenError,
 )
 from actors.mailbox._holds import Holds
 from actors.mailbox._inbox import pipe_capacity, queued_bytes
@@ -92,6 +91,7 @@ class Host:
         self.method = method
         self._outlets = outlets
         self.max_bytes = max_bytes
+        self.shutdown_deadline = math.inf  # of the whole system; said by who makes it
         self.sweeper = Sweeper(f"{name}-sweeper", subreaper=subreaper)
         self.callbacks = Callbacks(f"{name}-callbacks")
         self.pump = Pump(f"{name}-pump", failed)
@@ -329,9 +329,3 @@ class Host:
         self.channel_book.close()
         self.memory.close()
         _descriptors.close(self.lifeline, self._lifeline_write)
-
-
-def refusal_error(refused: ev.Refused, before: str = "") -> SpecError:
-    """The error that says why the tree refused a request; *before*: the beginning of its text."""
-    kind = TooManyChildrenError if refused.kind == "max_children" else SpecError
-    return kind(f"{before}{refused.why}")

@@ -1,5 +1,5 @@
 """
-How a pool is added to a running system. Decided in the pump, like everything else.
+How the host adds a pool to its running system.
 """
 
 from __future__ import annotations
@@ -8,14 +8,15 @@ from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar, cast
 
 from actors._actor import Actor
-from actors._host import Host
+from actors._add_pool import add_pool
+from actors._doubts import warn
 from actors._pool import PoolRef
 from actors._preflight import snapshots
-from actors._supervisor_ref import SupervisorRef, is_actor
+from actors._supervisor_ref import is_actor
 from actors.errors import SpecError
-from actors.supervisor import _events as ev
 from actors.supervisor import _tree
 from actors.supervisor._check import check
+from actors.supervisor._doubts import tree_doubts
 from actors.supervisor._pool_spec import ActorPool
 
 if TYPE_CHECKING:
@@ -38,24 +39,7 @@ def spawn_pool(system: ActorSystem, root: str, spec: ActorPool[A]) -> PoolRef[A]
         raise SpecError(f"spawn_pool takes a pool(...), not a {type(spec).__name__}")
     check(spec, is_actor=is_actor)
     data = snapshots(_tree.plan(spec, 1, parent_path=root)[:1])[0]
+    warn(tree_doubts(spec, system._shutdown_deadline, root))
     ready: Future[PoolRef[Any]] = Future()
-    system._call(lambda host: _add(host, root, spec, data, ready))
+    system._call(lambda host: add_pool(host, root, spec, data, ready))
     return system._outcome(ready)
-
-
-def _add(host: Host, root: str, spec: ActorPool[Any], data: bytes, ready: Future[PoolRef[Any]]) -> None:
-    """In the pump."""
-    planned = _tree.plan(spec, host._next_uid, parent_path=root)
-    made = []
-    try:
-        for one in planned:
-            made.append(host.make_cell(one.uid, one.path, one.child.options, data))  # noqa: PERF401 - one that fails leaves these
-        first, host._next_uid = host._next_uid, host._next_uid + len(planned)
-        SupervisorRef._handle(host, ev.AddSupervisor(root, spec, first))
-    except BaseException:
-        for cell in made:
-            host.runner.cells.pop(cell.uid, None)
-            host.pump.unwatch(cell.lane.fileno())
-            cell.close()
-        raise
-    host.pools.adopt(ready)

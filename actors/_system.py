@@ -174,6 +174,7 @@ class ActorSystem:
             )
         except OSError as error:
             raise StartError(f"system {self.name} cannot be started: {error}") from error
+        host.shutdown_deadline = self._shutdown_deadline
         self._host, self._owner = host, os.getpid()
         ready: Future[None] = Future()
         host.runner.started = lambda: resolve(ready, None)

@@ -128,6 +128,8 @@ class Burials:
                     self._runner.tell_body(reader, "caller_gone", *holder)
         for uid in tuple(body.spawned):
             self._runner.handle(ev.StopActor(uid))
+        for number in body.pools:
+            self._runner.pools.stop(number, drain=False)
         self._runner.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
 
     def log_exit(self, cell: Cell, incarnation: int, pid: int | None, reason: _exits.ExitReason) -> None:

@@ -73,6 +73,7 @@ class Body:
         reply_lane: Write end of its reply lane, or -1; for the supervisor to hand out and to write.
         backlog: Frames for its reply lane that found no room.
         spawned: The uids of actors that it started.
+        pools: The numbers of pools that it started.
         status_wanted: Whether its exit status is being waited for.
         wait_status: Its raw wait status, where the kernel had to be asked for it, else None.
         stack_file: Where it writes its stacks; see :mod:`actors.supervisor._stacks`.
@@ -116,6 +117,7 @@ class Body:
     reply_lane: int = -1
     backlog: deque[bytes] = attrs.Factory(deque)
     spawned: set[int] = attrs.Factory(set)
+    pools: set[int] = attrs.Factory(set)
     status_wanted: bool = False
     wait_status: int | None = None
     stack_file: int = -1

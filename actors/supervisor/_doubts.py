@@ -11,6 +11,7 @@ import attrs
 
 from actors.supervisor._check import number_problem
 from actors.supervisor._policy import RESTART_TYPES, Backoff
+from actors.supervisor._pool_spec import ActorPool
 from actors.supervisor._spec import ON_FULL, Child, Options, Recycle, Supervisor, named_children
 
 __all__ = ["child_doubts", "is_possible", "tree_doubts"]
@@ -30,7 +31,9 @@ def tree_doubts(tree: Supervisor, deadline: float, above: str = "") -> Iterator[
         above: Path of its supervisor.
     """
     path = f"{above}/{tree.name}"
-    for name, item in named_children(tree).items():
+    children = list(named_children(tree).items())
+    # The workers of a pool are all alike: what is said of one is said.
+    for name, item in children[:1] if isinstance(tree, ActorPool) else children:
         if isinstance(item, Supervisor):
             yield from tree_doubts(item, deadline, path)
         else:

@@ -52,6 +52,7 @@ class PoolBook:
         snapshot: A worker, as bytes.
         workers: By uid, in the order of their names.
         target: How many there are to be.
+        parent: Ref of the actor that spawned it, or None.
         version: Of the table, counting on.
         owners: The worker of each slot, where it routes by key.
         holders: The processes that have the table, each a uid and an incarnation; the host is (0, 0).
@@ -69,6 +70,7 @@ class PoolBook:
     snapshot: bytes
     workers: dict[int, Worker]
     target: int
+    parent: Any = None
     version: int = 1
     owners: tuple[int, ...] = ()
     holders: set[tuple[int, int]] = attrs.Factory(lambda: {HOST})

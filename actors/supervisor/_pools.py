@@ -66,7 +66,7 @@ class Pools:
     def _adopt(self, path: str, spec: ActorPool[Any], ready: Future[PoolRef[Any]] | None) -> None:
         cells = [cell for cell in self._runner.cells.values() if cell.path.rpartition("/")[0] == path]
         workers = {cell.uid: Worker(cell.uid, cell.path, cell.path.rpartition("/")[2]) for cell in cells}
-        book = PoolBook(self._next, path, spec, cells[0].snapshot, workers, len(workers), ready=ready)
+        book = PoolBook(self._next, path, spec, cells[0].snapshot, workers, len(workers), cells[0].parent, ready=ready)
         self._next += 1
         book.assign()
         self._books[book.number] = self._by_path[path] = book
@@ -210,7 +210,7 @@ class Pools:
         for _ in range(count):
             name = next(names)
             try:
-                cell = self._host.add(book.path, book.spec.worker, book.snapshot, name)
+                cell = self._host.add(book.path, book.spec.worker, book.snapshot, name, book.parent)
             except ActorsError as error:
                 book.target -= 1
                 self._fail(book, error)

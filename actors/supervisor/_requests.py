@@ -32,6 +32,7 @@ notice             fields                          answer
 ``channel_cell``   number, its number, kind        ``answer`` ok, cell, identity, slot, count
 ``drop_channel``   its number, cells               one use less
 ``spawn``          number, snapshot, name, options ``answer`` ok, uid, path; when it is ready
+``spawn_pool``     number, snapshot, the pool      ``answer`` ok, its number, path; when it is ready
 ``stop_actor``     uid, drain
 ``steer``          uid, what, ask_id, count        passed on to that actor, with the caller: ``credit`` or ``cancel``
 ``cancelling``     messages handled before         the ask it handles was cancelled, and its handler told
@@ -62,6 +63,7 @@ from typing import TYPE_CHECKING, Any
 import attrs
 
 from actors import _descriptors, _limits
+from actors._add_pool import spawn_pool_for
 from actors.errors import ActorNotRunningError, ActorsError, ProtocolError, SpecError
 from actors.mailbox import _failure
 from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
@@ -118,6 +120,7 @@ class Requests:
             "channel_cell": self._channel_cell,
             "drop_channel": self._drop_channel,
             "spawn": self._spawn,
+            "spawn_pool": self._spawn_pool,
             "stop_actor": self._stop_actor,
             "steer": self._steer,
             "cancelling": self._cancelling,
@@ -196,6 +199,7 @@ class Requests:
             "path": cell.path,
             "system": self._host.name,
             "parent": cell.parent,
+            "above": self._above(cell),
             "snapshot": cell.snapshot,
             "says_cancelling": cell.options.cancel_grace is not None,
             "max_open_asks": cell.options.max_open_asks,
@@ -211,6 +215,14 @@ class Requests:
             return
         with self.lent_mailbox(cell) as mailbox:
             self._runner.tell_body(body, "setup", setup, descriptors=mailbox)
+
+    def _above(self, cell: Cell) -> tuple[str, int, float, float] | None:
+        """What an actor has to know of its supervisor, to doubt what it spawns beside itself."""
+        node = self._runner.state.nodes.get(cell.path.rpartition("/")[0])
+        if node is None:
+            return None
+        spec = node.machine.spec
+        return spec.name, spec.max_restarts, float(spec.period), float(self._host.shutdown_deadline)
 
     @contextlib.contextmanager
     def lent_mailbox(self, cell: Cell) -> Iterator[tuple[int, int, int]]:
@@ -397,6 +409,12 @@ class Requests:
     def _spawn(self, cell: Cell, body: Body, number: int, snapshot: bytes, name: Any, options: dict[str, Any]) -> None:
         try:
             self._host.spawn_for(cell, body, snapshot, name, options, functools.partial(self._answer, body, number))
+        except ActorsError as error:
+            self._answer(body, number, "error", str(error))
+
+    def _spawn_pool(self, cell: Cell, body: Body, number: int, snapshot: bytes, data: dict[str, Any]) -> None:
+        try:
+            spawn_pool_for(self._host, cell, body, snapshot, data, functools.partial(self._answer, body, number))
         except ActorsError as error:
             self._answer(body, number, "error", str(error))
 

@@ -52,6 +52,7 @@ class Counter(Actor):
 
     def follow(self, other: ActorRef[Counter]) -> None:
         assert_type(self.spawn(Counter(1), name="x"), ActorRef[Counter])
+        assert_type(self.spawn_pool(pool(Counter(1), 3, routing="key_hash")), PoolRef[Counter])
         self.watch(other, Counter.on_down).cancel()
         assert_type(self.deadline, float | None)
 

@@ -21,6 +21,7 @@ class Counter(Actor):
         self.call_later(1.0, Counter.add, "x")  # refused
         self.call_every(1.0, Other.close_it)  # refused
         self.watch(self.ref, Counter.add)  # refused
+        self.spawn_pool(Counter())  # refused
 
 
 class Other(Actor):
