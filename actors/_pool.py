@@ -184,7 +184,8 @@ class PoolRef(Generic[A_co]):
 
         Args:
             key: For a pool that routes by key: messages with one key go to one worker, in order. Any hashable value that can travel but
-                a frozenset; None for the pool's own rule. Equal keys of different types (``1`` and ``1.0``) are different keys.
+                a frozenset; None for the pool's own rule. Equal keys of different types (``1``, ``1.0``, ``True``) are different keys,
+                also within tuples.
             timeout: Deadline of an ask, in seconds from its sending; None for none.
             on_full: ``"block"``, ``"reject"`` or ``"drop_newest"``; None for what the workers' spec says.
             send_timeout: Seconds that a blocked send waits; None for what the workers' spec says.
