@@ -86,7 +86,10 @@ def _moment(key: dt.datetime) -> Any:
     """The same moment has a name in each time zone. As a distance, which has no end as years have."""
     plain = key.replace(fold=0)
     offset = plain.utcoffset()
-    return plain if offset is None else ["moment", plain.replace(tzinfo=None) - dt.datetime.min - offset]
+    if offset is None:
+        return plain
+    since: dt.timedelta = plain.replace(tzinfo=None) - dt.datetime.min  # noqa: DTZ901 - naive, as the other
+    return ["moment", since - offset]
 
 
 def _time_of_day(key: dt.time) -> Any:
