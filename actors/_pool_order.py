@@ -8,6 +8,8 @@ its own pool cannot wait for itself: of what it has told itself before, nothing 
 
 from __future__ import annotations
 
+import inspect
+import sys
 import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -131,7 +133,7 @@ class KeyOrder:
             place = self._places[info] = _place_of(info, key, table.path)
         if place < len(args):
             return slot_of(args[place])
-        return slot_of(list(info.signature.parameters.values())[place].default)
+        return slot_of(info.signature.parameters[key].default)
 
     def go(self, slot: int, table: Table, member: ActorRef[Any]) -> None:
         """
@@ -183,4 +185,6 @@ def _place_of(info: HandlerInfo, key: str, path: str) -> int:
         raise SpecError(
             f"{info} has no parameter {key!r}, by which pool {path} routes: send it through ref.options(key=...)"
         )
+    if info.signature.parameters[key].kind is inspect.Parameter.KEYWORD_ONLY:
+        return sys.maxsize  # what stands in its place belongs to *args
     return names.index(key)

@@ -441,7 +441,8 @@ def test_a_sender_that_says_nothing_does_not_keep_a_worker_from_leaving(
     finally:
         os.kill(pid, signal.SIGCONT)
 
-    assert [entry["holders"] for entry in logs if entry["event"] == "actors.pool_goodbye_missing"] == [[sender.path]]
+    eventually(lambda: [each["holders"] for each in logs if each["event"] == "actors.pool_goodbye_missing"])
+    assert [each["holders"] for each in logs if each["event"] == "actors.pool_goodbye_missing"] == [[sender.path]]
     assert sender.ask(PoolSender.ask_some, ref, 2).result(timeout=SECONDS) == ["1", "1"]
 
 
