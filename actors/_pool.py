@@ -229,7 +229,7 @@ class PoolRef(Generic[A_co]):
         Raises:
             SpecError: No such size; or the pool is stopping.
             StartError: A new worker did not get ready.
-            ActorNotRunningError: The pool is gone.
+            ActorNotRunningError: The pool is gone, or parked (``on_exhausted="park"``).
         """
         if problem := size_problem(size):
             raise SpecError(f"pool {self.path}: {problem}")

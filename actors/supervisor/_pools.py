@@ -171,6 +171,11 @@ class Pools:
             bounds = f"autoscale.minimum={scale.minimum} to autoscale.maximum={scale.maximum}"
             resolve_error(done, SpecError(f"pool {book.path}: size={size} is not from {bounds}"))
             return
+        if self._mode(book) == "parked":
+            # Nobody knows when it runs again, and who asks would wait until then.
+            text = f"pool {book.path} is parked, and cannot be resized: restart it, or look at what it was parked for"
+            resolve_error(done, ActorNotRunningError(text, target=book.path))
+            return
         book.target = size
         book.waiters.append(done)
         self._converge(book, why)
@@ -193,8 +198,11 @@ class Pools:
                 resolve(waiter, None)
 
     def _runs(self, book: PoolBook) -> bool:
-        info = None if book.gone else _view.supervisors(self._runner.state).get(book.path)
-        return info is not None and info.mode == "running"
+        return not book.gone and self._mode(book) == "running"
+
+    def _mode(self, book: PoolBook) -> str:
+        info = _view.supervisors(self._runner.state).get(book.path)
+        return "down" if info is None else info.mode
 
     def _scale(self, book: PoolBook, size: int, why: str) -> None:
         self.resize(book.number, size, Future(), why)
