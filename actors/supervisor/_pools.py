@@ -172,8 +172,11 @@ class Pools:
             resolve_error(done, SpecError(f"pool {book.path}: size={size} is not from {bounds}"))
             return
         if self._mode(book) == "parked":
-            # Nobody knows when it runs again, and who asks would wait until then.
-            text = f"pool {book.path} is parked, and cannot be resized: restart it, or look at what it was parked for"
+            # Whoever asks would wait until it is started again, if ever.
+            text = (
+                f"pool {book.path} has given up and is parked: it keeps its workers as they are. Restart those one by one, or "
+                "stop it and spawn another"
+            )
             resolve_error(done, ActorNotRunningError(text, target=book.path))
             return
         book.target = size

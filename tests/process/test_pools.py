@@ -362,7 +362,7 @@ def test_a_pool_grows_and_shrinks_from_the_host_and_from_an_actor(system: ActorS
     assert sizes(logs) == [(2, 4), (4, 1), (1, 2)]
 
 
-def test_a_pool_that_is_parked_cannot_be_resized_until_it_is_restarted(system: ActorSystem) -> None:
+def test_a_pool_that_is_parked_says_so_and_what_is_restarted_of_it_works(system: ActorSystem) -> None:
     ref = system.spawn_pool(pool(Keyed(), 2, max_restarts=0, on_exhausted="park"))
     kill(system, ref.members[0])
     eventually(lambda: ref.size == 0, SECONDS)
@@ -373,10 +373,11 @@ def test_a_pool_that_is_parked_cannot_be_resized_until_it_is_restarted(system: A
         ref.tell(Keyed.who)
     with pytest.raises(ActorNotRunningError, match="parked"):
         ref.scatter(Keyed.who)
-    system.supervisor("/system").restart("keyeds")
-    eventually(lambda: ref.size == 2, SECONDS)
-    ref.resize(3)
-    assert [reply.result(timeout=SECONDS) for reply in ref.scatter(Keyed.who)] == ["1", "2", "3"]
+    system.supervisor(ref.path).restart("1")
+    eventually(lambda: ref.size == 1, SECONDS)
+    assert [ref.ask(Keyed.who).result(timeout=SECONDS) for _ in range(2)] == ["1", "1"]
+    with pytest.raises(ActorNotRunningError, match="parked"):
+        ref.resize(1)
 
 
 def test_a_resize_to_the_size_that_it_has_changes_nothing(system: ActorSystem, logs: Logs) -> None:
