@@ -14,6 +14,7 @@ pytest.importorskip("numpy")
 from actors import ActorSystem
 from actors._system import StartMethod
 from actors.mailbox._arenas import IDLE_SECONDS
+from actors.mailbox._inbox import queued_bytes
 from tests.helpers import eventually
 from tests.large_storm import Carrier, LargeStorm, carriers, payload
 
@@ -47,7 +48,12 @@ def rage(start_method: StartMethod, *, count: int, seconds: float, pause: float,
             state=lambda: in_use(system),
             what="no slot is in use",
         )
-        eventually(lambda: len(host.share_book) == 0, 20.0, what="all shared arrays are free")
+        eventually(
+            lambda: len(host.share_book) == 0,
+            20.0,
+            state=lambda: (list(host.share_book._shares.values()), in_use(system)),
+            what="all shared arrays are free",
+        )
         eventually(
             lambda: len(host.arenas) == 0,
             4 * IDLE_SECONDS,
@@ -70,7 +76,18 @@ def in_use(system: ActorSystem) -> list[object]:
         words = entry.reader._words
         taken = [at for at in range(entry.reader.slots) if words[8 + at] & 1]
         found += [(number, entry.owner, entry.reader.slot_bytes, at, words[72 + at], entry.trail) for at in taken]
-    return [*found, [(info.path, info.uid, info.incarnation, info.state) for info in system.actors()]]
+    lanes = [
+        (
+            cell.path,
+            [
+                queued_bytes(lane)
+                for lane in (cell.answers_write, *(body.reply_lane for body in cell.bodies))
+                if lane >= 0
+            ],
+        )
+        for cell in host.runner.cells.values()
+    ]
+    return [*found, lanes, [(info.uid, info.incarnation, info.state) for info in system.actors()]]
 
 
 @pytest.mark.timeout(240)

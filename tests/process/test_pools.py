@@ -393,7 +393,7 @@ def test_an_ask_of_each_ends_when_one_of_them_dies_of_it(system: ActorSystem, tm
     ref = system.spawn_pool(pool(Keyed(), 3, **PATIENT))
     gate = str(tmp_path / "gate")
     ref.members[1].tell(Keyed.hold, gate)
-    eventually(lambda: (tmp_path / "gate.held").exists())
+    eventually((tmp_path / "gate.held").exists)
     replies = ref.scatter(Keyed.pid_of)
     kill(system, ref.members[1])
     (tmp_path / "gate").touch()
