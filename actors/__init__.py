@@ -7,6 +7,7 @@ A map of the package::
     you hold             ActorRef, Reply, SharedArray, Channel  _ref _reply _shared_array _channel
     you describe         Supervisor, child, Backoff, Park...    supervisor/_spec _policy _check
     or many as one       pool, PoolRef, Autoscale               _pool supervisor/_pool_spec _pools
+    sent with care       limit, LimitedRef, Breaker             _limited _gate mailbox/_bucket _circuit
     you run              ActorSystem, Tasks                     _system _tasks
     instead of those     ActorExecutor, Pool                    _executor _function_pool _workforce
     in the host          pump, decisions, processes             supervisor/_pump _tree _machine _runner
@@ -23,6 +24,7 @@ from actors._executor import ActorExecutor
 from actors._function_pool import Pool
 from actors._handlers import handler
 from actors._jobs import WorkerDied
+from actors._limited import LimitedRef, limit
 from actors._pool import PoolRef
 from actors._ref import ActorRef, Down
 from actors._reply import Reply
@@ -40,6 +42,7 @@ from actors.errors import (
     ChannelClosedError,
     ChannelEmptyError,
     ChannelFullError,
+    CircuitOpenError,
     CodecError,
     DeadlockError,
     EncodeError,
@@ -48,6 +51,7 @@ from actors.errors import (
     InternalError,
     MailboxFullError,
     ProtocolError,
+    RateLimitedError,
     RemoteTraceback,
     RestartIntensityError,
     SendError,
@@ -56,6 +60,7 @@ from actors.errors import (
     StartError,
     TooManyChildrenError,
 )
+from actors.mailbox._circuit import Breaker
 from actors.mailbox._codec import message
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._letters import DeadLetter
@@ -80,11 +85,13 @@ __all__ = [
     "AsyncResult",
     "Autoscale",
     "Backoff",
+    "Breaker",
     "Channel",
     "ChannelClosedError",
     "ChannelEmptyError",
     "ChannelFullError",
     "Child",
+    "CircuitOpenError",
     "CodecError",
     "CrashReport",
     "DeadLetter",
@@ -95,11 +102,13 @@ __all__ = [
     "HandlerError",
     "HandlerNotFoundError",
     "InternalError",
+    "LimitedRef",
     "MailboxFullError",
     "Park",
     "Pool",
     "PoolRef",
     "ProtocolError",
+    "RateLimitedError",
     "Recycle",
     "RemoteTraceback",
     "Reply",
@@ -116,6 +125,7 @@ __all__ = [
     "WorkerDied",
     "child",
     "handler",
+    "limit",
     "message",
     "pool",
 ]

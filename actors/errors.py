@@ -12,6 +12,8 @@ and what to do next. Every error survives ``pickle`` and ``copy`` with its attri
     ├─ SendError                               a message or an ask did not come through
     │  ├─ ActorNotRunningError                 never accepted
     │  ├─ MailboxFullError                     never accepted
+    │  ├─ RateLimitedError                     never sent: a limit of the sender's own
+    │  ├─ CircuitOpenError                     never sent: the breaker is open
     │  ├─ HandlerNotFoundError(AttributeError) never accepted: the actor has no such handler
     │  ├─ ArgumentsError(TypeError)            never accepted: the arguments do not fit the handler
     │  ├─ AskTimeoutError(TimeoutError)        may have run
@@ -46,6 +48,7 @@ __all__ = [
     "ChannelClosedError",
     "ChannelEmptyError",
     "ChannelFullError",
+    "CircuitOpenError",
     "CodecError",
     "DeadlockError",
     "EncodeError",
@@ -54,6 +57,7 @@ __all__ = [
     "InternalError",
     "MailboxFullError",
     "ProtocolError",
+    "RateLimitedError",
     "RemoteTraceback",
     "RestartIntensityError",
     "SendError",
@@ -136,6 +140,34 @@ class MailboxFullError(SendError):
     def __init__(self, text: str, *, target: str = "", capacity: int = 0) -> None:
         super().__init__(text, target=target)
         self.capacity = capacity
+
+
+class RateLimitedError(SendError):
+    """
+    A limit of the sender's own, given to ``actors.limit``, let it send no more for now. Nothing was sent.
+
+    Attributes:
+        limit: Which one: ``"rate"`` or ``"concurrency"``.
+        retry_after: Seconds until there is room; None where that depends on when an open ask ends.
+    """
+
+    def __init__(self, text: str, *, target: str = "", limit: str = "", retry_after: float | None = None) -> None:
+        super().__init__(text, target=target)
+        self.limit = limit
+        self.retry_after = retry_after
+
+
+class CircuitOpenError(SendError):
+    """
+    The breaker of a limited ref is open, or waits for its probes, because of what failed before. Nothing was sent.
+
+    Attributes:
+        retry_after: Seconds until a probe is let through; None where probes are on their way.
+    """
+
+    def __init__(self, text: str, *, target: str = "", retry_after: float | None = None) -> None:
+        super().__init__(text, target=target)
+        self.retry_after = retry_after
 
 
 class HandlerNotFoundError(SendError, AttributeError):

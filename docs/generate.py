@@ -32,7 +32,19 @@ STATES = DOCS / "explanation" / "states.md"
 TOPICS = {
     "actors": (
         "Actors and refs",
-        ("Actor", "handler", "ActorRef", "PoolRef", "Reply", "message", "SharedArray", "Channel"),
+        (
+            "Actor",
+            "handler",
+            "ActorRef",
+            "PoolRef",
+            "limit",
+            "LimitedRef",
+            "Breaker",
+            "Reply",
+            "message",
+            "SharedArray",
+            "Channel",
+        ),
     ),
     "system": (
         "The system",

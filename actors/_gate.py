@@ -1,0 +1,318 @@
+"""
+What stands before a limited ref in one process: decides whether a send begins, and learns how it has ended.
+
+The decisions are those of the pure :mod:`actors.mailbox._bucket` and :mod:`actors.mailbox._circuit`; here are the clock, the lock and those
+who wait. The lock is held for a decision alone, never while something is sent or waited for. How a send has ended may be told by any
+thread, also by the one that reads answers for everybody, which may not wait for a lock: so it is noted in a queue, and taken into account
+by whoever has the lock, or gets it at once. A signal handler or a ``__del__`` that sends in the middle of a decision decides in between.
+"""
+
+from __future__ import annotations
+
+import functools
+import math
+import os
+import threading
+import time
+import weakref
+from collections import deque
+from typing import TYPE_CHECKING, Any, Final, Literal, NoReturn, TypeAlias
+
+import attrs
+
+from actors._log import emit
+from actors._seams import nodes
+from actors.errors import CircuitOpenError, RateLimitedError, SpecError
+from actors.mailbox._answers import Parking
+from actors.mailbox._bucket import TokenBucket
+from actors.mailbox._circuit import Breaker, BreakerState, Circuit, Verdict, judge
+
+if TYPE_CHECKING:
+    from actors._reply import Reply
+
+__all__ = ["Gate", "Limits", "Permit"]
+
+_Refusal: TypeAlias = tuple[Literal["breaker", "concurrency", "rate"], float]
+
+_Ends: TypeAlias = deque[tuple[bool, int, Verdict, str, float]]
+
+_LONGEST_REASON: Final = 200  # characters, in errors and in the log
+
+
+@attrs.frozen
+class Limits:
+    """
+    The numbers of one limit.
+
+    Attributes:
+        rate: Sends a second, above 0; None for any number.
+        burst: How many of them may go at once after a pause; at least 1.
+        concurrency: How many asks and streams may be open at a time, at least 1; None for any number.
+        breaker: When sends are refused because others have failed; None for never.
+
+    Raises:
+        SpecError: A number outside its range, a burst without a rate, or no limit at all.
+    """
+
+    rate: float | None
+    burst: int | None
+    concurrency: int | None
+    breaker: Breaker | None
+
+    def __attrs_post_init__(self) -> None:
+        problems = [
+            f"limit({name}={value!r}): must be None or a whole number, at least 1"
+            for name, value in (("burst", self.burst), ("concurrency", self.concurrency))
+            if value is not None and (type(value) is not int or value < 1)
+        ]
+        if self.rate is not None and not _is_rate(self.rate):
+            problems.append(f"limit(rate={self.rate!r}): must be None or sends a second, above 0 and finite")
+        breaker: object = self.breaker
+        if not isinstance(breaker, Breaker | None):
+            problems.append(f"limit(breaker={breaker!r}): must be None or a Breaker")
+        if self.rate is None and self.burst is not None:
+            problems.append(f"limit(burst={self.burst!r}): needs a rate")
+        if self.rate is None and self.concurrency is None and self.breaker is None:
+            problems.append("limit(): needs a rate, a concurrency or a breaker")
+        if problems:
+            raise SpecError(*problems)
+
+
+def _is_rate(value: object) -> bool:
+    return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
+
+
+class Permit:
+    """
+    One send that was let through; told once how it has ended. One that is lost before that counts as ended, as by a cancel.
+
+    Args:
+        gate: That lets it through.
+
+    Attributes:
+        claim: What is to be given back at its end, while it is under way: to which queue, whether it has a place for open asks, and its
+            round of the breaker. The pop is the claim: it is atomic.
+    """
+
+    __slots__ = ("_gate", "_reply", "claim")
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+        self._reply: Reply[Any] | None = None
+        self.claim: list[tuple[_Ends, bool, int]] = []
+
+    def follow(self, reply: Reply[Any]) -> None:
+        """Have it end with *reply*: answered, failed, timed out or cancelled; a stream also when it is closed."""
+        self._reply = reply
+        reply.listen(self)
+        self.reply_done()
+
+    def reply_done(self) -> None:
+        """See :class:`~actors.mailbox._answers.Listener`; a stream also tells of each item."""
+        reply = self._reply
+        if reply is not None and reply._outcomes:
+            self.end(reply._outcomes[0][1])
+            self._reply = None  # which refers to this
+
+    def end(self, error: BaseException | None, verdict: Verdict | None = None) -> None:
+        """It has ended, with an error or without."""
+        try:
+            ends, place, round_ = self.claim.pop()
+        except IndexError:
+            return
+        self._gate.ended(ends, place, round_, error, verdict)
+
+    def __del__(self) -> None:
+        if self.claim:
+            self.end(None, "neither")
+
+
+class Gate:
+    """
+    The limits of one ref in this process.
+
+    Args:
+        limits: Their numbers.
+        system: Of the ref.
+        path: Of the actor or pool, for errors and the log.
+
+    Attributes:
+        open: How many asks and streams are open through it, where *concurrency* is limited.
+    """
+
+    def __init__(self, limits: Limits, system: str, path: str) -> None:
+        self.limits = limits
+        self._system = system
+        self._path = path
+        self.reset()
+        _all.add(self)
+
+    def reset(self) -> None:
+        """Begin anew: nothing was sent, and nobody waits. Whatever is under way belongs to somebody else, such as the parent of a fork."""
+        limits, rate = self.limits, self.limits.rate
+        self.open = 0
+        self._bucket = None if rate is None else TokenBucket(rate, limits.burst or max(1, int(rate)))
+        self._circuit = None if limits.breaker is None else Circuit(limits.breaker)
+        self._lock = threading.RLock()
+        self._ends: _Ends = deque()
+        self._waiting: list[Parking] = []
+
+    @property
+    def breaker_state(self) -> BreakerState:
+        """The state of the breaker; closed where there is none."""
+        self._settle_soon()
+        return "closed" if self._circuit is None else self._circuit.state
+
+    # --- beginning ----------------------------------------------------------------------------------------------------------
+
+    def admit(self, wait: float, *, stays: bool) -> Permit:
+        """
+        Let one send through.
+
+        Args:
+            wait: Seconds to wait for a token or a place; 0 for not at all.
+            stays: Whether it is open until it has ended, as an ask is.
+
+        Raises:
+            CircuitOpenError: The breaker is open. Never waits for that.
+            RateLimitedError: There was no token or no place.
+        """
+        permit = Permit(self)
+        refusal = self._enter(permit, stays)
+        if refusal is not None:
+            self._wait(permit, refusal, stays, wait)
+        return permit
+
+    def _wait(self, permit: Permit, refusal: _Refusal | None, stays: bool, wait: float) -> None:
+        give_up = time.monotonic() + wait
+        while refusal is not None:
+            until = time.monotonic() + refusal[1]
+            # A token that comes too late is not waited for.
+            if refusal[0] == "breaker" or time.monotonic() >= give_up or give_up < until < math.inf:
+                self._refuse(refusal, wait)
+            parking = Parking()
+            self._waiting.append(parking)
+            try:
+                # Once more: what ended since then woke nobody here.
+                refusal = self._enter(permit, stays)
+                if refusal is not None and refusal[0] != "breaker":
+                    parking.sleep(min(give_up, time.monotonic() + refusal[1]))
+                    refusal = self._enter(permit, stays)
+            finally:
+                self._waiting.remove(parking)
+
+    def _enter(self, permit: Permit, stays: bool) -> _Refusal | None:
+        with self._lock:
+            refusal = self._decide(permit, stays, time.monotonic())
+        if self._ends:
+            self._settle_soon()  # it came while the lock was held here
+        return refusal
+
+    def _decide(self, permit: Permit, stays: bool, now: float) -> _Refusal | None:
+        self._settle()
+        circuit = self._circuit
+        if circuit is not None and (seconds := circuit.wait(now)) > 0.0:
+            return "breaker", seconds
+        most = self.limits.concurrency if stays else None
+        if most is not None and self.open >= most:
+            return "concurrency", math.inf
+        if self._bucket is not None and (seconds := self._bucket.take(now)) > 0.0:
+            return "rate", seconds
+        claim, held = permit.claim, [(self._ends, most is not None, 0 if circuit is None else circuit.next_round)]
+        # No call stands between these: a permit that is lost to an exception of a signal handler gives back what it has.
+        claim += held
+        if most is not None:
+            self.open += 1
+        if circuit is not None:
+            before = circuit.state
+            circuit.begin()
+            if circuit.state != before:
+                self._log("info", "actors.breaker_half_open")
+        return None
+
+    def _refuse(self, refusal: _Refusal, wait: float) -> NoReturn:
+        limit, seconds = refusal
+        retry_after = None if seconds == math.inf else seconds
+        if limit == "breaker":
+            assert self._circuit is not None
+            when = "its probes are on their way" if retry_after is None else f"the next probe may go in {seconds:.3g} s"
+            raise CircuitOpenError(
+                f"the breaker of {self._path} is {self._circuit.state.replace('_', '-')}: {self._circuit.reason}; {when}",
+                target=self._path,
+                retry_after=retry_after,
+            )
+        waited = f", for {wait:.3g} s" if wait else ""
+        if limit == "rate":
+            bucket = self._bucket
+            assert bucket is not None
+            text = (
+                f"rate={bucket.rate:g}, burst={bucket.burst} are used up{waited}; there is a token in {seconds:.3g} s"
+            )
+        else:
+            text = f"concurrency={self.limits.concurrency}: so many asks are open{waited}; wait for one of them"
+        raise RateLimitedError(
+            f"no send to {self._path}: {text}", target=self._path, limit=limit, retry_after=retry_after
+        )
+
+    # --- ending -------------------------------------------------------------------------------------------------------------
+
+    def ended(
+        self, ends: _Ends, place: bool, round_: int, error: BaseException | None, verdict: Verdict | None
+    ) -> None:
+        """A send has ended, with this error, or this verdict on it. Any thread; never waits."""
+        breaker = self.limits.breaker
+        reason = ""
+        if verdict is None:
+            verdict = "neither" if breaker is None else judge(error, breaker)
+            reason = "" if verdict != "failed" else f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
+        ends.append((place, round_, verdict, reason, time.monotonic()))
+        self._settle_soon()
+
+    def _settle_soon(self) -> None:
+        """Take note of what has ended, unless another thread decides, which looks when it is done."""
+        while self._ends and self._lock.acquire(blocking=False):
+            try:
+                self._settle()
+            finally:
+                self._lock.release()
+
+    def _settle(self) -> None:
+        """For who has the lock."""
+        while self._ends:
+            try:
+                place, round_, verdict, reason, when = self._ends.popleft()
+            except IndexError:  # a signal handler has settled it
+                return
+            if place:
+                self.open -= 1
+            circuit = self._circuit
+            if circuit is not None:
+                before = circuit.state
+                circuit.end(round_, verdict, when, reason)
+                if circuit.state != before:
+                    self._tell(circuit)
+            for parking in tuple(self._waiting):
+                parking.reply_done()
+
+    def _tell(self, circuit: Circuit) -> None:
+        if circuit.state == "open":
+            self._log("warning", "actors.breaker_opened", seconds=circuit.breaker.reset_after, reason=circuit.reason)
+        else:
+            self._log("info", "actors.breaker_closed")
+
+    def _log(self, level: str, event: str, **keys: object) -> None:
+        node: Any = nodes.get(self._system)
+        if node is not None:  # it has stopped: nobody is told any more
+            node.run_callback(functools.partial(emit, level, event, path=self._path, pid=os.getpid(), **keys))
+
+
+_all: weakref.WeakSet[Gate] = weakref.WeakSet()
+
+
+def _after_fork_in_child() -> None:  # pragma: no cover - runs where nobody measures; a test looks at what it did
+    # A thread of the parent may have been deciding.
+    for gate in list(_all):
+        gate.reset()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
