@@ -116,6 +116,8 @@ class Permit:
 
     def end(self, error: BaseException | None, verdict: Verdict | None = None) -> None:
         """It has ended, with an error or without."""
+        if not self.claim:  # it holds nothing, or has ended
+            return
         try:
             ends, place, round_ = self.claim.pop()
         except IndexError:
@@ -209,7 +211,8 @@ class Gate:
         return refusal
 
     def _decide(self, permit: Permit, stays: bool, now: float) -> _Refusal | None:
-        self._settle()
+        if self._ends:
+            self._settle()
         circuit = self._circuit
         if circuit is not None and (seconds := circuit.wait(now)) > 0.0:
             return "breaker", seconds
@@ -218,17 +221,21 @@ class Gate:
             return "concurrency", math.inf
         if self._bucket is not None and (seconds := self._bucket.take(now)) > 0.0:
             return "rate", seconds
-        claim, held = permit.claim, [(self._ends, most is not None, 0 if circuit is None else circuit.next_round)]
+        if most is not None or circuit is not None:
+            self._begin(permit, most is not None, circuit)
+        return None
+
+    def _begin(self, permit: Permit, place: bool, circuit: Circuit | None) -> None:
+        claim, held = permit.claim, [(self._ends, place, 0 if circuit is None else circuit.next_round)]
         # No call stands between these: a permit that is lost to an exception of a signal handler gives back what it has.
         claim += held
-        if most is not None:
+        if place:
             self.open += 1
-        if circuit is not None:
-            before = circuit.state
+        if circuit is not None and circuit.state != "closed":
+            rested = circuit.state == "open"
             circuit.begin()
-            if circuit.state != before:
+            if rested:
                 self._log("info", "actors.breaker_half_open")
-        return None
 
     def _refuse(self, refusal: _Refusal, wait: float) -> NoReturn:
         limit, seconds = refusal
@@ -260,6 +267,8 @@ class Gate:
         self, ends: _Ends, place: bool, round_: int, error: BaseException | None, verdict: Verdict | None
     ) -> None:
         """A send has ended, with this error, or this verdict on it. Any thread; never waits."""
+        if error is None and not place and (self._circuit is None or self._circuit.state == "closed"):
+            return  # as nearly always; a breaker that is closed learns nothing from what has passed
         breaker = self.limits.breaker
         reason = ""
         if verdict is None:

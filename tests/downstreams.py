@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import time
 from collections.abc import Iterator
@@ -24,7 +25,6 @@ from tests.helpers import wait_for_file
 class Downstream(Actor):
     """Answers, waits and fails as it is told."""
 
-    restart = "temporary"
     handled = 0
 
     @handler
@@ -90,10 +90,8 @@ class Caller(Actor):
     def break_it(self, ref: ActorRef[Downstream]) -> tuple[str, float, str]:
         """Have the breaker open; what it says then, and how long that took at best."""
         limited = limit(ref, breaker=Breaker(failures=1, reset_after=60.0))
-        try:
+        with contextlib.suppress(ActorsError):
             limited.ask(Downstream.die).result(timeout=30.0)
-        except ActorsError:
-            pass
         seconds, text = 60.0, ""
         for _ in range(20):
             began = time.perf_counter()
