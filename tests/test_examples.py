@@ -30,6 +30,16 @@ OUTPUT = {
         "killed after 5.0 s",
         "5 is fine",
     ),
+    "limits.py": (
+        "pages read: 40",
+        "no faster than the rate: True",
+        "refused by the rate after 3 sends",
+        "the site has seen: 43",
+        "the site is down: SIGKILL",
+        "left alone for half a second: True",
+        "page 1 again",
+        "breaker: closed",
+    ),
     "channel.py": ("pages read: 300", "read twice, at most the one that the dead reader held: True"),
     "pool.py": (
         "workers: 3",
@@ -72,6 +82,7 @@ def besides_kills(errors: str) -> list[str]:
     kills = re.compile(
         r"event=actors\.(child_exited|crash_report) .*kind=signal"
         r"|event=actors\.task_timed_out "
+        r"|event=actors\.breaker_opened "
         r"|event=actors\.dead_letters .*reason=crashed"
     )
     return [

@@ -5,7 +5,7 @@ from __future__ import annotations
 import concurrent.futures
 from abc import ABC, abstractmethod
 from collections.abc import Generator, Iterator
-from typing import Any, assert_type
+from typing import Any, Literal, assert_type
 
 from actors import (
     Actor,
@@ -13,12 +13,15 @@ from actors import (
     ActorRef,
     ActorsError,
     ActorSystem,
+    Breaker,
     Channel,
     Down,
+    LimitedRef,
     PoolRef,
     Reply,
     Tasks,
     handler,
+    limit,
     pool,
 )
 
@@ -109,6 +112,24 @@ async def pools(system: ActorSystem) -> None:
     for item in ref.stream(Counter.items, 3):
         assert_type(item, str)
     anyone: PoolRef[Actor] = ref
+    anyone.tell("add", 1)
+
+
+async def limits(counter: ActorRef[Counter], workers: PoolRef[Small]) -> None:
+    limited = limit(counter, rate=100, burst=10, concurrency=4, breaker=Breaker(failures=3), wait=1.0)
+    assert_type(limited, LimitedRef[Counter])
+    assert_type(limit(workers, rate=0.5), LimitedRef[Small])
+    limited.tell(Counter.add, 5, twice=True)
+    limited.tell("add", 5)
+    assert_type(limited.ask(Counter.add, 5), Reply[int])
+    assert_type(await limited.ask(Counter.fetch, "x"), bytes)
+    assert_type(limited.ask("add", 5), Reply[Any])
+    assert_type(limited.options(timeout=1.0, wait=2, on_full="reject"), LimitedRef[Counter])
+    assert_type(limited.options(timeout=1.0).ask(Counter.add, 1).result(timeout=1), int)
+    assert_type(limited.breaker_state, Literal["closed", "open", "half_open"])
+    for item in limited.stream(Counter.items, 3):
+        assert_type(item, str)
+    anyone: LimitedRef[Actor] = limited
     anyone.tell("add", 1)
 
 

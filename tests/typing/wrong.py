@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from actors import Actor, ActorRef, ActorSystem, Down, PoolRef, handler, pool
+from actors import Actor, ActorRef, ActorSystem, Breaker, Down, PoolRef, handler, limit, pool
 
 
 class Counter(Actor):
@@ -76,3 +76,14 @@ def pools(ref: PoolRef[Counter], system: ActorSystem) -> None:
     ref.options(on_full="drop_oldest")  # refused
     pool(Counter(), 3, routing="random")  # refused
     system.spawn_pool(Counter())  # refused
+
+
+def limits(ref: ActorRef[Counter]) -> None:
+    limited = limit(ref, rate=1.0)
+    limited.tell(Counter.add, "x")  # refused
+    limited.ask(Other.close_it)  # refused
+    limited.options(timeout="1")  # refused
+    limited.scatter(Counter.add, 1)  # refused
+    limit(ref, 5.0)  # refused
+    limit(limited, rate=1.0)  # refused
+    Breaker(5)  # refused

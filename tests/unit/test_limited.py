@@ -526,6 +526,15 @@ def test_an_end_that_comes_while_another_thread_decides_is_taken_by_that_one(
     limited.ask(Database.row, 2)
 
 
+def test_a_signal_handler_may_send_in_the_middle_of_a_decision(node: FakeNode, ref: ActorRef[Database]) -> None:
+    limited = limit(ref, rate=1.0, burst=2, concurrency=1, breaker=BREAKER)
+    with limited._gate._lock:  # as the thread that decides has it, and the handler runs in that
+        limited.tell(Database.row, 1)
+        limited.ask(Database.row, 1).set_result(1)
+
+    assert (node.told, limited._gate.open) == (1, 0)
+
+
 # --- the ref ---------------------------------------------------------------------------------------------------------------
 
 
