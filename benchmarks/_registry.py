@@ -32,6 +32,7 @@ WORKLOADS: Final = (
     Workload("tell"),
     Workload("fan_in"),
     Workload("channels"),
+    Workload("limits"),
     Workload("large", needs="numpy"),
     Workload("start"),
     Workload("tasks"),
