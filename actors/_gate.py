@@ -5,6 +5,9 @@ The decisions are those of the pure :mod:`actors.mailbox._bucket` and :mod:`acto
 who wait. The lock is held for a decision alone, never while something is sent or waited for. How a send has ended may be told by any
 thread, also by the one that reads answers for everybody, which may not wait for a lock: so it is noted in a queue, and taken into account
 by whoever has the lock, or gets it at once. A signal handler or a ``__del__`` that sends in the middle of a decision decides in between.
+
+Python may raise out of a signal handler at any call, so a send is noted before it takes anything, its end is taken out of the queue after it
+was taken into account, and to take it into account twice is harmless: no place and no probe is lost that way.
 """
 
 from __future__ import annotations
@@ -33,8 +36,6 @@ if TYPE_CHECKING:
 __all__ = ["Gate", "Limits", "Permit"]
 
 _Refusal: TypeAlias = tuple[Literal["breaker", "concurrency", "rate"], float]
-
-_Ends: TypeAlias = deque[tuple[bool, int, Verdict, str, float]]
 
 _LONGEST_REASON: Final = 200  # characters, in errors and in the log
 
@@ -82,24 +83,40 @@ def _is_rate(value: object) -> bool:
     return isinstance(value, int | float) and not isinstance(value, bool) and 0 < value < math.inf
 
 
+class Held:
+    """
+    What one send has taken, until it has ended.
+
+    Args:
+        place: Whether that is one of the places for open asks.
+        round_: Of the breaker, in which it began.
+    """
+
+    __slots__ = ("done", "place", "round")
+
+    def __init__(self, place: bool, round_: int) -> None:
+        self.place = place
+        self.round = round_
+        self.done = False
+
+
 class Permit:
     """
-    One send that was let through; told once how it has ended. One that is lost before that counts as ended, as by a cancel.
+    One send that was let through; told how it has ended. One that is lost before that counts as ended, as by a cancel.
 
     Args:
         gate: That lets it through.
 
     Attributes:
-        claim: What is to be given back at its end, while it is under way: to which queue, whether it has a place for open asks, and its
-            round of the breaker. The pop is the claim: it is atomic.
+        held: What it has taken; None for nothing that would have to be given back.
     """
 
-    __slots__ = ("_gate", "_reply", "claim")
+    __slots__ = ("_gate", "_reply", "held")
 
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
         self._reply: Reply[Any] | None = None
-        self.claim: list[tuple[_Ends, bool, int]] = []
+        self.held: Held | None = None
 
     def follow(self, reply: Reply[Any]) -> None:
         """Have it end with *reply*: answered, failed, timed out or cancelled; a stream also when it is closed."""
@@ -115,18 +132,13 @@ class Permit:
             self._reply = None  # which refers to this
 
     def end(self, error: BaseException | None, verdict: Verdict | None = None) -> None:
-        """It has ended, with an error or without."""
-        if not self.claim:  # it holds nothing, or has ended
-            return
-        try:
-            ends, place, round_ = self.claim.pop()
-        except IndexError:
-            return
-        self._gate.ended(ends, place, round_, error, verdict)
+        """It has ended, with an error or without. The first end counts."""
+        held = self.held
+        if held is not None and not held.done:
+            self._gate.ended(held, error, verdict)
 
     def __del__(self) -> None:
-        if self.claim:
-            self.end(None, "neither")
+        self.end(None, "neither")
 
 
 class Gate:
@@ -137,9 +149,6 @@ class Gate:
         limits: Their numbers.
         system: Of the ref.
         path: Of the actor or pool, for errors and the log.
-
-    Attributes:
-        open: How many asks and streams are open through it, where *concurrency* is limited.
     """
 
     def __init__(self, limits: Limits, system: str, path: str) -> None:
@@ -152,12 +161,17 @@ class Gate:
     def reset(self) -> None:
         """Begin anew: nothing was sent, and nobody waits. Whatever is under way belongs to somebody else, such as the parent of a fork."""
         limits, rate = self.limits, self.limits.rate
-        self.open = 0
         self._bucket = None if rate is None else TokenBucket(rate, limits.burst or max(1, int(rate)))
         self._circuit = None if limits.breaker is None else Circuit(limits.breaker)
         self._lock = threading.RLock()
-        self._ends: _Ends = deque()
+        self._places: set[Held] = set()
+        self._ends: deque[tuple[Held, Verdict, str, float]] = deque()
         self._waiting: list[Parking] = []
+
+    @property
+    def open(self) -> int:
+        """How many asks and streams are open, where *concurrency* is limited."""
+        return len(self._places)
 
     @property
     def breaker_state(self) -> BreakerState:
@@ -217,7 +231,7 @@ class Gate:
         if circuit is not None and (seconds := circuit.wait(now)) > 0.0:
             return "breaker", seconds
         most = self.limits.concurrency if stays else None
-        if most is not None and self.open >= most:
+        if most is not None and len(self._places) >= most:
             return "concurrency", math.inf
         if self._bucket is not None and (seconds := self._bucket.take(now)) > 0.0:
             return "rate", seconds
@@ -226,11 +240,9 @@ class Gate:
         return None
 
     def _begin(self, permit: Permit, place: bool, circuit: Circuit | None) -> None:
-        claim, held = permit.claim, [(self._ends, place, 0 if circuit is None else circuit.next_round)]
-        # No call stands between these: a permit that is lost to an exception of a signal handler gives back what it has.
-        claim += held
+        permit.held = held = Held(place, 0 if circuit is None else circuit.next_round)
         if place:
-            self.open += 1
+            self._places.add(held)
         if circuit is not None and circuit.state != "closed":
             rested = circuit.state == "open"
             circuit.begin()
@@ -263,18 +275,17 @@ class Gate:
 
     # --- ending -------------------------------------------------------------------------------------------------------------
 
-    def ended(
-        self, ends: _Ends, place: bool, round_: int, error: BaseException | None, verdict: Verdict | None
-    ) -> None:
+    def ended(self, held: Held, error: BaseException | None, verdict: Verdict | None) -> None:
         """A send has ended, with this error, or this verdict on it. Any thread; never waits."""
-        if error is None and not place and (self._circuit is None or self._circuit.state == "closed"):
-            return  # as nearly always; a breaker that is closed learns nothing from what has passed
+        if error is None and not held.place and (self._circuit is None or self._circuit.state == "closed"):
+            held.done = True  # as often; a breaker that is closed learns nothing from what has passed
+            return
         breaker = self.limits.breaker
         reason = ""
         if verdict is None:
             verdict = "neither" if breaker is None else judge(error, breaker)
             reason = "" if verdict != "failed" else f"{type(error).__name__}: {error}"[:_LONGEST_REASON]
-        ends.append((place, round_, verdict, reason, time.monotonic()))
+        self._ends.append((held, verdict, reason, time.monotonic()))
         self._settle_soon()
 
     def _settle_soon(self) -> None:
@@ -287,21 +298,25 @@ class Gate:
 
     def _settle(self) -> None:
         """For who has the lock."""
-        while self._ends:
-            try:
-                place, round_, verdict, reason, when = self._ends.popleft()
-            except IndexError:  # a signal handler has settled it
-                return
-            if place:
-                self.open -= 1
-            circuit = self._circuit
-            if circuit is not None:
-                before = circuit.state
-                circuit.end(round_, verdict, when, reason)
-                if circuit.state != before:
-                    self._tell(circuit)
-            for parking in tuple(self._waiting):
-                parking.reply_done()
+        ends = self._ends
+        while ends:
+            end = ends[0]
+            if not end[0].done:
+                self._note(*end)
+                end[0].done = True
+            if ends and ends[0] is end:  # else a signal handler has done it
+                ends.popleft()
+
+    def _note(self, held: Held, verdict: Verdict, reason: str, when: float) -> None:
+        self._places.discard(held)
+        circuit = self._circuit
+        if circuit is not None:
+            before = circuit.state
+            circuit.end(held.round, verdict, when, reason)
+            if circuit.state != before:
+                self._tell(circuit)
+        for parking in tuple(self._waiting):
+            parking.reply_done()
 
     def _tell(self, circuit: Circuit) -> None:
         if circuit.state == "open":

@@ -33,7 +33,7 @@ A = TypeVar("A", bound="Actor")
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CODE: Final = 71  # of the codec's type codes; part of the wire format
+_CODE: Final = 80  # of the codec's type codes; part of the wire format
 _MOST_GATES: Final = 1024
 
 # The gates of limits that have come here or gone from here, by the names of the limits: one for each, however often it comes.

@@ -2,7 +2,9 @@ from __future__ import annotations
 
 import asyncio
 import copy
+import functools
 import gc
+import itertools
 import pickle
 import threading
 import time
@@ -12,7 +14,7 @@ from typing import Any, cast
 import pytest
 from structlog.testing import capture_logs
 
-from actors import _gate, _limited
+from actors import _gate, _limited, _reply
 from actors._actor import Actor
 from actors._gate import Gate, Limits
 from actors._handlers import handler
@@ -36,9 +38,10 @@ from actors.errors import (
     SendError,
     SpecError,
 )
-from actors.mailbox import _codec
+from actors.mailbox import _bucket, _circuit, _codec
 from actors.mailbox._circuit import Breaker
 from tests.helpers import eventually
+from tests.unit.mailbox.interrupts import interrupted_at
 
 DEADLINE = 20.0
 
@@ -533,6 +536,78 @@ def test_a_signal_handler_may_send_in_the_middle_of_a_decision(node: FakeNode, r
         limited.ask(Database.row, 1).set_result(1)
 
     assert (node.told, limited._gate.open) == (1, 0)
+
+
+# --- what a signal handler may do --------------------------------------------------------------------------------------------
+
+FILES = tuple(str(module.__file__) for module in (_gate, _limited, _bucket, _circuit, _reply))
+
+
+def trying(node: FakeNode, clock: Clock, ref: ActorRef[Database]) -> LimitedRef[Database]:
+    """One place, and a breaker whose one probe may go."""
+    limited = limit(ref, concurrency=1, rate=1000.0, breaker=BREAKER)
+    break_it(node, limited)
+    clock.now += 30.0
+    node.replies.clear()
+    return limited
+
+
+def test_an_ask_that_is_interrupted_anywhere_keeps_no_place_and_no_probe(
+    node: FakeNode, clock: Clock, ref: ActorRef[Database]
+) -> None:
+    for step in itertools.count(1):
+        limited = trying(node, clock, ref)
+        came_so_far = interrupted_at(step, functools.partial(limited.ask, Database.row, 1), FILES)
+        for reply in node.replies:
+            reply.complete(1)
+        gc.collect()
+
+        assert limited._gate.open == 0, step
+        limited.ask(Database.row, 2).set_result(2)
+        assert state(limited) == "closed", step
+        if not came_so_far:
+            break
+    assert step > 20
+
+
+def test_an_end_that_is_interrupted_anywhere_is_taken_into_account_when_it_is_told_again(
+    node: FakeNode, clock: Clock, ref: ActorRef[Database]
+) -> None:
+    for step in itertools.count(1):
+        limited = trying(node, clock, ref)
+        reply = limited.ask(Database.row, 1)
+        came_so_far = interrupted_at(step, functools.partial(reply.complete, 1), FILES)
+        reply.complete(1)
+
+        assert (state(limited), limited._gate.open) == ("closed", 0), step
+        if not came_so_far:
+            break
+    assert step > 10
+
+
+def test_a_handler_that_sends_anywhere_in_a_send_is_let_through_or_refused_as_any_other(
+    node: FakeNode, ref: ActorRef[Database]
+) -> None:
+    for step in itertools.count(1):
+        limited = limit(ref, concurrency=2, rate=0.001, burst=3, breaker=BREAKER)
+
+        def send(limited: LimitedRef[Database] = limited) -> None:
+            limited.ask(Database.row, 1).set_result(1)
+
+        came_so_far = interrupted_at(step, functools.partial(limited.ask, Database.row, 1), FILES, send)
+        assert limited._gate.open == 1, step
+        assert passed(limited) == (1 if came_so_far else 2), step
+        if not came_so_far:
+            break
+
+
+def passed(limited: LimitedRef[Database]) -> int:
+    for count in itertools.count():
+        try:
+            limited.tell(Database.row, count)
+        except RateLimitedError:
+            return count
+    raise AssertionError
 
 
 # --- the ref ---------------------------------------------------------------------------------------------------------------

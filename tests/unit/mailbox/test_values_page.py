@@ -8,13 +8,14 @@ from pathlib import Path
 import pytest
 
 from actors._channel import Channel
+from actors._limited import LimitedRef
 from actors._ref import ActorRef
 from actors._shared_array import SharedArray
 from actors.mailbox._values import _KINDS, SCALARS
 
 PAGE = (Path(__file__).parents[3] / "docs" / "reference" / "values.md").read_text()
 TABLE = PAGE.partition("## What does not travel")[0]
-TYPES: list[type] = sorted({*SCALARS, *_KINDS, ActorRef, Channel, SharedArray}, key=str)
+TYPES: list[type] = sorted({*SCALARS, *_KINDS, ActorRef, Channel, LimitedRef, SharedArray}, key=str)
 
 
 @pytest.mark.parametrize("cls", TYPES)
