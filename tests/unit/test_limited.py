@@ -585,6 +585,21 @@ def test_an_end_that_is_interrupted_anywhere_is_taken_into_account_when_it_is_to
     assert step > 10
 
 
+def test_an_end_that_was_left_for_a_send_which_is_interrupted_is_left_for_the_next(
+    node: FakeNode, ref: ActorRef[Database]
+) -> None:
+    for step in itertools.count(1):
+        limited = limit(ref, concurrency=1)
+        reply = limited.ask(Database.row, 1)
+        with limited._gate._lock:  # as another thread has it that decides
+            in_thread(reply.complete, 1).join(DEADLINE)
+        came_so_far = interrupted_at(step, functools.partial(limited.tell, Database.row, 1), FILES)
+
+        limited.ask(Database.row, 2)
+        if not came_so_far:
+            break
+
+
 def test_a_handler_that_sends_anywhere_in_a_send_is_let_through_or_refused_as_any_other(
     node: FakeNode, ref: ActorRef[Database]
 ) -> None:
