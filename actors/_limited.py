@@ -216,7 +216,7 @@ def limit(
     A ref to the same actor or pool that sends no more than it may, so that what is behind it is not overrun.
 
     The limits are those of this process and of this call: what others send, and what is sent through *ref* itself or another limit, is
-    not counted. ::
+    not counted. For a database that bears a hundred asks a second, eight at a time::
 
         database = limit(ref, rate=100, concurrency=8, breaker=Breaker(failures=5, reset_after=30))
         row = database.options(timeout=2).ask(Database.row, 17).result()

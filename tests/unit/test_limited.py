@@ -543,6 +543,14 @@ def test_a_signal_handler_may_send_in_the_middle_of_a_decision(node: FakeNode, r
 FILES = tuple(str(module.__file__) for module in (_gate, _limited, _bucket, _circuit, _reply))
 
 
+def asking(limited: LimitedRef[Database]) -> Callable[[], object]:
+    return lambda: limited.ask(Database.row, 1)
+
+
+def telling(limited: LimitedRef[Database]) -> Callable[[], object]:
+    return lambda: limited.tell(Database.row, 1)
+
+
 def trying(node: FakeNode, clock: Clock, ref: ActorRef[Database]) -> LimitedRef[Database]:
     """One place, and a breaker whose one probe may go."""
     limited = limit(ref, concurrency=1, rate=1000.0, breaker=BREAKER)
@@ -557,7 +565,7 @@ def test_an_ask_that_is_interrupted_anywhere_keeps_no_place_and_no_probe(
 ) -> None:
     for step in itertools.count(1):
         limited = trying(node, clock, ref)
-        came_so_far = interrupted_at(step, functools.partial(limited.ask, Database.row, 1), FILES)
+        came_so_far = interrupted_at(step, asking(limited), FILES)
         for reply in node.replies:
             reply.complete(1)
         gc.collect()
@@ -593,7 +601,7 @@ def test_an_end_that_was_left_for_a_send_which_is_interrupted_is_left_for_the_ne
         reply = limited.ask(Database.row, 1)
         with limited._gate._lock:  # as another thread has it that decides
             in_thread(reply.complete, 1).join(DEADLINE)
-        came_so_far = interrupted_at(step, functools.partial(limited.tell, Database.row, 1), FILES)
+        came_so_far = interrupted_at(step, telling(limited), FILES)
 
         limited.ask(Database.row, 2)
         if not came_so_far:
@@ -609,7 +617,7 @@ def test_a_handler_that_sends_anywhere_in_a_send_is_let_through_or_refused_as_an
         def send(limited: LimitedRef[Database] = limited) -> None:
             limited.ask(Database.row, 1).set_result(1)
 
-        came_so_far = interrupted_at(step, functools.partial(limited.ask, Database.row, 1), FILES, send)
+        came_so_far = interrupted_at(step, asking(limited), FILES, send)
         assert limited._gate.open == 1, step
         assert passed(limited) == (1 if came_so_far else 2), step
         if not came_so_far:
