@@ -12,7 +12,7 @@ from typing import Any, Generic, NoReturn, Self, TypeVar
 
 from actors import _seams
 from actors._channel_end import ChannelEnd
-from actors.errors import ChannelClosedError, ProtocolError, SpecError
+from actors.errors import ChannelClosedError, ProtocolError, SpecError, StartError
 from actors.mailbox._channel_layout import MOST_MAXSIZE
 from actors.mailbox._classes import UnknownTypeError
 from actors.mailbox._codec import register_type
@@ -76,7 +76,7 @@ class Channel(Generic[T]):
         Args:
             item: Any value that can stand in a message, at most ``max_message_bytes`` large.
             block: Whether to wait.
-            timeout: How long, in seconds; None: for ever.
+            timeout: How long, in seconds, from 0; None: for ever.
 
         Raises:
             ChannelFullError: No place in time.
@@ -91,7 +91,7 @@ class Channel(Generic[T]):
 
         Args:
             block: Whether to wait.
-            timeout: How long, in seconds; None: for ever.
+            timeout: How long, in seconds, from 0; None: for ever.
 
         Raises:
             ChannelEmptyError: Nothing came in time.
@@ -122,33 +122,35 @@ class Channel(Generic[T]):
 
     def task_done(self) -> None:
         """
-        Say that the first of the items that this thread got, and has not said it of, is done with.
+        Say that the first of the items that this thread got, and has not said it of, is done with; if it has none, one that another
+        thread of this process got.
 
         Raises:
             ValueError: There is none. (Where the channel is not joinable, an item may be done with already: that is no error.)
         """
-        end = self._reach()
-        if self.joinable:
-            end.task_done()
-        else:
-            end.release()
+        try:
+            self._reach().task_done()
+        except ValueError:
+            if self.joinable:
+                raise
 
     def join(self, timeout: float | None = None) -> bool:
         """
         Wait until every item that was put is done with.
 
         Args:
-            timeout: How long, in seconds; None: for ever.
+            timeout: How long, in seconds, from 0; None: for ever.
 
         Returns:
             Whether it is so; False if it was not in time.
 
         Raises:
             SpecError: The channel is not joinable.
+            ChannelClosedError: Its system has stopped, or this actor is to stop.
         """
         if not self.joinable:
             raise SpecError(f"channel {self.name} cannot be joined: make it with joinable=True")
-        return self._reach().join(None if timeout is None else time.monotonic() + timeout)
+        return self._reach().join(_until(True, timeout))
 
     def close(self) -> None:
         """
@@ -164,7 +166,7 @@ class Channel(Generic[T]):
     @property
     def closed(self) -> bool:
         """Whether nothing more can be put."""
-        return self._end is None or self._end.stopped or self._end.core.is_closed
+        return self._end is None or self._end.is_closed
 
     def qsize(self) -> int:
         """How many items stand in it now. One that came back from a dead consumer may stand in it beyond *maxsize* for a moment."""
@@ -234,8 +236,8 @@ def _until(block: bool, timeout: float | None) -> float | None:
         return _AT_ONCE
     if timeout is None:
         return None
-    if timeout < 0:
-        raise ValueError(f"timeout={timeout}: must not be negative")
+    if not timeout >= 0:  # which is true of no NaN
+        raise ValueError(f"timeout={timeout}: must be a number of seconds, and not negative")
     return time.monotonic() + timeout
 
 
@@ -251,7 +253,10 @@ def _from_plain(data: object) -> Channel[Any]:
                 raise UnknownTypeError(
                     f"channel {name[:200]} is of system {system[:80]!r}, of which this process is no part"
                 )
-            end = node.channels.find(number)
+            try:
+                end = node.channels.find(number)
+            except (OSError, StartError) as error:
+                raise UnknownTypeError(f"channel {name[:200]}: this process has no room for it: {error}") from error
             return Channel(system, number, name, maxsize, joinable, None) if end is None else _channel(system, end)
     raise ProtocolError(f"no channel: {data!r:.80}")
 

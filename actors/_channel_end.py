@@ -12,6 +12,7 @@ import fcntl
 import os
 import select
 import struct
+import sys
 import termios
 import threading
 import time
@@ -95,6 +96,8 @@ class ChannelEnd:
         self.facts = facts
         self._joinable = facts.joinable
         self._is_ending, self._holding = source.is_ending, source.holding
+        # Around what uses descriptors or memory and has no busy cell that keeps them from being closed. A signal handler may come in.
+        self._closing = threading.RLock()
         self._file, self._free, self._full, self._bell = descriptors
         layout = facts.layout
         self._layout = layout
@@ -120,7 +123,10 @@ class ChannelEnd:
             ChannelFullError: No room in time.
             ChannelClosedError: The channel is closed.
         """
-        message = encode(item)
+        try:
+            message = encode(item)
+        except EncodeError as error:
+            raise EncodeError(f"channel {self.facts.name}: {error}", path=error.path) from error
         core = self.core
         for cell in self._putting:
             if not cell.busy:
@@ -271,6 +277,25 @@ class ChannelEnd:
         self._done(held[0])
         held.popleft().busy = False
 
+    def release_ended(self, main: int) -> bool:
+        """
+        What threads held that have ended is done with.
+
+        Args:
+            main: The thread that calls this.
+
+        Returns:
+            Whether others go on holding something.
+        """
+        others = {thread: held for thread, held in list(self._held.items()) if held and thread != main}
+        running = set(sys._current_frames()) if others else set()  # the frames themselves would keep this one alive
+        for thread in others.keys() - running:
+            held = others.pop(thread)
+            while held:
+                self._done(held[0])
+                held.popleft().busy = False
+        return bool(others)
+
     def _done(self, cell: HeldCell) -> None:
         self.core.done(cell)
         if cell.large:
@@ -345,8 +370,9 @@ class ChannelEnd:
     def join(self, until: float | None) -> bool:
         """Wait until everything that was put is done with; False if it was not in time."""
         seconds, longest = _JOIN_SECONDS
-        while self.core.unfinished() > 0:
-            self.check_stopped()
+        while self._unfinished() > 0:
+            if self._is_ending(waits=True):
+                raise ChannelClosedError(f"channel {self.facts.name}: this actor is to stop, and it waits for others")
             left = seconds if until is None else min(seconds, until - time.monotonic())
             if left <= 0:
                 return False
@@ -355,47 +381,66 @@ class ChannelEnd:
             seconds = min(longest, 2 * seconds)
         return True
 
+    def _unfinished(self) -> int:
+        with self._closing:
+            self.check_stopped()
+            return self.core.unfinished()
+
     # --- the rest ---------------------------------------------------------------------------------------------------------
 
     def close(self) -> None:
         """Have nothing more put; wake all who wait."""
-        self.core.close()
-        self.ring()
+        with self._closing:
+            self.check_stopped()
+            self.core.close()
+            self._ring()
+
+    @property
+    def is_closed(self) -> bool:
+        """Whether nothing more can be put."""
+        with self._closing:
+            return self.stopped or self.core.is_closed
 
     def stop(self) -> None:
         """The system has stopped: whoever waits is told, and what this process has of the channel goes."""
-        self.stopped = True
-        if not self._is_closed:
-            self.ring()
-            self._close_if_idle()
+        with self._closing:
+            self.stopped = True
+            if not self._is_closed:
+                self._ring()
+                self._close_if_idle()
 
     def _close_if_idle(self) -> None:
         """Close everything, unless a thread is in the middle of something: then it does so when it is through."""
-        held = {cell.number for cells in list(self._held.values()) for cell in cells}
-        if any(cell.busy and cell.number not in held for cell in (*self._putting, *self._getting)):
-            return
-        if not self._is_closed:
-            self._is_closed = True
-            self.core.release((*self._putting, *self._getting))
-            _descriptors.close(*self._descriptors)
+        with self._closing:
+            held = {cell.number for cells in list(self._held.values()) for cell in cells}
+            if any(cell.busy and cell.number not in held for cell in (*self._putting, *self._getting)):
+                return
+            if not self._is_closed:
+                self._is_closed = True
+                self.core.release((*self._putting, *self._getting))
+                _descriptors.close(*self._descriptors)
 
-    def ring(self) -> None:
+    def _ring(self) -> None:
         """Wake all who wait."""
         with contextlib.suppress(BlockingIOError):  # somebody has rung too often
             os.eventfd_write(self._bell, 1)
 
     def qsize(self) -> int:
         """How many items stand in the channel."""
-        (count,) = _INT.unpack(fcntl.ioctl(self._full, termios.FIONREAD, bytes(_INT.size)))
+        with self._closing:
+            self.check_stopped()
+            (count,) = _INT.unpack(fcntl.ioctl(self._full, termios.FIONREAD, bytes(_INT.size)))
         return int(count) // at.INDEX_BYTES
 
     def _new_cell(self, kind: int, cells: list[HeldCell]) -> HeldCell:
         number, identity, slot, count = self._source.lend_cell(self.facts.number, kind)
         if not 0 <= number < self._layout.cells:
             raise ProtocolError(f"channel {self.facts.name}: a cell {number}")
-        cell = self.core.cell(number, identity, slot, count)
-        cell.busy = True
-        cells.append(cell)
+        with self._closing:
+            self.check_stopped()
+            cell = self.core.cell(number, identity, slot, count)
+            cell.busy = True
+            cells.append(cell)
         return cell
 
     def __del__(self) -> None:

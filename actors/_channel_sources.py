@@ -44,18 +44,34 @@ class HostChannels:
     ) -> tuple[ChannelFacts, tuple[int, ...]]:
         """See :class:`~actors._channels.ChannelSource`."""
         facts = self._host.channel_book.make(_HOST, maxsize, name, joinable, max_deliveries)
-        return facts, self._open(facts.number)
+        try:
+            return facts, self._open(facts.number)
+        except OSError:
+            self._host.channel_book.discard(facts.number)
+            raise
 
     def find_channel(self, number: int) -> tuple[ChannelFacts, tuple[int, ...]] | None:
         """See :class:`~actors._channels.ChannelSource`."""
         facts = self._host.channel_book.find(number, _HOST)
-        return None if facts is None else (facts, self._open(number))
+        if facts is None:
+            return None
+        try:
+            return facts, self._open(number)
+        except OSError:
+            self.drop_channel(number, [])
+            raise
 
     def _open(self, number: int) -> tuple[int, ...]:
+        duplicates: list[int] = []
         with _descriptors.fork_lock, self._host.channel_book.lent(number) as lent:
-            duplicates = tuple(os.dup(one) for one in lent)
-            _descriptors.own(*duplicates)
-        return duplicates
+            try:
+                for one in lent:
+                    duplicates.append(os.dup(one))
+                    _descriptors.own(duplicates[-1])
+            except OSError:
+                _descriptors.close(*duplicates)
+                raise
+        return tuple(duplicates)
 
     def lend_cell(self, number: int, kind: int) -> tuple[int, int, int, int]:
         """See :class:`~actors._channel_end.EndSource`."""
@@ -134,8 +150,8 @@ class ActorChannels:
 
     def holding(self) -> bool:
         """See :class:`~actors._channel_end.EndSource`. What a handler has got is done with when it returns."""
+        self._process.directory.channels.held = True
         if threading.get_ident() == self._main:
-            self._process.directory.channels.held = True
             self._process.look_up()
         return True
 

@@ -5,12 +5,14 @@ The channels of one process: found once, kept as long as anything refers to them
 from __future__ import annotations
 
 import functools
+import threading
 import weakref
 from typing import Protocol
 
+from actors import _descriptors
 from actors._channel_end import ChannelEnd, EndSource
 from actors.errors import StartError
-from actors.supervisor._channels import ChannelFacts
+from actors.supervisor._channels import ChannelFacts, close_file
 
 __all__ = ["ChannelSource", "Channels"]
 
@@ -56,7 +58,8 @@ class Channels:
             SpecError: The pipes that this user gets are too small for it.
         """
         try:
-            return self._open(*self._source.make_channel(maxsize, name, joinable, max_deliveries))
+            facts, descriptors = self._source.make_channel(maxsize, name, joinable, max_deliveries)
+            return self._open(facts, descriptors, is_new=True)
         except OSError as error:
             raise StartError(f"the machine has no room for a channel: {error}") from error
 
@@ -74,16 +77,26 @@ class Channels:
             self._source.look_later(_LINGER_SECONDS, functools.partial(self._recent.pop, number, None))
         return end
 
-    def _open(self, facts: ChannelFacts, descriptors: tuple[int, ...]) -> ChannelEnd:
-        end = ChannelEnd(facts, descriptors, self._source, inherit=self._inherit)
+    def _open(self, facts: ChannelFacts, descriptors: tuple[int, ...], *, is_new: bool = False) -> ChannelEnd:
+        try:
+            end = ChannelEnd(facts, descriptors, self._source, inherit=self._inherit)
+        except OSError:
+            if is_new:
+                close_file(descriptors[0])  # nobody else will ever do it
+            _descriptors.close(*descriptors)
+            self._source.drop_channel(facts.number, [])
+            raise
         return self._ends.setdefault(facts.number, end)
 
     def release(self) -> None:
-        """A handler has returned: what it had got by the way is done with."""
+        """A handler has returned: what it had got by the way is done with, and what threads had got that have ended."""
         self.held = False
+        main = threading.get_ident()
         for end in list(self._ends.values()):
             if not end.facts.joinable:
                 end.release()
+                if end.release_ended(main):
+                    self.held = True  # looked at again when the next one returns
 
     def close(self) -> None:
         """The system has stopped: whoever waits is told."""

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
+import resource
 import signal
 import threading
+from pathlib import Path
 from typing import Any
 
 from actors import Actor, Channel, ChannelClosedError, handler
@@ -100,6 +103,42 @@ class Consumer(Actor):
         shared = self.shared_array(size)
         shared.array[:] = value
         target.put(shared)
+
+    @handler
+    def get_in_thread(self, source: Channel[Any]) -> Any:
+        """Get one in a thread that ends."""
+        got: list[Any] = []
+        thread = threading.Thread(target=lambda: got.append(source.get(timeout=20)))
+        thread.start()
+        thread.join()
+        return got.pop()
+
+    @handler
+    async def get_from_coroutines(self, source: Channel[Any], count: int) -> list[Any]:
+        """Get some by way of another thread, and say of each that it is done with."""
+        got = []
+        for _ in range(count):
+            got.append(await asyncio.to_thread(source.get, timeout=20))
+            source.task_done()
+        return got
+
+    @handler
+    def wait_in(self, what: str, channel: Channel[Any], told: Channel[Any]) -> None:
+        """Say that it begins, and wait in a method of a channel for what does not come."""
+        told.put(what)
+        getattr(channel, what)(*((0,) if what == "put" else ()))
+
+    @handler
+    def leave_room(self, kind: str, size: int) -> None:
+        """From now on, have so much memory more, or so many descriptors more, and nothing beyond."""
+        if kind == "descriptors":
+            limit, used = resource.RLIMIT_NOFILE, max(map(int, os.listdir("/proc/self/fd"))) + 1
+        else:
+            limit, used = (
+                resource.RLIMIT_AS,
+                int(Path("/proc/self/statm").read_text().split()[0]) * resource.getpagesize(),
+            )
+        resource.setrlimit(limit, (used + size, used + size))
 
     @handler
     def echo(self, value: Any) -> Any:

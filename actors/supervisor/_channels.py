@@ -33,7 +33,7 @@ from actors.supervisor._letters import DeadLetter
 if TYPE_CHECKING:
     from actors._host import Host
 
-__all__ = ["ChannelBook", "ChannelFacts", "map_channel", "open_pipe", "reopen_both"]
+__all__ = ["ChannelBook", "ChannelFacts", "close_file", "map_channel", "open_pipe", "reopen_both"]
 
 User = tuple[int, int]
 """A uid and an incarnation; zeros for the host."""
@@ -193,16 +193,22 @@ class ChannelBook:
         """The file, the pipe of free slots, that of full ones, and the bell, for one user: its pipes are open files of their own."""
         with self._lock:
             made = self._made[number]
-            with _descriptors.fork_lock:
-                pipes = [reopen_both(made.free)]
-                try:
-                    pipes.append(reopen_both(made.full))
-                finally:
-                    _descriptors.own(*pipes)
+            pipes: list[int] = []
             try:
+                with _descriptors.fork_lock:
+                    for pipe in (made.free, made.full):
+                        pipes.append(reopen_both(pipe))
+                        _descriptors.own(pipes[-1])
                 yield (made.file, *pipes, made.bell)  # type: ignore[misc]
             finally:
                 _descriptors.close(*pipes)
+
+    def discard(self, number: int) -> None:
+        """Take one back that nobody has been told of."""
+        with self._lock:
+            made = self._made.pop(number, None)
+            if made is not None:
+                made.close()
 
     def lend(self, number: int, user: User, kind: int) -> tuple[int, int, int, int]:
         """
@@ -332,6 +338,11 @@ def map_channel(file: int, layout: ChannelLayout, *, inherit: bool) -> memoryvie
     if not inherit:
         mapping.madvise(MADV_DONTFORK)
     return memoryview(mapping)
+
+
+def close_file(file: int) -> None:
+    """Close a channel whose file cannot be mapped here, as :meth:`ChannelCore.close` does."""
+    os.pwrite(file, (1).to_bytes(8, sys.byteorder), at.CLOSED * 8)
 
 
 def open_pipe(descriptor: int) -> Pipe:

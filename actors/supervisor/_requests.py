@@ -380,18 +380,23 @@ class Requests:
         except (OSError, SpecError) as error:
             self._answer(body, number, "error", f"no channel: {error}")
             return
-        self._lend_channel(body, number, facts)
+        self._lend_channel(body, number, facts, functools.partial(self._host.channel_book.discard, facts.number))
 
     def _channel(self, cell: Cell, body: Body, number: int, channel: int) -> None:
         facts = self._host.channel_book.find(channel, (cell.uid, body.incarnation))
         if facts is None:
             self._answer(body, number, "gone")
             return
-        self._lend_channel(body, number, facts)
+        undo = functools.partial(self._host.channel_book.drop, channel, (cell.uid, body.incarnation), ())
+        self._lend_channel(body, number, facts, undo)
 
-    def _lend_channel(self, body: Body, number: int, facts: ChannelFacts) -> None:
-        with self._host.channel_book.lent(facts.number) as descriptors:
-            self._answer(body, number, "ok", attrs.astuple(facts), descriptors=descriptors)
+    def _lend_channel(self, body: Body, number: int, facts: ChannelFacts, undo: Callable[[], None]) -> None:
+        try:
+            with self._host.channel_book.lent(facts.number) as descriptors:
+                self._answer(body, number, "ok", attrs.astuple(facts), descriptors=descriptors)
+        except OSError as error:
+            undo()
+            self._answer(body, number, "error", f"no channel {facts.name}: {error}")
 
     def _channel_cell(self, cell: Cell, body: Body, number: int, channel: int, kind: int) -> None:
         try:
