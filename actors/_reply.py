@@ -449,4 +449,8 @@ def raise_fresh(error: BaseException) -> NoReturn:
     fresh.args = error.args  # those of an OSError, as timeouts are, are left to its __init__, which a copy does without
     fresh.__cause__ = error.__cause__
     fresh.__suppress_context__ = error.__suppress_context__
-    raise fresh.with_traceback(None)
+    try:
+        raise fresh.with_traceback(None)
+    finally:
+        # The traceback refers to this frame and to those of the callers: what they hold would stay until the next garbage collection.
+        del error, fresh

@@ -2,12 +2,15 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
+import gc
 import random
 import signal
 import sys
 import threading
 import time
 import traceback
+import weakref
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -590,3 +593,25 @@ def test_asyncio_of_later_pythons_sees_the_whole_reply_at_once(
     *seen, error = reply._get_snapshot()
     assert tuple(seen) == snapshot
     assert (error is not None) == (end == "failed")
+
+
+class Large:
+    """What a caller may hold."""
+
+
+def test_what_a_caller_holds_is_free_as_soon_as_it_has_dealt_with_the_error(reply: Reply[int]) -> None:
+    freed = threading.Event()
+
+    def call() -> None:
+        large = Large()
+        weakref.finalize(large, freed.set)
+        with contextlib.suppress(ActorsError):
+            reply.result(timeout=0.0)
+
+    assert reply.fail(ActorsError("died"))
+    gc.disable()
+    try:
+        call()
+        assert freed.is_set()
+    finally:
+        gc.enable()
