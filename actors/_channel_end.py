@@ -45,6 +45,8 @@ _LOOK_SECONDS: Final = 0.1
 # While others still have items in hand that may come back, or an end is near.
 _NEAR_END_SECONDS: Final = 0.005
 _JOIN_SECONDS: Final = (0.0005, 0.02)
+# Memory that large items have used is kept for the next ones, up to so much of one channel: fresh memory costs more than the copy.
+_KEPT_BYTES: Final = 16 << 20
 _INT: Final = struct.Struct("i")
 _decode = _codec.decode  # read once for each item
 
@@ -299,8 +301,9 @@ class ChannelEnd:
     def _done(self, cell: HeldCell) -> None:
         self.core.done(cell)
         if cell.large:
-            # The slot is this cell's own now: nobody else writes there before it is given away.
-            _channel_items.punch(self._file, self._layout.stride_at(cell.slot), cell.large)
+            if cell.large * self.core.slots_in_use > _KEPT_BYTES:
+                # The slot is this cell's own now: nobody else writes there before it is given away.
+                _channel_items.punch(self._file, self._layout.stride_at(cell.slot), cell.large)
             cell.large = 0
 
     def _read(self, cell: HeldCell) -> Any:

@@ -17,6 +17,7 @@ ITEMS_EACH = 20_000
 BOUND = 1000
 BOTH_WAYS = (1, 2)
 LARGE_BYTES = 1 << 20
+FEW = 8
 LARGE_ITEMS = 64
 
 
@@ -72,13 +73,16 @@ def main() -> None:
             )
             row = Row(f"channel, {number} put, {number} get", "a Queue", "k/s", ours, theirs, Target("at least", 3.0))
             rows.append(row)
-            if number == 1:
-                ours, theirs = take_turns(
-                    chosen.rounds,
-                    functools.partial(passes, putters[:1], getters[:1], channel, large, LARGE_BYTES),
-                    functools.partial(_twins.passes, *by_hand, large, LARGE_BYTES),
-                )
-                rows.append(Row("channel, items of 1 MiB", "a Queue", "k/s", ours, theirs, Target("at least", 3.0)))
+        for bound in (FEW, BOUND):
+            of_large: Channel[object] = system.channel(bound)
+            by_hand = twins.enter_context(_twins.queue_crowd(1, 1, bound))
+            ours, theirs = take_turns(
+                chosen.rounds,
+                functools.partial(passes, putters[:1], getters[:1], of_large, large, LARGE_BYTES),
+                functools.partial(_twins.passes, *by_hand, large, LARGE_BYTES),
+            )
+            what = f"channel of {bound}, items of 1 MiB"
+            rows.append(Row(what, "a Queue", "k/s", ours, theirs, Target("at least", 3.0)))
     report(chosen, rows)
 
 

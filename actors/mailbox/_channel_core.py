@@ -126,6 +126,11 @@ class ChannelCore:
         """Whether nothing more may be put."""
         return bool(self.words[at.CLOSED])
 
+    @property
+    def slots_in_use(self) -> int:
+        """How many slots go round: one for each item that may stand in the channel, and one for each cell that was ever lent."""
+        return self.layout.maxsize + self.words[at.LENT]
+
     def close(self) -> None:
         """Have nothing more put."""
         self.words[at.CLOSED] = 1

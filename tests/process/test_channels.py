@@ -165,6 +165,22 @@ def test_a_large_array_comes_whole_and_its_memory_goes_back(system: ActorSystem)
     eventually(lambda: sum(os.stat(file).st_blocks * 512 for file in files) < 1000 * KIB, what="its memory is free")
 
 
+@pytest.mark.parametrize(("maxsize", "least", "most"), [(4, 400 * KIB, 2000 * KIB), (2000, 0, 300 * KIB)])
+def test_the_memory_of_large_items_is_kept_for_the_next_ones_where_that_is_little(
+    system: ActorSystem, maxsize: int, least: int, most: int
+) -> None:
+    channel: Channel[bytes] = system.channel(maxsize)
+    host = system._host
+    assert host is not None
+    (file,) = [made.file for made in host.channel_book._made.values()]
+    for number in range(20):
+        channel.put(bytes([number]) * 100 * KIB)
+        assert channel.get() == bytes([number]) * 100 * KIB
+
+    assert least <= os.stat(file).st_blocks * 512 < most
+    channel.close()
+
+
 def test_what_cannot_travel_is_refused_and_takes_no_place(system: ActorSystem) -> None:
     tasks: Channel[Any] = system.channel(1)
     with pytest.raises(EncodeError, match="item: .*object"):
