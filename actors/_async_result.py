@@ -171,6 +171,11 @@ class MapResult(AsyncResult[R]):
         if self.left <= 0:
             self.end()
 
+    def end_empty(self) -> None:
+        """There was nothing to call; nobody is called back, as in the standard library."""
+        self._callback = None
+        self.end()
+
     def end(self) -> None:
         """All is said."""
         if self._error is not None:

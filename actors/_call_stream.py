@@ -95,7 +95,7 @@ class CallStream:
             self._next = number + 1
             try:
                 coded = self._code(item)
-            except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
+            except BaseException as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
                 self.fail(number, error)
                 self._force.tell_later(self)
             else:
@@ -141,6 +141,17 @@ class CallStream:
             self._aborted = True
             self._items.clear()
             self._exhausted = True
+            self._end(error)
+            self._changed.notify_all()
+
+    def curtail(self, error: BaseException) -> None:
+        """No further call is begun; whoever reads is told why behind the results of those that were. In the pool's thread."""
+        with self._changed:
+            if self._aborted or self.over:
+                return
+            self._items.clear()
+            self._exhausted = True
+            self._fed = self._next
             self._end(error)
             self._changed.notify_all()
 

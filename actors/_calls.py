@@ -231,7 +231,7 @@ def code_error(error: BaseException) -> Coded:
     try:
         error.__traceback__ = None
         data = pickle.dumps(error, _PROTOCOL)
-    except Exception:  # noqa: BLE001 - a user's __reduce__ may raise anything; the data says what it was
+    except BaseException:  # noqa: BLE001 - a user's __reduce__ may raise anything; the data says what it was
         return [FAILED, None, described]
     return [FAILED, data, described]
 
@@ -249,7 +249,7 @@ def read_error(coded: Coded, target: str) -> BaseException:
         return _failure.rebuild(described, target=target)
     try:
         error = pickle.loads(data)  # noqa: S301 - from a process of our own
-    except Exception as why:  # noqa: BLE001 - a user's __init__ or __setstate__ runs here, and may raise anything
+    except BaseException as why:  # noqa: BLE001 - a user's __init__ or __setstate__ runs here, and may raise anything
         lost = _failure.rebuild(described, target=target)
         lost.add_note(f"It could not be made again as the exception that it was: {type(why).__name__}: {why}")
         return lost

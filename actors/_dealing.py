@@ -68,6 +68,17 @@ class Dealer:
             jobs += source.take(_ALL)
         return jobs, sources
 
+    def keep(self, count: int) -> None:
+        """The first *count* calls go first, whatever becomes of the sources."""
+        while self.sources and len(self.redo) < count:
+            source = self.sources[0]
+            jobs = source.take(count - len(self.redo))
+            self.redo.extend(job for job in jobs if self._wanted(job))
+            if source.over:
+                self.sources.popleft()
+            elif not jobs:
+                break
+
     def take_sources(self) -> list[Source]:
         """Where calls would have come from; none will."""
         sources = list(self.sources)

@@ -7,17 +7,19 @@ from __future__ import annotations
 import itertools
 import os
 import time
+import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError, Executor, Future
-from typing import TYPE_CHECKING, Any, NoReturn, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 
 from actors import _calls
 from actors._call_stream import OrderedResults
 from actors._futures import resolve, resolve_error
 from actors._jobs import Job, Plan, Source, check_owner, chosen_method
-from actors._workforce import Workforce, is_exiting
+from actors._pool_exit import is_exiting
+from actors._workforce import Workforce
 from actors.errors import SpecError
 
 if TYPE_CHECKING:
@@ -54,7 +56,8 @@ class ActorExecutor(Executor):
         initializer: Called in each worker before its first call. If it raises, or always dies, no call can be made: each fails with
             ``BrokenProcessPool``, and the reason as its cause.
         initargs: Its arguments. Locks, queues and shared values of ``multiprocessing`` may be among them.
-        max_tasks_per_child: How many calls a worker makes before it is replaced; None: no limit. Not under ``fork``.
+        max_tasks_per_child: How many calls a worker makes before it is replaced; None: no limit. Not under ``fork``; without
+            *mp_context*, ``spawn`` is chosen then.
         system: A running system below whose root the workers stand; its start method counts then. None: one of the pool's own, which
             begins with the first call and ends with :meth:`shutdown`.
 
@@ -78,7 +81,7 @@ class ActorExecutor(Executor):
             raise ValueError("max_workers must be greater than 0")
         method = chosen_method(mp_context) if system is None else system._method
         _check_limit(max_tasks_per_child, mp_context)
-        if max_tasks_per_child is not None and mp_context is None and method == "fork":
+        if max_tasks_per_child is not None and mp_context is None and system is None:
             method = "spawn"
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
@@ -186,13 +189,13 @@ class ActorExecutor(Executor):
             function = _calls.code_function(fn)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of these calls
             # In its turn: when the first result is asked for.
-            return map(_raise, [error])
+            return _raise(error)
         stream = OrderedResults(
             self._force, function, how, code, items, timeout=self._timeout, retries=self._retries, unsendable=_with_note
         )
         self._force.add(stream)
         results = _stream_results(stream, end)
-        return results if chunksize == 1 else itertools.chain.from_iterable(results)
+        return results if chunksize == 1 else _flat(results)
 
     def _map_ahead(
         self, fn: Callable[..., Any], calls: Iterator[Any], chunksize: int, buffersize: int, end: float | None
@@ -206,7 +209,7 @@ class ActorExecutor(Executor):
             source = iter(lambda: list(itertools.islice(calls, chunksize)), [])
         futures = deque(map(submit, itertools.islice(source, buffersize)))
         results = _future_results(futures, map(submit, source), end)
-        return results if chunksize == 1 else itertools.chain.from_iterable(results)
+        return results if chunksize == 1 else _flat(results)
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False) -> None:
         """
@@ -214,7 +217,7 @@ class ActorExecutor(Executor):
 
         Args:
             wait: Whether to return only then.
-            cancel_futures: Whether to cancel what was not handed to a worker.
+            cancel_futures: Whether to cancel what no worker has, or is about to take.
         """
         check_owner(self._pid)
         if cancel_futures:
@@ -222,6 +225,30 @@ class ActorExecutor(Executor):
         self._force.close()
         if wait:
             self._force.join()
+
+    def kill_workers(self) -> None:
+        """
+        Kill the workers, whatever they do, and take no more calls. Calls that were being made fail with ``BrokenProcessPool``, those
+        that were not are cancelled. As from Python 3.14 on; here with every version.
+        """
+        check_owner(self._pid)
+        self._force.cancel_pending(_cancel)
+        self._force.terminate()
+
+    def terminate_workers(self) -> None:
+        """The same: a worker has nothing to tell that ``SIGTERM`` would leave it time for."""
+        self.kill_workers()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
+    ) -> Literal[False]:
+        if self._pid != os.getpid():
+            return False  # a fork leaves the block, too
+        if kind is not None and issubclass(kind, KeyboardInterrupt):
+            # Ctrl-C ends the calls, as it does where it reaches workers.
+            self.kill_workers()
+        self.shutdown(wait=True)
+        return False
 
     def __reduce__(self) -> NoReturn:
         raise TypeError(
@@ -239,7 +266,9 @@ class _FutureSink:
         self._future = future
 
     def begin(self, index: int) -> bool:  # noqa: ARG002 - there is one
-        return self._future.set_running_or_notify_cancel()
+        future = self._future
+        # One that its user has given a result has no use for this one.
+        return not (future.done() and not future.cancelled()) and future.set_running_or_notify_cancel()
 
     def succeed(self, index: int, value: Any) -> None:  # noqa: ARG002 - as above
         resolve(self._future, value)
@@ -254,15 +283,15 @@ class _FutureSink:
         pass
 
     def cancel(self) -> None:
-        self._future.cancel()
-        self._future.set_running_or_notify_cancel()
+        if self._future.cancel():
+            self._future.set_running_or_notify_cancel()
 
 
 def _cancel(source: Source) -> None:
     if isinstance(source, Job) and isinstance(source.sink, _FutureSink):
         source.sink.cancel()
-    else:
-        source.abort(CancelledError())
+    elif isinstance(source, OrderedResults):
+        source.curtail(CancelledError())
 
 
 def _with_note(error: BaseException, shown: str) -> BaseException:
@@ -270,8 +299,16 @@ def _with_note(error: BaseException, shown: str) -> BaseException:
     return error
 
 
-def _raise(error: BaseException) -> NoReturn:
+def _raise(error: BaseException) -> Iterator[Any]:
+    yield from ()
     raise error
+
+
+def _flat(chunks: Iterator[list[Any]]) -> Iterator[Any]:
+    """A generator, which can be closed, as that of the standard library; holds no result while the consumer works with it."""
+    for chunk in map(deque, chunks):
+        while chunk:
+            yield chunk.popleft()
 
 
 def _stream_results(stream: OrderedResults, end: float | None) -> Iterator[Any]:

@@ -9,7 +9,7 @@ import os
 import types
 import warnings
 import weakref
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
 
 from actors import _calls, _progress
@@ -212,7 +212,7 @@ class Pool:
         chunksize = max(1, chunksize)
         result: MapResult[Any] = MapResult(force, len(items), chunksize, callback, error_callback)
         if not items:
-            result.end()
+            result.end_empty()
             return result
         try:
             function = _calls.code_function(func)
@@ -288,8 +288,11 @@ class Pool:
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
         bar = _progress.shower(progress).counter(iterable)
-        function = _calls.code_function(func)
         items = iter(iterable)
+        try:
+            function = _calls.code_function(func)
+        except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of these calls
+            function, items = (b"", False), _raising(error)
         code: Callable[[Any], list[Any]] = _coder(_calls.MAP)
         how, source = _calls.CALL, items
         if chunksize > 1:
@@ -371,6 +374,12 @@ class Pool:
         if force.closed:
             raise ValueError("Pool not running")
         return force
+
+
+def _raising(error: BaseException) -> Iterator[Any]:
+    """No items, but the reason."""
+    yield from ()
+    raise error
 
 
 def _coder(how: int) -> Callable[[Any], list[Any]]:

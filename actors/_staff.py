@@ -9,6 +9,7 @@ import functools
 import itertools
 import os
 import time
+from collections.abc import Callable
 from queue import Empty, SimpleQueue
 from typing import Any, Final, cast
 
@@ -76,9 +77,12 @@ class Staff:
 
     # --- beginning --------------------------------------------------------------------------------------------------------
 
-    def start(self) -> None:
+    def start(self, launched: Callable[[], object]) -> None:
         """
         Begin to start them all.
+
+        Args:
+            launched: Called once, in some thread, when their processes are there, or are known not to be.
 
         Raises:
             ActorsError: They cannot be started.
@@ -98,6 +102,7 @@ class Staff:
         data = snapshot(worker)
         for number in range(plan.size):
             self._system._call(functools.partial(self._add_worker, child=child, data=data, name=f"worker-{number + 1}"))
+        self.host.starter.when_idle(launched)
 
     def _add_supervisor(self, host: Host) -> str:
         """In the pump."""

@@ -14,46 +14,34 @@ import math
 import os
 import threading
 import time
-import weakref
-from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from queue import Empty, SimpleQueue
 from typing import Any, Final, cast
 
-from actors import _batch, _calls
+from actors import _batch, _calls, _pool_exit
 from actors._batch import Batch, Event
-from actors._call_worker import DONE, INHERITED
+from actors._call_worker import INHERITED
 from actors._dealing import Dealer
-from actors._jobs import Job, Plan, Sink, Source, Worker, check_owner, pack, worker_died
+from actors._errands import KILLED, Errands
+from actors._jobs import Plan, Sink, Source, Worker, check_owner, worker_died
+from actors._outcomes import Outcomes
 from actors._staff import GONE, NO_WORKER_SECONDS, READY, Staff
 from actors.errors import (
     ActorDied,
     ActorNotRunningError,
     ActorsError,
-    AskTimeoutError,
-    CodecError,
-    MailboxFullError,
     StartError,
 )
 
-__all__ = ["Workforce", "end_all", "is_exiting"]
+__all__ = ["Workforce"]
 
-# How long a call may keep others waiting behind it: while somebody is idle, and at all.
-_WAIT_SECONDS: Final = 0.01
-_LONG_WAIT_SECONDS: Final = 0.05
 # Initializers that end their process, in a row, until that is taken for what they always do.
 _INITIALIZER_DEATHS: Final = 5
-_NO_MEMORY_SECONDS: Final = 10.0
-_AGAIN_SECONDS: Final = 0.005
 
 _ADDED: Final = "added"
 _POKED: Final = "poked"
 _CLOSED: Final = "closed"
-_KILLED: Final = "killed"
-
-_live: weakref.WeakSet[Workforce] = weakref.WeakSet()
-_exiting = threading.Event()
 
 
 class Workforce:
@@ -64,7 +52,9 @@ class Workforce:
         plan: What it was made with.
 
     Attributes:
+        owner: Pid of the process that has made it.
         broken: Why no call can be made any more, or None.
+        closed: Whether it takes nothing more.
         drains_at_exit: Whether the end of the interpreter waits for what is queued.
     """
 
@@ -72,39 +62,42 @@ class Workforce:
         self.plan = plan
         self.drains_at_exit = drains_at_exit
         self.broken: BaseException | None = None
-        self._pid = os.getpid()
+        self.owner = os.getpid()
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
         self.closed = False
         self._terminated = False
         self._ended = threading.Event()
+        self._begun = threading.Event()
         # All below: of the thread.
         self._staff = Staff(plan, self._events)
         self._dealer = Dealer(plan.size)
-        self._idle: deque[Worker] = deque()
-        self._batches: dict[Batch, None] = {}
-        self._known: list[tuple[Job, list[Any], Worker]] = []
-        self._told: dict[Sink, None] = {}
+        self._outcomes = Outcomes()
+        self._errands = Errands(plan, self._events, self._staff, self._dealer, self._outcomes)
         self._initializer_deaths = 0
         self._idle_since = time.monotonic()
-        self._full_since = 0.0
-        self._retry_at = math.inf
 
     # --- any thread ---------------------------------------------------------------------------------------------------------
 
     def start(self) -> None:
-        """Have the workers started, if they are not."""
-        check_owner(self._pid)
+        """
+        Have the workers started, if they are not, and return when their processes are: what begins is begun before the
+        interpreter may end, which from then on starts no thread and no fork.
+        """
+        if self._begun.is_set():
+            return
+        check_owner(self.owner)
         with self._lock:
             if self._thread is None:
-                _live.add(self)
+                _pool_exit.remember(self)
                 self._thread = threading.Thread(target=self._run, name=f"{self._staff.name}-thread", daemon=True)
                 try:
                     self._thread.start()
                 except RuntimeError:
                     self._thread = None
                     raise
+        self._begun.wait(NO_WORKER_SECONDS)
 
     def add(self, source: Source) -> None:
         """Have calls made. The caller has seen that the pool is open."""
@@ -124,7 +117,10 @@ class Workforce:
         self._events.put((_CLOSED, None, None))
 
     def cancel_pending(self, give_up: Callable[[Source], object]) -> None:
-        """Have *give_up* told each source that is not used up, in the pool's thread, and forget it."""
+        """
+        Have *give_up* told each source that is not used up, in the pool's thread, and forget it. What workers without calls are
+        about to take is not given up, so that what was submitted first is done also where they are still starting.
+        """
         self._events.put((_CLOSED, give_up, None))
 
     def terminate(self) -> None:
@@ -139,7 +135,7 @@ class Workforce:
 
     def tell_later(self, sink: Sink) -> None:
         """In the pool's thread: something was told to *sink* by itself."""
-        self._told[sink] = None
+        self._outcomes.tell_later(sink)
 
     def is_own_thread(self) -> bool:
         """Whether this is the pool's own thread, which runs callbacks."""
@@ -166,10 +162,7 @@ class Workforce:
     def _is_over(self) -> bool:
         if not self.closed or not self._events.empty():
             return False
-        return self._terminated or not (self._dealer.waits or self._batches_with_jobs())
-
-    def _batches_with_jobs(self) -> bool:
-        return any(batch.jobs for batch in self._batches)
+        return self._terminated or not (self._dealer.waits or self._errands.calls_run)
 
     def _turn(self) -> None:
         """Take what has happened, then hand out what can be."""
@@ -184,22 +177,35 @@ class Workforce:
             event = self._events.get_nowait() if count > 0 else None
             count -= 1
         if not self._terminated:
-            self._look(time.monotonic())
+            self._errands.look(time.monotonic())
+            self._look_for_workers(time.monotonic())
             self._hand_out()
         # Only now, when the workers have got something to do.
-        known, self._known = self._known, []
-        for outcome in known:
-            self._settle(*outcome)
-        del known
-        told, self._told = self._told, {}
-        for sink in told:
-            sink.flush()
-        if not (self._idle or self._terminated) and self._events.empty():
+        self._outcomes.tell()
+        if not (self._errands.idle or self._terminated) and self._events.empty():
             self._dealer.prepare()
+
+    def _next_due(self) -> float:
+        due = self._errands.next_due()
+        if self._dealer.waits and not self._errands.calls_run and not self._errands.idle:
+            due = min(due, self._idle_since + NO_WORKER_SECONDS)
+        return due
+
+    def _look_for_workers(self, now: float) -> None:
+        if self._errands.idle or self._errands.calls_run or not self._dealer.waits:
+            self._idle_since = now
+        elif now >= self._idle_since + NO_WORKER_SECONDS and self.broken is None:
+            self._break(StartError(f"no worker was ready within {NO_WORKER_SECONDS:g} s"))
+
+    def _hand_out(self) -> None:
+        if self.broken is not None:
+            self._fail_all(self.broken)
+        else:
+            self._errands.hand_out()
 
     def _take(self, what: str, which: Any, how: Any) -> None:
         if what == _batch.ITEM:
-            self._take_item(which, how)
+            self._errands.take_item(which, how)
         elif what == _batch.ENDED:
             self._take_end(which, how)
         elif what == _batch.FAILED:
@@ -210,9 +216,11 @@ class Workforce:
             self._greet(which)
         elif what == GONE:
             self._lose(which, how)
-        elif what == _KILLED:
-            self._greet(which.worker)
+        elif what == KILLED:
+            self._greet_next(which.worker)
         elif what == _CLOSED and which is not None:
+            busy = sum(worker.doing == "calls" for worker in self._staff.workers)
+            self._dealer.keep(self.plan.size - busy)
             for source in self._dealer.take_sources():
                 which(source)
 
@@ -222,21 +230,27 @@ class Workforce:
         try:
             if self.plan.initializer is not None and self.plan.method == "fork":
                 INHERITED[self._staff.name] = (self.plan.initializer, self.plan.initargs)
-            self._staff.start()
+            self._staff.start(self._begun.set)
         except Exception as error:  # noqa: BLE001 - whatever keeps it from starting is what each call is told
             self._break(error)
 
     def _finish(self) -> None:
         """The thread ends: so do the workers, and whatever was not done."""
-        why = StartError("the pool was terminated before this call was done")
-        self._fail_all(self.broken or why)
+        self._begun.set()
+        why = self.broken or self._why_terminated()
+        self._fail_all(why)
         try:
             self._staff.stop(kill=self._terminated)
         finally:
             # Also what came in the very last moment.
-            self._drop_rest(self.broken or why)
-            _live.discard(self)
+            self._drop_rest(why)
+            _pool_exit.forget(self)
             self._ended.set()
+
+    def _why_terminated(self) -> BaseException:
+        if self.drains_at_exit:
+            return BrokenProcessPool("the workers were killed before this call was done")
+        return StartError("the pool was terminated before this call was done")
 
     def _drop_rest(self, why: BaseException) -> None:
         with contextlib.suppress(Empty):
@@ -252,42 +266,23 @@ class Workforce:
             text = f"no call can be made by this pool: {error}"
             self.broken = BrokenProcessPool(text)
             self.broken.__cause__ = error
+        self._begun.set()
         self._fail_all(self.broken)
 
     def _fail_all(self, error: BaseException) -> None:
-        for batch in self._batches:
+        for batch in self._errands.batches:
             for job in batch.jobs:
                 if job is not None:
-                    self._fail(job, error)
+                    self._outcomes.fail(job, error)
             batch.jobs = []
         jobs, sources = self._dealer.drain()
         for job in jobs:
-            self._fail(job, error)
+            self._outcomes.fail(job, error)
         for source in sources:
             source.abort(error)
-        told, self._told = self._told, {}
-        for sink in told:
-            sink.flush()
-
-    def _fail(self, job: Job, error: BaseException) -> None:
-        if job.begun or job.sink.begin(job.index):
-            job.sink.fail(job.index, error)
-            self._told[job.sink] = None
+        self._outcomes.tell()
 
     # --- workers ------------------------------------------------------------------------------------------------------------
-
-    def _ask(self, worker: Worker, name: str, args: tuple[Any, ...], jobs: list[Any]) -> Batch:
-        """
-        Send one message.
-
-        Raises:
-            ActorsError: It was not sent.
-        """
-        batch = Batch(self._events, worker, name, jobs)
-        batch.began = batch.progressed = time.monotonic()
-        self._staff.host.node._open(cast("Any", batch.begin), worker.ref, name, args, {})
-        self._batches[batch] = None
-        return batch
 
     def _greet(self, worker: Worker) -> None:
         """Have a new process ready for calls, by its initializer."""
@@ -300,17 +295,24 @@ class Workforce:
             if plan.initializer is not None and plan.method != "fork":
                 with _calls.spawning():
                     coded = _calls.code_value((plan.initializer, plan.initargs))
-            self._ask(worker, "greet", (self._staff.name, coded), [])
+            self._errands.ask(worker, "greet", (self._staff.name, coded), [])
         except ActorNotRunningError as error:
             self._lose(worker, error)
         except Exception as error:  # noqa: BLE001 - an initializer that cannot travel, for whatever reason its __reduce__ gives
             self._break(error)
 
+    def _greet_next(self, worker: Worker) -> None:
+        """The same, where the process before it has ended."""
+        if _pool_exit.replaces_nothing(self.plan.method):
+            self._lose(worker, StartError("the last worker has died, and a program that ends cannot fork another one"))
+        else:
+            self._greet(worker)
+
     def _lose(self, worker: Worker, error: BaseException) -> None:
         """A worker will not come back."""
         worker.doing = "gone"
         with contextlib.suppress(ValueError):
-            self._idle.remove(worker)
+            self._errands.idle.remove(worker)
         if self._staff.all_gone and (not self.closed or self._dealer.waits):
             self._break(error)
 
@@ -319,61 +321,18 @@ class Workforce:
         most = self.plan.most_calls
         if most is None or worker.made < most:
             worker.doing = "nothing"
-            self._idle.append(worker)
+            self._errands.idle.append(worker)
             return
         worker.doing = "retiring"
         try:
-            self._ask(worker, "retire", (), [])
+            self._errands.ask(worker, "retire", (), [])
         except ActorsError as error:
             self._lose(worker, error)
 
     # --- what comes from workers -----------------------------------------------------------------------------------------------
 
-    def _take_item(self, batch: Batch, value: Any) -> None:
-        if batch not in self._batches:
-            return
-        if value[0] == DONE:
-            self._put_back(batch, value[2])
-            return
-        number, *coded = value
-        job = batch.jobs[number] if number < len(batch.jobs) else None
-        if job is None:
-            return  # delivered twice, or given up
-        batch.jobs[number] = None
-        batch.left -= 1
-        self._known.append((job, coded, batch.worker))
-
-    def _settle(self, job: Job, coded: list[Any], worker: Worker) -> None:
-        sink, index = job.sink, job.index
-        self._told[sink] = None
-        code = coded[0]
-        if code == _calls.PLAIN:
-            sink.succeed(index, coded[1])
-        elif code == _calls.PICKLED:
-            try:
-                value = _calls.read_value(coded)
-            except Exception as error:  # noqa: BLE001 - a user's __setstate__ may raise anything; it is that call's outcome
-                sink.fail(index, error)
-            else:
-                sink.succeed(index, value)
-        elif code == _calls.FAILED:
-            sink.fail(index, _calls.read_error(coded, worker.ref.path))
-        else:
-            sink.unsendable(index, _calls.read_error(coded[1], worker.ref.path), coded[2])
-
-    def _put_back(self, batch: Batch, numbers: Iterable[int]) -> None:
-        """These calls were not begun, and will not be."""
-        jobs: list[Job] = []
-        for number in sorted(numbers):
-            job = batch.jobs[number] if number < len(batch.jobs) else None
-            if job is not None:
-                batch.jobs[number] = None
-                batch.left -= 1
-                jobs.append(job)
-        self._dealer.put_back(jobs)
-
     def _take_end(self, batch: Batch, seconds: Any) -> None:
-        if self._batches.pop(batch, self) is self:
+        if self._errands.batches.pop(batch, self) is self:
             return
         worker = batch.worker
         if batch.name == "greet":
@@ -383,13 +342,13 @@ class Workforce:
             worker.made += made
             self._dealer.note_seconds(batch.kinds, seconds / max(1, made))
             # What is not answered was taken back, which is on its way.
-            self._put_back(batch, range(len(batch.jobs)))
+            self._errands.put_back(batch, range(len(batch.jobs)))
         if batch.condemned:
             return
         self._free(worker)
 
     def _take_failure(self, batch: Batch, error: BaseException) -> None:
-        if self._batches.pop(batch, self) is self:
+        if self._errands.batches.pop(batch, self) is self:
             return
         worker = batch.worker
         stays = isinstance(error, ActorDied) and error.may_have_run
@@ -399,7 +358,7 @@ class Workforce:
             self._calls_failed(batch, error, stays)
         if not isinstance(error, ActorDied) or stays:
             if not batch.condemned:
-                self._greet(worker)
+                self._greet_next(worker)
         else:
             self._lose(worker, error)
 
@@ -416,141 +375,9 @@ class Workforce:
                 job.retries -= 1
                 self._dealer.put_back([job])
             else:
-                self._fail(job, worker_died(cast("ActorDied", error)))
+                self._outcomes.fail(job, worker_died(cast("ActorDied", error)))
         elif left and not isinstance(error, ActorDied):
             for number in left:
-                self._fail(batch.jobs[number], error)
+                self._outcomes.fail(batch.jobs[number], error)
                 batch.jobs[number] = None
-        self._put_back(batch, range(len(batch.jobs)))
-
-    # --- times --------------------------------------------------------------------------------------------------------------
-
-    def _next_due(self) -> float:
-        due = self._retry_at
-        for batch in self._batches:
-            if batch.deadline_at is not None:
-                due = min(due, batch.deadline_at)
-            if batch.left > 1 and not batch.asked_back:
-                due = min(due, batch.progressed + (_WAIT_SECONDS if self._idle else _LONG_WAIT_SECONDS))
-        if self._dealer.waits and not self._batches_with_jobs() and not self._idle:
-            due = min(due, self._idle_since + NO_WORKER_SECONDS)
-        return due
-
-    def _look(self, now: float) -> None:
-        for batch in list(self._batches):
-            if batch.deadline_at is not None and batch.deadline_at <= now and not batch.condemned:
-                self._condemn(batch)
-            patience = _WAIT_SECONDS if self._idle else _LONG_WAIT_SECONDS
-            if batch.left > 1 and not batch.asked_back and batch.progressed + patience <= now:
-                self._ask_back(batch, now, patience)
-        if self._idle or self._batches_with_jobs() or not self._dealer.waits:
-            self._idle_since = now
-        elif now >= self._idle_since + NO_WORKER_SECONDS and self.broken is None:
-            self._break(StartError(f"no worker was ready within {NO_WORKER_SECONDS:g} s"))
-
-    def _ask_back(self, batch: Batch, now: float, patience: float) -> None:
-        """Nothing was answered for a while: take back what waits behind the call that runs."""
-        if batch.left != batch.left_before:
-            batch.left_before, batch.progressed = batch.left, now
-            if patience != _WAIT_SECONDS:
-                return
-        batch.asked_back = True
-        self._staff.take_back(batch)
-
-    def _condemn(self, batch: Batch) -> None:
-        """A call has run for too long: it ends, and its worker."""
-        batch.condemned = True
-        for number, job in enumerate(batch.jobs):
-            if job is not None:
-                batch.jobs[number] = None
-                batch.left -= 1
-                error = AskTimeoutError(
-                    f"a call was not done within {job.timeout:g} s; its worker {batch.worker.ref.path} was killed",
-                    target=batch.worker.ref.path,
-                    timeout=job.timeout,
-                )
-                error.may_have_run = True
-                self._fail(job, error)
-        self._staff.kill(batch.worker, (_KILLED, batch, None))
-
-    # --- handing out --------------------------------------------------------------------------------------------------------
-
-    def _hand_out(self) -> None:
-        if self.broken is not None:
-            self._fail_all(self.broken)
-            return
-        if self._retry_at <= time.monotonic():
-            self._retry_at = math.inf
-        while self._idle and self._retry_at == math.inf:
-            most = self.plan.most_calls
-            jobs = self._dealer.choose(math.inf if most is None else most - self._idle[0].made)
-            if not jobs:
-                return
-            worker = self._idle.popleft()
-            self._hand(worker, jobs)
-
-    def _hand(self, worker: Worker, jobs: list[Job]) -> None:
-        functions, calls, buffers = pack(jobs)
-        try:
-            batch = self._ask(worker, "make", (functions, calls, *buffers), jobs)
-        except CodecError as error:
-            self._idle.append(worker)
-            self._not_encoded(jobs, error)
-            return
-        except MailboxFullError as error:
-            self._idle.append(worker)
-            self._no_memory(jobs, error)
-            return
-        except ActorsError as error:
-            self._dealer.put_back(jobs)
-            self._lose(worker, error)
-            return
-        worker.doing = "calls"
-        self._full_since = 0.0
-        batch.kinds = {(job.function[0], job.how) for job in jobs}
-        if jobs[0].timeout is not None:
-            batch.deadline_at = batch.began + jobs[0].timeout
-
-    def _not_encoded(self, jobs: list[Job], error: ActorsError) -> None:
-        if len(jobs) == 1:
-            self._fail(jobs[0], error)
-            return
-        for job in jobs:
-            job.alone = True
-        self._dealer.put_back(jobs)
-
-    def _no_memory(self, jobs: list[Job], error: ActorsError) -> None:
-        """What lies in memory for large arguments has to be handled first."""
-        now = time.monotonic()
-        self._full_since = self._full_since or now
-        if now - self._full_since < _NO_MEMORY_SECONDS:
-            self._dealer.put_back(jobs)
-            self._retry_at = now + _AGAIN_SECONDS
-            return
-        self._full_since = 0.0
-        for job in jobs:
-            self._fail(job, error)
-
-
-def is_exiting() -> bool:
-    """Whether the interpreter ends."""
-    return _exiting.is_set()
-
-
-def end_all() -> None:
-    """As the interpreter ends: executors finish what is queued, pools are terminated."""
-    _exiting.set()
-    for force in list(_live):
-        if force._pid != os.getpid():
-            continue
-        if force.drains_at_exit:
-            force.close()
-        else:
-            force.terminate()
-    for force in list(_live):
-        if force._pid == os.getpid():
-            force.join()
-
-
-# Before non-daemon threads are joined, and before exit handlers: as concurrent.futures does it.
-cast("Any", threading)._register_atexit(end_all)
+        self._errands.put_back(batch, range(len(batch.jobs)))

@@ -33,7 +33,9 @@ class Starter:
     def __init__(self, method: str, replaced: Callable[[int], object]) -> None:
         self._method = method
         self._replaced = replaced
-        self._jobs: queue.SimpleQueue[tuple[type[Actor], Boot, Outcome] | None] = queue.SimpleQueue()
+        self._jobs: queue.SimpleQueue[tuple[type[Actor], Boot, Outcome] | Callable[[], object] | None] = (
+            queue.SimpleQueue()
+        )
         self._thread = threading.Thread(target=self._run, name="actors-starter", daemon=True)
         self._current: Boot | None = None
 
@@ -44,6 +46,10 @@ class Starter:
     def submit(self, cls: type[Actor], boot: Boot, outcome: Outcome) -> None:
         """Start an incarnation of *cls* in its turn, and call *outcome* with its process object or with the exception."""
         self._jobs.put((cls, boot, outcome))
+
+    def when_idle(self, function: Callable[[], object]) -> None:
+        """Call *function* in this thread, which it must not hold up, when all that was submitted before has its outcome."""
+        self._jobs.put(function)
 
     def cancel(self, boot: Boot) -> None:
         """Nobody wants this start any more: it is not begun, or, if it is under way, the helper that may hold it is ended."""
@@ -62,7 +68,10 @@ class Starter:
         # What is started inherits the mask: Ctrl-C cannot meet a child that is not yet prepared for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (job := self._jobs.get()) is not None:
-            self._start(*job)
+            if isinstance(job, tuple):
+                self._start(*job)
+            else:
+                job()
 
     def _start(self, cls: type[Actor], boot: Boot, outcome: Outcome) -> None:
         if boot.cancelled:

@@ -1,0 +1,80 @@
+"""
+How calls ended, as told to those who made them: in the pool's thread, when the workers have got something to do.
+
+A user's code runs here: what unpickles a result, or an exception, and callbacks. Whatever it raises, ``SystemExit`` too, is the outcome of
+that call, or is shown; the thread goes on.
+"""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections import deque
+from typing import Any
+
+from actors import _calls
+from actors._jobs import Job, Sink, Worker
+
+__all__ = ["Outcomes"]
+
+Answer = tuple[Job, list[Any], Worker]
+
+
+class Outcomes:
+    """What is known and not told."""
+
+    def __init__(self) -> None:
+        self._known: deque[Answer] = deque()
+        self._told: dict[Sink, None] = {}
+
+    def note(self, job: Job, coded: list[Any], worker: Worker) -> None:
+        """This came as the answer to *job*."""
+        self._known.append((job, coded, worker))
+
+    def tell_later(self, sink: Sink) -> None:
+        """Something was told to *sink* by itself: it is flushed with the next ones."""
+        self._told[sink] = None
+
+    def fail(self, job: Job, error: BaseException) -> None:
+        """Tell that *job* was not done."""
+        if job.begun or job.sink.begin(job.index):
+            self._quietly(job.sink.fail, job.index, error)
+            self._told[job.sink] = None
+
+    def tell(self) -> None:
+        """Tell all that is known."""
+        known = self._known
+        while known:
+            self._settle(*known.popleft())
+        self.flush()
+
+    def flush(self) -> None:
+        """Say that this was all for now."""
+        told, self._told = self._told, {}
+        for sink in told:
+            sink.flush()
+
+    def _settle(self, job: Job, coded: list[Any], worker: Worker) -> None:
+        sink, index, code = job.sink, job.index, coded[0]
+        self._told[sink] = None
+        if code == _calls.PLAIN:
+            self._quietly(sink.succeed, index, coded[1])
+        elif code == _calls.PICKLED:
+            try:
+                value = _calls.read_value(coded)
+            except BaseException as error:  # noqa: BLE001 - a user's __setstate__ may raise anything; it is that call's outcome
+                self._quietly(sink.fail, index, error)
+            else:
+                self._quietly(sink.succeed, index, value)
+        elif code == _calls.FAILED:
+            self._quietly(sink.fail, index, _calls.read_error(coded, worker.ref.path))
+        else:
+            self._quietly(sink.unsendable, index, _calls.read_error(coded[1], worker.ref.path), coded[2])
+
+    @staticmethod
+    def _quietly(tell: Any, *args: Any) -> None:
+        try:
+            tell(*args)
+        except BaseException:  # noqa: BLE001 - a user's callback may raise anything; futures show what is an Exception themselves
+            sys.stderr.write("actors: a callback of a pool raised\n")
+            traceback.print_exc()
