@@ -176,3 +176,64 @@ def use(executor: Any) -> Any:
 
 def use_what_is_shared() -> Any:
     return use(SHARED[0])
+
+
+class Leaving(Exception):
+    """Ends whoever reads it, or tries to."""
+
+    def __reduce__(self) -> Any:
+        return sys.exit, (4,)
+
+
+def leaving() -> Leaving:
+    return Leaving()
+
+
+def raise_leaving() -> NoReturn:
+    raise Leaving
+
+
+def raise_chained() -> NoReturn:
+    try:
+        1 / 0  # noqa: B018 - for its error
+    except ZeroDivisionError as error:
+        found = ValueError("in consequence")
+        found.add_note("a note")
+        raise found from error
+
+
+def raise_of_kind(kind: type[BaseException]) -> NoReturn:
+    raise kind("whatever")
+
+
+def fork_and_come_back() -> str:
+    """Return twice: in a fork, too."""
+    pid = os.fork()
+    if pid:
+        os.waitpid(pid, 0)
+    return "parent" if pid else "child"
+
+
+def children_of_all_kinds() -> tuple[int | None, list[int]]:
+    import multiprocessing
+
+    process = multiprocessing.get_context("fork").Process(target=own_pid)
+    process.start()
+    process.join()
+    found: list[int] = []
+    thread = threading.Thread(target=found.append, args=(7,))
+    thread.start()
+    thread.join()
+    return process.exitcode, found
+
+
+class Adder:
+    """Has a method and is callable."""
+
+    def __init__(self, number: int) -> None:
+        self.number = number
+
+    def add(self, other: int) -> int:
+        return self.number + other
+
+    __call__ = add
