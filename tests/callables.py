@@ -195,11 +195,12 @@ def raise_leaving() -> NoReturn:
 
 def raise_chained() -> NoReturn:
     try:
-        1 / 0  # noqa: B018 - for its error
+        divmod(1, 0)
     except ZeroDivisionError as error:
         found = ValueError("in consequence")
         found.add_note("a note")
         raise found from error
+    raise AssertionError
 
 
 def raise_of_kind(kind: type[BaseException]) -> NoReturn:

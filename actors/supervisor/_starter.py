@@ -68,10 +68,10 @@ class Starter:
         # What is started inherits the mask: Ctrl-C cannot meet a child that is not yet prepared for it.
         signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
         while (job := self._jobs.get()) is not None:
-            if isinstance(job, tuple):
-                self._start(*job)
-            else:
+            if callable(job):
                 job()
+            else:
+                self._start(*job)
 
     def _start(self, cls: type[Actor], boot: Boot, outcome: Outcome) -> None:
         if boot.cancelled:

@@ -99,6 +99,7 @@ def test_exceptions_of_all_kinds_are_the_outcome_of_the_call(
 ) -> None:
     error = executor.submit(callables.raise_of_kind, kind).exception(timeout=SECONDS)
 
+    assert error is not None
     assert type(error) is kind
     assert error.args == ("whatever",)
 
@@ -205,7 +206,7 @@ def test_a_shutdown_right_after_the_calls_makes_the_first_of_them(start_method: 
 @pytest.mark.conformance
 def test_a_map_that_is_cancelled_gives_what_was_begun(start_method: str) -> None:
     executor = ActorExecutor(2, multiprocessing.get_context(start_method))
-    results = executor.map(callables.note_slowly, itertools.repeat("/dev"), ["null"] * 1000)
+    results: Iterator[Any] = executor.map(callables.note_slowly, itertools.repeat("/dev"), ["null"] * 1000)
     executor.shutdown(cancel_futures=True)
 
     assert "null" == next(results)
@@ -231,9 +232,9 @@ def test_workers_that_are_killed_end_all_calls_at_once(start_method: str) -> Non
 
 
 def test_leaving_the_block_by_an_interrupt_waits_for_no_call(start_method: str) -> None:
-    running: Future[Any] | None = None
-    with pytest.raises(KeyboardInterrupt), ActorExecutor(1, multiprocessing.get_context(start_method)) as executor:
-        running = executor.submit(callables.wait_for_ever)
+    executor = ActorExecutor(1, multiprocessing.get_context(start_method))
+    running: Future[Any] = executor.submit(callables.wait_for_ever)
+    with pytest.raises(KeyboardInterrupt), executor:
         raise KeyboardInterrupt
 
     assert isinstance(running.exception(timeout=0), BrokenProcessPool)
@@ -262,11 +263,12 @@ def test_an_interrupted_program_ends_at_once(tmp_path: Path, start_method: str, 
     script = scripts.write(
         tmp_path,
         f"""
-        import multiprocessing
+        import multiprocessing, signal
         from actors import ActorExecutor
         from tests import callables
 
         if __name__ == "__main__":
+            signal.signal(signal.SIGINT, signal.default_int_handler)  # a job in the background inherits that it is ignored
             executor = ActorExecutor(2, multiprocessing.get_context({start_method!r}))
             {block}
                 futures = [executor.submit(callables.wait_for_ever) for _ in range(9)]
