@@ -181,6 +181,26 @@ def test_an_iterable_that_raises_is_told_behind_its_last_item(pool: Pool) -> Non
         next(results)
 
 
+def test_a_function_that_cannot_travel_is_told_as_the_results_are_read(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    results = pool.imap(lambda number: number, itertools.count())
+
+    with pytest.raises(Exception, match="pickle"):
+        next(results)
+    with pytest.raises(StopIteration):
+        next(results)
+
+
+def test_nobody_is_called_back_for_a_map_of_nothing(pool: Pool) -> None:
+    called: list[object] = []
+    result = pool.map_async(callables.square, [], callback=called.append)
+
+    assert [] == result.get(timeout=SECONDS)
+    assert called == []
+
+
 def test_a_pool_that_is_closed_finishes_what_was_given_to_it(start_method: str) -> None:
     pool = Pool(2, context=multiprocessing.get_context(start_method))
     results = pool.imap(callables.square, range(500))
