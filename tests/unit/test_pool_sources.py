@@ -156,12 +156,12 @@ def test_a_resize_ends_with_the_system(monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ActorNotRunningError, match="has stopped"):
         source.resize_pool(7, 3)
 
-    looks: list[bool] = []
+    looks = iter((True, True, False))
     world.posts, world.on_resize = True, lambda _done: None
-    monkeypatch.setattr(World, "is_running", lambda _world: len(looks) < 2 and not looks.append(True))
+    monkeypatch.setattr(World, "is_running", lambda _world: next(looks))
     with pytest.raises(ActorNotRunningError, match="has stopped"):
         source.resize_pool(7, 3)
-    assert looks == [True, True]
+    assert list(looks) == []
 
 
 def test_an_actor_asks_its_supervisor() -> None:
