@@ -79,3 +79,5 @@ class Callbacks:
             except BaseException:  # noqa: BLE001 - a user's function may raise anything; it is shown, and the next one runs
                 sys.stderr.write(f"actors: {function!r} raised\n")
                 traceback.print_exc()
+            # Else the last answer, and the shared memory it stands on, would be held until there is another call.
+            del call, function, args
