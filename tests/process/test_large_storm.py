@@ -90,6 +90,7 @@ def in_use(system: ActorSystem) -> list[object]:
     return [*found, lanes, [(info.uid, info.incarnation, info.state) for info in system.actors()]]
 
 
+@pytest.mark.soak
 @pytest.mark.timeout(240)
 def test_a_storm_of_kills_with_large_payloads_in_flight_leaves_none_of_them(start_method: StartMethod) -> None:
     rage(start_method, count=6, seconds=12.0, pause=0.02, seed=1)
