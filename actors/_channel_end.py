@@ -12,7 +12,6 @@ import fcntl
 import os
 import select
 import struct
-import sys
 import termios
 import threading
 import time
@@ -21,6 +20,7 @@ from collections.abc import Callable
 from typing import Any, Final, Protocol
 
 from actors import _channel_items, _descriptors
+from actors._channel_held import HeldItems
 from actors._channel_items import encode
 from actors.errors import (
     ChannelClosedError,
@@ -45,8 +45,6 @@ _LOOK_SECONDS: Final = 0.1
 # While others still have items in hand that may come back, or an end is near.
 _NEAR_END_SECONDS: Final = 0.005
 _JOIN_SECONDS: Final = (0.0005, 0.02)
-# Memory that large items have used is kept for the next ones, up to so much of one channel: fresh memory costs more than the copy.
-_KEPT_BYTES: Final = 16 << 20
 _INT: Final = struct.Struct("i")
 _decode = _codec.decode  # read once for each item
 
@@ -106,7 +104,8 @@ class ChannelEnd:
         memory = map_channel(self._file, layout, inherit=inherit)
         self._memory = memory
         self.core = ChannelCore(layout, memory, open_pipe(self._free), open_pipe(self._full))
-        self._held: dict[int, deque[HeldCell]] = {}
+        self.held = HeldItems(self.core, self._file)
+        self._by_thread, self._release, self._done = self.held.by_thread, self.held.release, self.held.done
         self._undelivered: deque[HeldCell] = deque()
         self._patience = Patience()
 
@@ -195,8 +194,8 @@ class ChannelEnd:
             ChannelClosedError: Nothing more will come, or this actor is to stop.
             CodecError: What came cannot be read here.
         """
-        if self._held and not self._joinable:
-            self.release()
+        if self._by_thread and not self._joinable:
+            self._release()
         if self._undelivered:
             return self._deliver_late()
         core = self.core
@@ -233,9 +232,7 @@ class ChannelEnd:
 
     def _take_back(self, cell: HeldCell) -> bool:
         """After an interruption: whether the cell keeps its item for the next get of this process."""
-        for held in list(self._held.values()):
-            if cell in held:
-                held.remove(cell)
+        self.held.remove(cell)
         if self.core.take_back(cell):
             return False
         self._undelivered.append(cell)
@@ -255,15 +252,8 @@ class ChannelEnd:
         if not self._joinable and not self._holding():
             self._done(cell)
             return False
-        self._held.setdefault(threading.get_ident(), deque()).append(cell)
+        self.held.add(cell)
         return True
-
-    def release(self) -> None:
-        """What this thread holds is done with."""
-        held = self._held.get(threading.get_ident())
-        while held:
-            self._done(held[0])
-            held.popleft().busy = False
 
     def task_done(self) -> None:
         """
@@ -272,39 +262,8 @@ class ChannelEnd:
         Raises:
             ValueError: Nobody in this process holds any.
         """
-        own = self._held.get(threading.get_ident())
-        held = own or next(filter(None, list(self._held.values())), None)
-        if not held:
+        if not self.held.release_first():
             raise ValueError(f"task_done() called more often than items of channel {self.facts.name} were got here")
-        self._done(held[0])
-        held.popleft().busy = False
-
-    def release_ended(self, main: int) -> bool:
-        """
-        What threads held that have ended is done with.
-
-        Args:
-            main: The thread that calls this.
-
-        Returns:
-            Whether others go on holding something.
-        """
-        others = {thread: held for thread, held in list(self._held.items()) if held and thread != main}
-        running = set(sys._current_frames()) if others else set()  # the frames themselves would keep this one alive
-        for thread in others.keys() - running:
-            held = others.pop(thread)
-            while held:
-                self._done(held[0])
-                held.popleft().busy = False
-        return bool(others)
-
-    def _done(self, cell: HeldCell) -> None:
-        self.core.done(cell)
-        if cell.large:
-            if cell.large * self.core.slots_in_use > _KEPT_BYTES:
-                # The slot is this cell's own now: nobody else writes there before it is given away.
-                _channel_items.punch(self._file, self._layout.stride_at(cell.slot), cell.large)
-            cell.large = 0
 
     def _read(self, cell: HeldCell) -> Any:
         start, length, ahead = self.core.item_of(cell)
@@ -415,7 +374,7 @@ class ChannelEnd:
     def _close_if_idle(self) -> None:
         """Close everything, unless a thread is in the middle of something: then it does so when it is through."""
         with self._closing:
-            held = {cell.number for cells in list(self._held.values()) for cell in cells}
+            held = self.held.numbers()
             if any(cell.busy and cell.number not in held for cell in (*self._putting, *self._getting)):
                 return
             if not self._is_closed:

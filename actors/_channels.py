@@ -94,8 +94,8 @@ class Channels:
         main = threading.get_ident()
         for end in list(self._ends.values()):
             if not end.facts.joinable:
-                end.release()
-                if end.release_ended(main):
+                end.held.release()
+                if end.held.release_ended(main):
                     self.held = True  # looked at again when the next one returns
 
     def close(self) -> None:

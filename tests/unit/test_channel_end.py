@@ -21,7 +21,10 @@ from tests.unit.mailbox.interrupts import interrupted_at
 
 MAXSIZE = 3
 MAX_BYTES = 1024 * 1024
-FILES = {str(Path(actors.__file__).parent / name) for name in ("_channel_end.py", "mailbox/_channel_core.py")}
+FILES = {
+    str(Path(actors.__file__).parent / name)
+    for name in ("_channel_end.py", "_channel_held.py", "mailbox/_channel_core.py")
+}
 HOST = (0, 0)
 
 
@@ -100,7 +103,7 @@ class Bench:
     def check(self, *ends: ChannelEnd) -> None:
         """Every place is there, and every slot once."""
         for end in ends:
-            end.release()
+            end.held.release()
             self.settle(end)
         made = self.book._made[self.facts.number]
         assert made.keeper.excess == 0
@@ -202,7 +205,7 @@ def test_an_end_that_is_interrupted_can_be_said_again(what: str) -> None:
 
     def done() -> None:
         with contextlib.suppress(ValueError):
-            getattr(end, what)()
+            (end.task_done if what == "task_done" else end.held.release)()
 
     for number in range(200):
         other.put(LARGE if number % 2 else SMALL, 0.0)
