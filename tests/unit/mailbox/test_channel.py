@@ -85,7 +85,7 @@ MOVES = st.tuples(
 )
 
 
-@settings(max_examples=100)
+@settings(max_examples=100, deadline=None)
 @given(moves=st.lists(MOVES, min_size=5, max_size=40), maxsize=st.integers(1, 3))
 def test_whoever_dies_at_any_step_nothing_is_lost_and_nothing_comes_twice(
     moves: list[tuple[int, int, int]], maxsize: int
@@ -97,7 +97,7 @@ def test_whoever_dies_at_any_step_nothing_is_lost_and_nothing_comes_twice(
     history.world.check()
 
 
-@settings(max_examples=25)
+@settings(max_examples=25, deadline=None)
 @given(moves=st.lists(MOVES, min_size=5, max_size=25), maxsize=st.integers(1, 3))
 def test_what_one_has_put_comes_in_its_order_where_nobody_dies(moves: list[tuple[int, int, int]], maxsize: int) -> None:
     history = History(maxsize)
