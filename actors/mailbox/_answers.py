@@ -308,7 +308,9 @@ class AnswerLane:
             elif reader[0] == token[0]:
                 raise DeadlockError(_NESTED.format(reply), may_have_run=True)
         except BaseException:
-            # What was read and not delivered stands in the buffer, where the pump does not see it: answers that others wait for.
+            # What was read and not delivered stands in the buffer, where the pump does not see it: answers that others wait for. And
+            # the pump may not have been told to look.
+            self._minding = False
             if self._later is not None:
                 self._later(self.drain)
             raise
@@ -349,12 +351,12 @@ class AnswerLane:
         """
         For the reader: take the pipe from the pump, which will look whether to take it back.
 
-        In this order: interrupted anywhere between, the pump looks, and takes back what nobody reads.
+        In this order: a reader that loses the core here for so long that the pump has looked, and has ceased to, finds that when it leaves.
         """
         if self._later is not None:
             self._minded += 1
-            self._later(functools.partial(self._mind, self._minded))
             self._minding = True
+            self._later(functools.partial(self._mind, self._minded))
         with contextlib.suppress(ValueError, OSError):  # as for the resume
             self._pause()
 

@@ -9,6 +9,7 @@ import signal
 import sys
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Iterator
 from functools import partial
 from pathlib import Path
@@ -270,10 +271,37 @@ def test_what_a_reader_was_interrupted_with_is_delivered_to_others_though_nothin
         # What the pump does from then on.
         while later:
             later.pop(0)()
+        assert waits_for_the_pipe(made), step
         if made.epoll.poll(0):
             made.lane.drain()
         assert reply.done(), step
         assert other.done(), step
+        made.close()
+        step += 1
+
+    assert step > 30
+
+
+def test_looks_of_the_pump_that_come_at_any_moment_leave_no_pipe_that_nobody_reads() -> None:
+    step, came = 1, True
+    while came:
+        made = Exchange(pump=False)
+        later: deque[Callable[[], object]] = deque()
+        made.lane._later = later.append
+
+        def look_often(later: deque[Callable[[], object]] = later) -> None:
+            for _ in range(3):
+                if later:
+                    later.popleft()()
+
+        for ask_id in (1, 2):  # the second meets what the first has left
+            made.answer(ask_id)
+            reply = made.ask(ask_id)
+            files = (_answers.__file__,)
+            came = interrupted_at(step, partial(reply.result, DEADLINE), files, look_often, everywhere=True)
+        while later:
+            later.popleft()()
+        assert waits_for_the_pipe(made), step
         made.close()
         step += 1
 
