@@ -8,6 +8,8 @@ DEMO_STAMP := $(VENV)/.installed-for-the-demo
 START_METHODS ?= forkserver
 EVERY_START_METHOD := forkserver,spawn,fork
 PYTEST_ARGS ?=
+# Tests wait more than they work: so many run at a time.
+TESTS_AT_ONCE ?= 2
 BENCH_ARGS ?=
 MATRIX ?= 3.11 3.12 3.13 3.14
 
@@ -37,7 +39,7 @@ demo: $(DEMO_STAMP)  ## count the words of the standard library while readers ar
 	$(RUN)actors run examples/wordcount.py --chaos
 
 test: $(STAMP)  ## every test, on this interpreter
-	ACTORS_START_METHODS=$(START_METHODS) $(RUN)python -m pytest $(PYTEST_ARGS)
+	ACTORS_START_METHODS=$(START_METHODS) $(RUN)python -m pytest --numprocesses $(TESTS_AT_ONCE) $(PYTEST_ARGS)
 
 check: $(STAMP)  ## lint, format, spelling, types, documentation
 	$(RUN)ruff check .
@@ -78,7 +80,7 @@ matrix:  ## every test on every interpreter found here, under every start method
 	test "$$found" -gt 0
 
 matrix-one: $(STAMP)
-	ACTORS_START_METHODS=$(EVERY_START_METHOD) $(RUN)python -m pytest $(PYTEST_ARGS)
+	ACTORS_START_METHODS=$(EVERY_START_METHOD) $(RUN)python -m pytest --numprocesses $(TESTS_AT_ONCE) $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## the long counts, under every start method
 	ACTORS_SOAK=1 ACTORS_START_METHODS=$(EVERY_START_METHOD) $(RUN)python -m pytest $(PYTEST_ARGS)

@@ -224,9 +224,10 @@ PROGRAMS = {
         from multiprocessing import shared_memory
         from actors import Pool
 
-        def share(lock_, counter_, names_):
+        def share(lock_, counter_, names_, all_are_there):
             global lock, counter, names
             lock, counter, names = lock_, counter_, names_
+            all_are_there.wait()
 
         def count(number):
             with lock:
@@ -246,7 +247,7 @@ PROGRAMS = {
 
         if __name__ == "__main__":
             context = multiprocessing.get_context(sys.argv[1])
-            things = context.Lock(), context.Value("i", 0), context.Array(ctypes.c_int, 10)
+            things = context.Lock(), context.Value("i", 0), context.Array(ctypes.c_int, 10), context.Barrier(2)
             with Pool(2, share, things, context=context) as pool:
                 print(sum(pool.imap_unordered(count, range(10))), things[1].value, list(things[2]))
             memory = shared_memory.SharedMemory(create=True, size=4)
