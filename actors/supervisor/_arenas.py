@@ -8,6 +8,7 @@ that moment: then a slot still marked was never sent. Any thread may ask; the pu
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import threading
@@ -200,5 +201,9 @@ class ArenaBook:
         return len(self._entries)
 
     def in_use(self) -> int:
-        """How many slots of all arenas hold a message, or are held by who keeps a view of one."""
-        return sum(entry.reader.in_use() for entry in list(self._entries.values()))
+        """How many slots of all arenas hold a message, or are held by who keeps a view of one. Any thread."""
+        total = 0
+        for entry in list(self._entries.values()):
+            with contextlib.suppress(ValueError):  # it was dropped at this moment: nothing was in use
+                total += entry.reader.in_use()
+        return total
