@@ -159,8 +159,9 @@ def _flood(storm: Storm, ref: ActorRef[Worker], _info: ActorInfo) -> None:
     storm.ask(ref, 2)
 
 
-def _end_the_forkserver(_storm: Storm, _ref: ActorRef[Worker], _info: ActorInfo) -> None:
-    if zygote.pid is not None:
+def _end_the_forkserver(storm: Storm, _ref: ActorRef[Worker], _info: ActorInfo) -> None:
+    # One that an earlier system has left running is nobody's by now: it would be reaped by whoever starts the next.
+    if storm.system._method == "forkserver" and zygote.pid is not None:
         os.kill(zygote.pid, signal.SIGKILL)
 
 
