@@ -18,7 +18,7 @@ import pickle
 import types
 from collections import ChainMap
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from multiprocessing import context, reduction, resource_sharer  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any, Final, cast
 
@@ -46,6 +46,7 @@ __all__ = [
     "read_error",
     "read_function",
     "read_value",
+    "shown",
     "spawning",
 ]
 
@@ -204,6 +205,15 @@ def read_function(function: Function, known: dict[bytes, Any]) -> Any:
         if by_name:
             known[data] = found
     return found
+
+
+def shown(function: Function) -> str:
+    """Which one it is, for the message of an error: ``" of crunch"``, or nothing where it has no name."""
+    data, by_name = function
+    if by_name:
+        with suppress(Exception):  # its module may be gone by now
+            return f" of {pickle.loads(data).__qualname__}"  # noqa: S301 - from this very process
+    return ""
 
 
 def perform(function: Callable[..., Any], how: int, coded: Coded) -> Any:

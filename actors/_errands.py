@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from queue import SimpleQueue
 from typing import Any, Final, cast
 
+from actors import _calls
 from actors._batch import Batch, Event
 from actors._call_worker import DONE
 from actors._dealing import Dealer
@@ -133,18 +134,20 @@ class Errands:
     def _condemn(self, batch: Batch) -> None:
         """A call has run for too long: it ends, and its worker."""
         batch.condemned = True
+        late = "a call was not done in time"
         for number, job in enumerate(batch.jobs):
             if job is not None:
                 batch.jobs[number] = None
                 batch.left -= 1
+                late = f"a call{_calls.shown(job.function)} was not done within {job.timeout:g} s"
                 error = AskTimeoutError(
-                    f"a call was not done within {job.timeout:g} s; its worker {batch.worker.ref.path} was killed",
+                    f"{late}; its worker {batch.worker.ref.path} was killed",
                     target=batch.worker.ref.path,
                     timeout=job.timeout,
                 )
                 error.may_have_run = True
                 self._outcomes.fail(job, error)
-        self._staff.kill(batch.worker, (KILLED, batch, None))
+        self._staff.kill(batch.worker, (KILLED, batch, None), f"its pool killed it: {late}")
 
     def hand_out(self) -> None:
         """Give calls to whoever has nothing to do."""

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 from actors import _calls
 from actors._call_stream import OrderedResults
 from actors._futures import resolve, resolve_error
-from actors._jobs import Job, Plan, Source, check_owner, chosen_method
+from actors._jobs import Job, Plan, Source, check_owner, check_size, chosen_method
 from actors._pool_exit import is_exiting
 from actors._workforce import Workforce
 from actors.errors import SpecError
@@ -77,9 +77,10 @@ class ActorExecutor(Executor):
         system: ActorSystem | None = None,
     ) -> None:
         size = processors() if max_workers is None else max_workers
+        check_size("max_workers", size)
         if size <= 0:
             raise ValueError("max_workers must be greater than 0")
-        method = chosen_method(mp_context) if system is None else system._method
+        method = chosen_method("mp_context", mp_context, system)
         _check_limit(max_tasks_per_child, mp_context)
         if max_tasks_per_child is not None and mp_context is None and system is None:
             method = "spawn"

@@ -16,7 +16,7 @@ from actors import _calls, _progress
 from actors._async_result import AsyncResult, MapResult, MapStream, PoolIterator, maybe_encoding_error
 from actors._call_stream import CallStream, OrderedResults, UnorderedResults
 from actors._executor import check_options, processors
-from actors._jobs import Job, Plan, check_owner, chosen_method
+from actors._jobs import Job, Plan, check_owner, check_size, chosen_method
 from actors._workforce import Workforce
 
 if TYPE_CHECKING:
@@ -75,6 +75,7 @@ class Pool:
     ) -> None:
         self._force: Workforce | None = None
         size = processors() if processes is None else processes
+        check_size("processes", size)
         if size < 1:
             raise ValueError("Number of processes must be at least 1")
         limit: object = maxtasksperchild
@@ -82,7 +83,7 @@ class Pool:
             raise ValueError("maxtasksperchild must be a positive int or None")
         if initializer is not None and not callable(initializer):
             raise TypeError("initializer must be a callable")
-        method = chosen_method(context) if system is None else system._method
+        method = chosen_method("context", context, system)
         plan = Plan(size, method, initializer, tuple(initargs), maxtasksperchild, leaves=True, system=system)
         self._pid = os.getpid()
         self._timeout: float | None = None

@@ -5,10 +5,11 @@ What a pool is made of: calls, where they come from, who is told how they ended,
 from __future__ import annotations
 
 import multiprocessing
+import operator
 import os
 from collections.abc import Callable, Iterable
 from concurrent.futures.process import BrokenProcessPool
-from typing import TYPE_CHECKING, Any, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 
 import attrs
 
@@ -29,6 +30,7 @@ __all__ = [
     "Worker",
     "WorkerDied",
     "check_owner",
+    "check_size",
     "chosen_method",
     "pack",
     "worker_died",
@@ -174,9 +176,10 @@ class Plan:
     system: ActorSystem | None
 
 
-def worker_died(error: ActorDied) -> WorkerDied:
-    """The error of a call of which its worker has died."""
-    text = f"{error.target} {_exits.describe(error.reason)} while it was making this call; it was replaced"
+def worker_died(error: ActorDied, function: _calls.Function) -> WorkerDied:
+    """The error of a call of *function* of which its worker has died."""
+    call = f"this call{_calls.shown(function)}"
+    text = f"{error.target} {_exits.describe(error.reason)} while it was making {call}; it was replaced"
     return WorkerDied(text, target=error.target, reason=error.reason, may_have_run=True)
 
 
@@ -194,10 +197,42 @@ def check_owner(pid: int) -> None:
         )
 
 
-def chosen_method(mp_context: Any) -> str:
-    """The start method of a context; of None the one that the program has chosen, or Python's own."""
-    name = None if mp_context is None else mp_context.get_start_method()
-    return name or multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
+def check_size(name: str, size: object) -> None:
+    """
+    Return if *size* can be how many workers there are.
+
+    Raises:
+        TypeError: It is no whole number.
+    """
+    try:
+        operator.index(cast("Any", size))
+    except TypeError:
+        raise TypeError(f"{name}={size!r}: must be None or a whole number of processes") from None
+
+
+def chosen_method(name: str, mp_context: Any, system: Any) -> str:
+    """
+    How processes are started: as *system* starts them, if there is one; else by *mp_context*; else as the program has chosen, or
+    Python's own way.
+
+    Args:
+        name: Of the parameter that *mp_context* is.
+        mp_context: A context of ``multiprocessing``, or None.
+        system: An ``ActorSystem``, or None.
+
+    Raises:
+        TypeError: One of them is something else.
+    """
+    if system is not None:
+        if not hasattr(system, "_method"):
+            raise TypeError(f"system={system!r}: must be None or an ActorSystem")
+        return cast("str", system._method)
+    if mp_context is not None and not hasattr(mp_context, "get_start_method"):
+        raise TypeError(
+            f"{name}={mp_context!r}: must be None or a context, such as multiprocessing.get_context('spawn')"
+        )
+    method = None if mp_context is None else mp_context.get_start_method()
+    return method or multiprocessing.get_start_method(allow_none=True) or multiprocessing.get_all_start_methods()[0]
 
 
 def pack(jobs: Iterable[Job]) -> tuple[list[list[Any]], list[list[Any]], list[Any]]:

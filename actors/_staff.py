@@ -114,6 +114,7 @@ class Staff:
     def _add_worker(self, host: Host, *, child: Child, data: bytes, name: str) -> None:
         """In the pump."""
         cell = host.add(self._path, child, data, name)
+        cell.may_leave = True  # after so many calls, or by what a call does, and then that call says so
         worker = Worker(ActorRef(system=host.name, uid=cell.uid, path=cell.path, on_full="reject"))
         self._host = host
         self.workers.append(worker)
@@ -144,14 +145,15 @@ class Staff:
         if found is not None:
             self.host.runner.tell_body(found[1], "take_back", batch.ask_id)
 
-    def kill(self, worker: Worker, killed: Event) -> None:
-        """Kill the process of one worker, and put *killed* into the queue when that is done."""
-        self.host.pump.post(functools.partial(self._kill, worker, killed))
+    def kill(self, worker: Worker, killed: Event, why: str) -> None:
+        """Kill the process of one worker, and put *killed* into the queue when that is done; its crash report says *why*."""
+        self.host.pump.post(functools.partial(self._kill, worker, killed, why))
 
-    def _kill(self, worker: Worker, killed: Event) -> None:
+    def _kill(self, worker: Worker, killed: Event, why: str) -> None:
         """In the pump."""
         found = self._with_process(worker)
         if found is not None:
+            found[1].note(why)
             found[1].kill_group()
         self._events.put(killed)
 

@@ -260,10 +260,10 @@ class Workforce:
                     self._dealer.sources.append(which)
         self._fail_all(why)
 
-    def _break(self, error: BaseException) -> None:
+    def _break(self, error: BaseException, what: str = "") -> None:
         """No call can be made, now or later: all end with the reason."""
         if self.broken is None:
-            text = f"no call can be made by this pool: {error}"
+            text = f"no call can be made by this pool: {what}{error}"
             self.broken = BrokenProcessPool(text)
             self.broken.__cause__ = error
         self._begun.set()
@@ -365,7 +365,13 @@ class Workforce:
     def _greeting_failed(self, error: BaseException, died: bool) -> None:
         self._initializer_deaths += self.plan.initializer is not None
         if not isinstance(error, ActorDied) or (died and self._initializer_deaths >= _INITIALIZER_DEATHS):
-            self._break(error)
+            function = self.plan.initializer
+            what = (
+                ""
+                if function is None
+                else f"its initializer {getattr(function, '__qualname__', function)!s:.100} failed: "
+            )
+            self._break(error, what)
 
     def _calls_failed(self, batch: Batch, error: BaseException, stays: bool) -> None:
         left = [number for number, job in enumerate(batch.jobs) if job is not None]
@@ -375,7 +381,7 @@ class Workforce:
                 job.retries -= 1
                 self._dealer.put_back([job])
             else:
-                self._outcomes.fail(job, worker_died(cast("ActorDied", error)))
+                self._outcomes.fail(job, worker_died(cast("ActorDied", error), job.function))
         elif left and not isinstance(error, ActorDied):
             for number in left:
                 self._outcomes.fail(batch.jobs[number], error)

@@ -136,7 +136,7 @@ class Burials:
         level = "info" if reason.kind in {"normal", "requested"} else "error"
         if level == "error":
             self._host.last_failed = cell.path
-        elif reason.kind == "normal" and cell.options.restart == "permanent":
+        elif reason.kind == "normal" and cell.options.restart == "permanent" and not cell.may_leave:
             level = "warning"  # it is to run for ever
         self._host.log(
             level,

@@ -208,6 +208,7 @@ class Cell:
         drain: Whether it is to handle what is queued before it stops.
         deaths: How often it died of the message that was in flight last.
         dropped: How many of the messages that it dropped for newer ones were counted as dead letters.
+        may_leave: Whether it is nothing to warn of that an incarnation ends normally, although another one comes.
     """
 
     uid: int
@@ -233,6 +234,7 @@ class Cell:
     drain: bool = False
     deaths: Deaths = attrs.Factory(Deaths)
     dropped: int = 0
+    may_leave: bool = False
 
     @classmethod
     def make(

@@ -19,6 +19,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from structlog.testing import capture_logs
 
 from actors import (
     ActorDied,
@@ -153,6 +154,17 @@ def test_arguments_that_cannot_be_are_refused_as_in_the_standard_library() -> No
         ActorExecutor(1, max_tasks_per_child=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="fork"):
         ActorExecutor(1, multiprocessing.get_context("fork"), max_tasks_per_child=1)
+    for wrong, says in (
+        ({"max_workers": "4"}, "max_workers='4': must be None or a whole number"),
+        ({"max_workers": 2.5}, "max_workers=2.5: must be None or a whole number"),
+        (
+            {"mp_context": "spawn"},
+            r"mp_context='spawn': must be None or a context, such as multiprocessing\.get_context",
+        ),
+        ({"system": "app"}, "system='app': must be None or an ActorSystem"),
+    ):
+        with pytest.raises(TypeError, match=says):
+            ActorExecutor(**wrong)
 
 
 def test_a_call_can_be_cancelled_only_before_it_is_handed_out(executor: ActorExecutor, tmp_path: Path) -> None:
@@ -373,6 +385,7 @@ def test_an_initializer_that_always_fails_fails_all_calls_with_its_reason(
             executor.submit(callables.square, 1)
 
     assert all(isinstance(error, BrokenProcessPool) and says in str(error) for error in errors)
+    assert all(f"its initializer {initializer} failed" in str(error) for error in errors)
 
 
 def test_an_initializer_that_cannot_travel_fails_the_calls() -> None:
@@ -386,11 +399,14 @@ def test_an_initializer_that_cannot_travel_fails_the_calls() -> None:
 
 def test_a_worker_is_replaced_after_so_many_calls() -> None:
     context = multiprocessing.get_context("forkserver")
-    with ActorExecutor(1, context, max_tasks_per_child=3) as executor:
+    with capture_logs() as logs, ActorExecutor(1, context, max_tasks_per_child=3) as executor:
         pids = list(executor.map(callables.own_pid, range(9)))
 
     assert len(set(pids)) == 3
     assert all(pids.count(pid) == 3 for pid in pids)
+    exits = [entry["log_level"] for entry in logs if entry["event"] == "actors.child_exited"]
+    assert len(exits) >= 2
+    assert set(exits) == {"info"}
 
 
 # --- deaths ------------------------------------------------------------------------------------------------------------------
@@ -427,7 +443,9 @@ def test_a_call_that_runs_for_too_long_is_killed_alone(executor: ActorExecutor, 
     eventually(other.running, SECONDS)
     late = executor.options(timeout=0.1).submit(callables.wait_for_ever)
 
-    with pytest.raises(AskTimeoutError, match="was killed"):
+    with pytest.raises(
+        AskTimeoutError, match=r"a call of wait_for_ever was not done within 0\.1 s; its worker .* was killed"
+    ):
         late.result(timeout=SECONDS)
     assert 9 == executor.options(timeout=SECONDS).submit(callables.square, 3).result(timeout=SECONDS)
     Path(fifo).write_text("undisturbed")

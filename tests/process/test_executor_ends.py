@@ -17,8 +17,9 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from actors import ActorExecutor, WorkerDied
+from actors import ActorExecutor, AskTimeoutError, WorkerDied
 from tests import callables, scripts
 from tests.helpers import eventually
 
@@ -344,3 +345,16 @@ def test_a_worker_that_dies_is_named_by_the_error_of_its_own_call(executor: Acto
     assert all(
         isinstance(error, WorkerDied) and "worker-" in str(error) and "SIGKILL" in str(error) for error in errors
     )
+    assert all("this call of die_of" in str(error) for error in errors)
+
+
+def test_the_crash_report_of_a_worker_that_its_pool_killed_says_why(start_method: str) -> None:
+    with capture_logs() as logs, ActorExecutor(1, multiprocessing.get_context(start_method)) as executor:
+        late = executor.options(timeout=0.1).submit(callables.wait_for_ever)
+        assert isinstance(late.exception(timeout=SECONDS), AskTimeoutError)
+
+        def told() -> bool:
+            reports = [entry for entry in logs if entry["event"] == "actors.crash_report"]
+            return any("its pool killed it: a call of wait_for_ever" in str(entry) for entry in reports)
+
+        eventually(told, SECONDS)

@@ -240,6 +240,10 @@ def test_a_pool_that_is_dropped_open_says_so_and_ends(start_method: str) -> None
 def test_arguments_that_cannot_be_are_refused_as_in_the_standard_library(pool: Pool) -> None:
     with pytest.raises(ValueError, match="at least 1"):
         Pool(0)
+    with pytest.raises(TypeError, match="processes='2': must be None or a whole number"):
+        Pool("2")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="context='spawn': must be None or a context"):
+        Pool(1, context="spawn")  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="callable"):
         Pool(1, initializer=3)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="maxtasksperchild"):
