@@ -236,7 +236,11 @@ def _until(block: bool, timeout: float | None) -> float | None:
         return _AT_ONCE
     if timeout is None:
         return None
-    if not timeout >= 0:  # which is true of no NaN
+    try:
+        possible = timeout >= 0  # which is true of no NaN
+    except TypeError:
+        raise TypeError(f"timeout={timeout!r}: must be None or a number of seconds") from None
+    if not possible:
         raise ValueError(f"timeout={timeout}: must be a number of seconds, and not negative")
     return time.monotonic() + timeout
 

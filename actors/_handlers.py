@@ -107,7 +107,10 @@ def check_arguments(info: HandlerInfo, args: tuple[Any, ...], kwargs: Mapping[st
     try:
         info.signature.bind(*args, **kwargs)
     except TypeError as error:
-        raise ArgumentsError(f"{info} does not take these arguments: {error}", target=target) from None
+        hint = (
+            "; a deadline is given with ref.options(timeout=...)" if "keyword argument 'timeout'" in str(error) else ""
+        )
+        raise ArgumentsError(f"{info} does not take these arguments: {error}{hint}", target=target) from None
 
 
 class HandlerTable(Mapping[str, HandlerInfo]):

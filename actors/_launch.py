@@ -56,8 +56,14 @@ def import_class(module: str, qualname: str) -> type[Actor]:
         return found
     raise SpecError(
         f"class {qualname} of module {module} is not to be found where the actor starts: "
-        "define it at the top level of a module that can be imported"
+        f"define it at the top level of a module that can be imported{_where_not(module)}"
     )
+
+
+def _where_not(module: str) -> str:
+    if module != "__main__":
+        return ""
+    return ', not below if __name__ == "__main__", at a prompt, in a notebook, in -c or on stdin'
 
 
 def preparation(name: str) -> dict[str, Any]:

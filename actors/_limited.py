@@ -234,10 +234,14 @@ def limit(
         SpecError: A number outside its range, no limit at all, or *ref* is no ref.
     """
     if not isinstance(ref, ActorRef | PoolRef):
-        raise SpecError(f"limit({ref!r:.80}): must be an ActorRef or a PoolRef")
+        raise SpecError(f"limit({ref!r:.80}): must be an ActorRef or a PoolRef{_of_limited(ref)}")
     limits = Limits(rate, burst, concurrency, breaker)
     seconds = _checked_wait(wait)
     return LimitedRef(ref, seconds, os.urandom(16).hex(), Gate(limits, ref.system, ref.path))
+
+
+def _of_limited(ref: object) -> str:
+    return "; what is limited already is limited anew by limit(limited.ref, ...)" if isinstance(ref, LimitedRef) else ""
 
 
 def _checked_wait(wait: object) -> float:

@@ -269,6 +269,8 @@ def _of_child(item: Child, path: str, parent: Supervisor, is_actor: IsActor) -> 
     options = item.options
     if isinstance(item.actor, type):
         yield f"{path}: {item.actor.__name__} is a class; write {item.actor.__name__}(...)"
+    elif isinstance(item.actor, ActorPool):
+        yield f"{path}: a pool is no actor: give it to spawn_pool(...), or put it among the children of a Supervisor as it is"
     elif not is_actor(item.actor):
         yield f"{path}: {type(item.actor).__name__} is no actor"
     yield from _numbers(path, options)

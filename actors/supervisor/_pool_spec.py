@@ -18,7 +18,7 @@ import attrs
 
 from actors.errors import SpecError
 from actors.supervisor._policy import Seconds
-from actors.supervisor._spec import Child, OnExhausted, Options, Park, Supervisor, default_name
+from actors.supervisor._spec import Child, OnExhausted, Options, Park, Supervisor, check_names, default_name, spec_kind
 
 __all__ = ["MOST_WORKERS", "ROUTINGS", "ActorPool", "Autoscale", "Routing", "pool", "pool_problems", "size_problem"]
 
@@ -86,6 +86,9 @@ class ActorPool(Supervisor, Generic[A]):
     worker: Child = attrs.field(kw_only=True)
 
 
+_OWN_NAMES: Final = ("routing", "key", "autoscale", "given_up", "max_restarts", "period", "on_exhausted")
+
+
 def pool(
     actor: A,
     size: int,
@@ -129,8 +132,8 @@ def pool(
         SpecError: An option that does not exist, or *actor* is a supervisor or a child already. All else is checked with the tree.
     """
     if isinstance(actor, Supervisor | Child):
-        kind = type(actor).__name__.lower()
-        raise SpecError(f"pool() takes an actor and the options of its workers by keyword, not a {kind}")
+        raise SpecError(f"pool() takes an actor and the options of its workers by keyword, not a {spec_kind(actor)}")
+    check_names(options, _OWN_NAMES)
     worker = Child(actor, Options.of(actor, **options))
     count = 1 if size_problem(size) else size  # one at least, whose options are checked
     return ActorPool(

@@ -33,11 +33,13 @@ __all__ = [
     "Recycle",
     "Supervisor",
     "as_child",
+    "check_names",
     "child",
     "child_names",
     "default_name",
     "free_name",
     "named_children",
+    "spec_kind",
 ]
 
 OnFull: TypeAlias = Literal["block", "reject", "drop_newest", "drop_oldest"]
@@ -173,8 +175,7 @@ class Options:
         Raises:
             SpecError: An option that does not exist; lists them all and the closest.
         """
-        if unknown := [name for name in overrides if name not in OPTION_NAMES]:
-            raise SpecError(*(_unknown_option(name) for name in unknown))
+        check_names(overrides)
         values: dict[str, Any] = {**_class_options(type(actor)), **overrides}
         return cls(**values)
 
@@ -201,12 +202,27 @@ def _class_options(kind: type) -> dict[str, object]:
     return {name: value for name, value in found.items() if not hasattr(value, "__get__")}
 
 
-def _unknown_option(name: str) -> str:
+def check_names(given: Iterable[str], others: tuple[str, ...] = ()) -> None:
+    """
+    Return if there are options of all these names.
+
+    Args:
+        given: Names.
+        others: Names that could have been given beside them, for who misspells one of those.
+
+    Raises:
+        SpecError: An option that does not exist; lists them all and the closest.
+    """
+    if unknown := [name for name in given if name not in OPTION_NAMES]:
+        raise SpecError(*(_unknown_option(name, (*others, *OPTION_NAMES)) for name in unknown))
+
+
+def _unknown_option(name: str, names: tuple[str, ...]) -> str:
     if place := _place_of(name):
         return f"{name!r} is no option of a child; it belongs to {place}"
-    close = difflib.get_close_matches(name, OPTION_NAMES, n=1)
+    close = difflib.get_close_matches(name, names, n=1)
     hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"there is no option {name!r}{hint} (options: {', '.join(OPTION_NAMES)})"
+    return f"there is no option {name!r}{hint} (options: {', '.join(names)})"
 
 
 def _place_of(name: str) -> str:
@@ -282,7 +298,7 @@ def child(actor: object, /, **options: object) -> Child:
         SpecError: An option that does not exist, or *actor* is a supervisor or a child already.
     """
     if isinstance(actor, Supervisor | Child):
-        kind = type(actor).__name__.lower()
+        kind = spec_kind(actor)
         raise SpecError(f"child() takes an actor, not a {kind}; put the {kind} into children=... as it is")
     return Child(actor, Options.of(actor, **options))
 
@@ -290,6 +306,11 @@ def child(actor: object, /, **options: object) -> Child:
 def as_child(item: object) -> Child | Supervisor:
     """A member of ``children`` as the tree sees it: a bare actor becomes a :class:`Child` with its class's options."""
     return item if isinstance(item, Child | Supervisor) else child(item)
+
+
+def spec_kind(spec: Supervisor | Child) -> str:
+    """What it is called where an actor belongs in its place: by the function that has made it."""
+    return {Supervisor: "supervisor", Child: "child"}.get(type(spec), "pool")
 
 
 def default_name(actor: object) -> str:

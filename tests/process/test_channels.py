@@ -100,6 +100,8 @@ def test_it_is_bounded_and_keeps_the_order(system: ActorSystem) -> None:
             tasks.get(False)
         with pytest.raises(ValueError, match="negative"):
             tasks.get(timeout=-1)
+        with pytest.raises(TypeError, match="timeout='1': must be None or a number of seconds"):
+            tasks.get(timeout="1")  # type: ignore[arg-type]
     del tasks
     all_is_free(system)
 

@@ -169,6 +169,12 @@ def test_the_error_of_arguments_shows_the_signature_and_what_is_wrong() -> None:
     assert "Many.plain(a: 'int', b: 'int' = 0) -> 'int'" in str(caught.value)
     assert "missing a required argument: 'a'" in str(caught.value)
     assert caught.value.target == "/app/many"
+    assert "options" not in str(caught.value)
+
+
+def test_a_deadline_among_the_arguments_is_told_where_it_belongs() -> None:
+    with pytest.raises(ArgumentsError, match=r"'timeout'; a deadline is given with ref\.options\(timeout=\.\.\.\)"):
+        check_arguments(Many._handlers["plain"], (1,), {"timeout": 3})
 
 
 def test_an_unknown_handler_is_answered_by_the_closest_ones() -> None:

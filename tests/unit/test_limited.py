@@ -703,8 +703,10 @@ def test_numbers_that_make_no_sense_are_refused(ref: ActorRef[Database], numbers
 
 
 def test_what_is_no_ref_cannot_be_limited(ref: ActorRef[Database]) -> None:
-    with pytest.raises(SpecError, match="must be an ActorRef or a PoolRef"):
+    with pytest.raises(SpecError, match=r"must be an ActorRef or a PoolRef; .* limit\(limited.ref, ...\)"):
         limit(cast("Any", limit(ref, rate=1.0)), rate=1.0)
+    with pytest.raises(SpecError, match="must be an ActorRef or a PoolRef$"):
+        limit(cast("Any", "database"), rate=1.0)
 
 
 def test_the_system_has_to_be_here(ref: ActorRef[Database]) -> None:

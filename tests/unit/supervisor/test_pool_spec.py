@@ -8,7 +8,7 @@ import pytest
 
 from actors import Actor, ActorPool, Autoscale, SpecError, Supervisor, child, handler, pool
 from actors.supervisor._check import check
-from actors.supervisor._spec import Child
+from actors.supervisor._spec import Child, Options
 
 
 class Parser(Actor):
@@ -110,11 +110,25 @@ def test_significant_workers_are_refused() -> None:
 
 def test_what_is_no_actor_is_refused() -> None:
     assert problems(pool(5, 2)) == ["/app/ints/1: int is no actor"]
-    for spec in (Supervisor("x"), child(Parser()), pool(Parser(), 1)):
-        with pytest.raises(SpecError, match="takes an actor"):
+    for spec, kind in ((Supervisor("x"), "supervisor"), (child(Parser()), "child"), (pool(Parser(), 1), "pool")):
+        with pytest.raises(SpecError, match=f"takes an actor .*, not a {kind}$"):
             pool(spec, 2)
-    with pytest.raises(SpecError, match="there is no option 'shutdwon'"):
+    with pytest.raises(SpecError, match="there is no option 'shutdwon'; did you mean 'shutdown'"):
         pool(Parser(), 2, shutdwon=1)
+    with pytest.raises(SpecError, match="there is no option 'max_restart'; did you mean 'max_restarts'"):
+        pool(Parser(), 2, max_restart=1)
+
+
+def test_a_pool_in_the_place_of_an_actor_is_told_where_it_belongs() -> None:
+    with pytest.raises(SpecError) as caught:
+        child(pool(Parser(), 2))
+    assert str(caught.value) == "child() takes an actor, not a pool; put the pool into children=... as it is"
+
+    spawned: Any = Child(pool(Parser(), 2), Options(name="parsers"))
+    with pytest.raises(SpecError) as caught:
+        check(Supervisor("app", children=[spawned]), is_actor=is_actor)
+    (found,) = caught.value.problems
+    assert found.startswith("/app/parsers: a pool is no actor: give it to spawn_pool(...)")
 
 
 def test_a_pool_is_frozen_and_equal_to_its_equal() -> None:
