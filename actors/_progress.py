@@ -82,7 +82,9 @@ class Shower:
 
     @staticmethod
     def _bar(name: str, total: int | None) -> _Bar:
-        return _Bar(importlib.import_module("rich.progress").Progress(), name, total)
+        rich = importlib.import_module("rich.progress")
+        # What the program prints may be read by another one.
+        return _Bar(rich.Progress(console=importlib.import_module("rich.console").Console(stderr=True)), name, total)
 
 
 def shower(progress: bool | str) -> Shower:

@@ -315,9 +315,10 @@ def test_a_bar_shows_how_far_it_is(pool: Pool, capsys: pytest.CaptureFixture[str
     assert [0, 1, 4] == pool.map(callables.square, range(3), progress="squares")
     assert [0, 1, 4] == list(pool.imap(callables.square, range(3), progress=True))
     assert {0, 1} == set(pool.imap_unordered(callables.square, iter([0, 1]), progress=True))
-    shown = capsys.readouterr().out
+    printed, shown = capsys.readouterr()
     assert "squares" in shown
     assert "100%" in shown
+    assert "squares" not in printed
 
 
 def test_without_rich_a_bar_is_refused_with_what_to_install(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
