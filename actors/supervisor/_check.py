@@ -271,6 +271,8 @@ def _of_child(item: Child, path: str, parent: Supervisor, is_actor: IsActor) -> 
         yield f"{path}: {item.actor.__name__} is a class; write {item.actor.__name__}(...)"
     elif isinstance(item.actor, ActorPool):
         yield f"{path}: a pool is no actor: give it to spawn_pool(...), or put it among the children of a Supervisor as it is"
+    elif isinstance(item.actor, Supervisor):
+        yield f"{path}: a supervisor is no actor: put it among the children of another one, in the tree that ActorSystem gets"
     elif not is_actor(item.actor):
         yield f"{path}: {type(item.actor).__name__} is no actor"
     yield from _numbers(path, options)
@@ -343,7 +345,7 @@ def _reach_problems(path: str, parent: Supervisor, children: Mapping[str, Child 
             who = (
                 f"{path}/{names[0]}: with this backoff"
                 if len(names) == 1
-                else f"{path}: with the backoff of {_list(names)}"
+                else f"{path}: with the backoff of {_list(names)},"
             )
             yield (
                 f"{who} {parent.max_restarts} restarts never fit into the period of {parent.period:g} s of {parent.name}, so a "

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, cast
 
 import pytest
 
@@ -129,6 +129,10 @@ def test_a_pool_in_the_place_of_an_actor_is_told_where_it_belongs() -> None:
         check(Supervisor("app", children=[spawned]), is_actor=is_actor)
     (found,) = caught.value.problems
     assert found.startswith("/app/parsers: a pool is no actor: give it to spawn_pool(...)")
+
+    spawned = Child(cast("Any", Supervisor("readers")), Options(name="readers"))
+    with pytest.raises(SpecError, match="/app/readers: a supervisor is no actor: put it among the children of another"):
+        check(Supervisor("app", children=[spawned]), is_actor=is_actor)
 
 
 def test_a_pool_is_frozen_and_equal_to_its_equal() -> None:

@@ -423,7 +423,7 @@ def test_a_backoff_that_many_children_have_is_told_once_with_their_names() -> No
     )
     first, second = problems(tree)
 
-    assert first.startswith("/app: with the backoff of a, b 3 restarts never fit into the period of 5 s of app")
+    assert first.startswith("/app: with the backoff of a, b, 3 restarts never fit into the period of 5 s of app")
     assert second.startswith("/app/c: with this backoff 3 restarts never fit")
 
 
@@ -431,7 +431,7 @@ def test_of_very_many_children_some_are_named() -> None:
     children = tuple(child(Worker(), name=f"w{n}", backoff=Backoff(initial=0.8)) for n in range(20))
     (problem,) = problems(Supervisor("app", children=children))
 
-    assert "the backoff of w0, w1, w2, w3, w4, w5, w6, w7 and 12 more 3 restarts" in problem
+    assert "the backoff of w0, w1, w2, w3, w4, w5, w6, w7 and 12 more, 3 restarts" in problem
 
 
 @pytest.mark.parametrize(
