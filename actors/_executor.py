@@ -19,6 +19,7 @@ from actors._call_stream import OrderedResults
 from actors._futures import resolve, resolve_error
 from actors._jobs import Job, Plan, Source, check_owner, check_size, chosen_method
 from actors._pool_exit import is_exiting
+from actors._ref import KEEP, _Keep
 from actors._workforce import Workforce
 from actors.errors import SpecError
 
@@ -95,9 +96,11 @@ class ActorExecutor(Executor):
         # What is dropped without a shutdown finishes what is queued.
         weakref.finalize(self, self._force.close).atexit = False
 
-    def options(self, *, timeout: float | None = None, retries: int = 0) -> ActorExecutor:
+    def options(
+        self, *, timeout: float | Literal[_Keep.KEEP] | None = KEEP, retries: int | Literal[_Keep.KEEP] = KEEP
+    ) -> ActorExecutor:
         """
-        The same pool, for calls with other properties.
+        The same pool, for calls with other properties. What is not given stays as it is here: at first no deadline and no retries.
 
         Args:
             timeout: Seconds that a call may run, from when it is handed to a worker. Then its future fails with
@@ -107,6 +110,8 @@ class ActorExecutor(Executor):
         Raises:
             SpecError: A value that an option does not take.
         """
+        timeout = self._timeout if timeout is KEEP else timeout
+        retries = self._retries if retries is KEEP else retries
         check_options(timeout, retries)
         other = object.__new__(type(self))
         vars(other).update(vars(self), _timeout=timeout, _retries=retries, _origin=self)

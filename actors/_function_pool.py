@@ -10,13 +10,14 @@ import types
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from typing import TYPE_CHECKING, Any, NoReturn, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 
 from actors import _calls, _progress
 from actors._async_result import AsyncResult, MapResult, MapStream, PoolIterator, maybe_encoding_error
 from actors._call_stream import CallStream, OrderedResults, UnorderedResults
 from actors._executor import check_options, processors
 from actors._jobs import Job, Plan, check_owner, check_size, chosen_method
+from actors._ref import KEEP, _Keep
 from actors._workforce import Workforce
 
 if TYPE_CHECKING:
@@ -92,13 +93,17 @@ class Pool:
         self._force = Workforce(plan, drains_at_exit=False)
         self._force.start()
 
-    def options(self, *, timeout: float | None = None, retries: int = 0) -> Pool:
+    def options(
+        self, *, timeout: float | Literal[_Keep.KEEP] | None = KEEP, retries: int | Literal[_Keep.KEEP] = KEEP
+    ) -> Pool:
         """
         The same pool, for calls with other properties; see :meth:`ActorExecutor.options`.
 
         Raises:
             SpecError: A value that an option does not take.
         """
+        timeout = self._timeout if timeout is KEEP else timeout
+        retries = self._retries if retries is KEEP else retries
         check_options(timeout, retries)
         other = object.__new__(type(self))
         vars(other).update(vars(self), _timeout=timeout, _retries=retries, _origin=self)

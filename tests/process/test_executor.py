@@ -452,6 +452,14 @@ def test_a_call_that_runs_for_too_long_is_killed_alone(executor: ActorExecutor, 
     assert "undisturbed" == other.result(timeout=SECONDS)
 
 
+def test_options_that_are_not_given_stay_as_they_were(executor: ActorExecutor) -> None:
+    hasty = executor.options(timeout=0.1)
+
+    with pytest.raises(AskTimeoutError, match="was killed"):
+        hasty.options(retries=1).submit(callables.wait_for_ever).result(timeout=SECONDS)
+    assert 9 == hasty.options(timeout=None).submit(callables.square, 3).result(timeout=SECONDS)
+
+
 def test_options_that_cannot_be_are_refused() -> None:
     with ActorExecutor(1) as executor:
         with pytest.raises(SpecError, match="timeout=0"):

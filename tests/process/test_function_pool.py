@@ -303,6 +303,8 @@ def test_an_initializer_that_always_fails_fails_the_calls(start_method: str) -> 
 def test_calls_may_have_deadlines_and_run_again(pool: Pool, tmp_path: Path) -> None:
     with pytest.raises(AskTimeoutError, match="was killed"):
         pool.options(timeout=0.1).apply(callables.wait_for_ever)
+    with pytest.raises(AskTimeoutError, match="was killed"):
+        pool.options(timeout=0.1).options(retries=1).apply(callables.wait_for_ever)
     assert "the second time" == pool.options(retries=1).apply(callables.die_once, (str(tmp_path / "first"),))
 
 
