@@ -299,7 +299,8 @@ class Workforce:
         except ActorNotRunningError as error:
             self._lose(worker, error)
         except Exception as error:  # noqa: BLE001 - an initializer that cannot travel, for whatever reason its __reduce__ gives
-            self._break(error)
+            travels = coded is not None or plan.initializer is None or plan.method == "fork"
+            self._break(error, "" if travels else "its initializer, or one of initargs, cannot travel: ")
 
     def _greet_next(self, worker: Worker) -> None:
         """The same, where the process before it has ended."""

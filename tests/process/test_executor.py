@@ -394,6 +394,7 @@ def test_an_initializer_that_cannot_travel_fails_the_calls() -> None:
         error = executor.submit(callables.square, 1).exception(timeout=SECONDS)
 
     assert isinstance(error, BrokenProcessPool)
+    assert "its initializer, or one of initargs, cannot travel: " in str(error)
     assert "pickle" in str(error)
 
 
