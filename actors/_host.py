@@ -57,6 +57,7 @@ __all__ = ["Host", "refusal_error", "start_error"]
 # How many actors that are gone can still say why.
 _REMEMBERED = 10_000
 _READ_AGAIN_SECONDS = 0.1
+_RENEW_AGAIN_SECONDS = 0.05
 _STARTER_SECONDS = 2.0
 _SWEEPER_SECONDS = 5.0
 _OPEN_ASKS = 1 << 20
@@ -284,12 +285,19 @@ class Host:
         """A child wrote junk into its answer pipe. Any thread."""
         self.pump.post(functools.partial(self._fail_child, uid, str(error)))
 
-    def _fail_child(self, uid: int, why: str) -> None:
+    def _fail_child(self, uid: int, why: str, *, again: bool = False) -> None:
         cell = self.runner.cells.get(uid)
         if cell is None or cell.lane.broken is None:
             return
-        cell.renew_answers(self.pump, self._deliver, self._answers_broken)
-        self.pump.watch(cell.lane.fileno(), functools.partial(self.read_answers, cell))
+        try:
+            cell.renew_answers(self.pump, self._deliver, self._answers_broken)
+        except OSError:
+            # No descriptor is left. Once there is one, whoever has got the old pipe meanwhile is ended too.
+            self.pump.after(_RENEW_AGAIN_SECONDS, functools.partial(self._fail_child, uid, why, again=True))
+            if again:
+                return
+        else:
+            self.pump.watch(cell.lane.fileno(), functools.partial(self.read_answers, cell))
         # Which of its answers are lost cannot be known.
         self.node.fail_asks(uid, _exits.ExitReason("protocol", evidence=(why,)), may_have_run=True)
         if cell.body is not None:

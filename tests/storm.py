@@ -212,6 +212,9 @@ class Watch:
     def probe(self) -> None:
         """An actor of a team of one_for_one that was not hurt lately answers, whatever happened to its siblings."""
         storm = self.storm
+        for info in storm.system.actors():
+            if info.state not in {"idle", "handling"} and not self._is_calm(info.path):
+                storm.hurt[info.path] = max(storm.hurt.get(info.path, 0.0), time.monotonic())  # it is not back yet
         calm = [path for path in (info.path for info in storm.system.actors()) if self._is_calm(path)]
         if not calm:
             return

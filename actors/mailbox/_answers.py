@@ -101,7 +101,7 @@ class AnswerLane:
 
     Args:
         fd: Its read end, non-blocking, whose writers write whole frames of at most ``MAX_FRAME_BYTES``. The lane's own
-            from now on.
+            from now on, unless this raises.
         deliver: Takes the body of one frame, maybe the same one again after an exception came out of it. It may raise
             ``ProtocolError``, which ends the lane; whatever else it raises leaves the frame to be delivered again.
         capacity: Bytes that the pipe can hold (``F_GETPIPE_SZ``).
@@ -131,7 +131,7 @@ class AnswerLane:
     ) -> None:
         self.broken: ProtocolError | None = None
         self.ended = False
-        self._fd = fd
+        self._fd = -1  # the caller's until nothing can fail any more
         self._deliver = deliver
         self._pause = pause
         self._resume = resume
@@ -158,6 +158,7 @@ class AnswerLane:
         self._wake_fd = self.wake_descriptor = self._waker.fileno()
         self._poll.register(self._wake_fd, select.POLLIN)
         self._patience = Patience()
+        self._fd = fd
 
     def fileno(self) -> int:
         """The descriptor of the pipe; -1 when closed."""

@@ -242,7 +242,13 @@ class ControlLane:
 def _duplicates(descriptors: Sequence[int]) -> tuple[int, ...]:
     if not descriptors:
         return ()
+    duplicates: list[int] = []
     with _descriptors.fork_lock:
-        duplicates = tuple(os.dup(one) for one in descriptors)
+        try:
+            for one in descriptors:
+                duplicates.append(os.dup(one))  # noqa: PERF401 - those before one that fails have to be known
+        except OSError:  # no room for all of them
+            _descriptors.close(*duplicates)
+            raise
         _descriptors.own(*duplicates)
-    return duplicates
+    return tuple(duplicates)

@@ -258,10 +258,15 @@ class Cell:
             OSError: The machine refuses all the same.
         """
         _limits.check_descriptors(path, DESCRIPTORS_PER_ACTOR)
-        inbox_read, inbox_write, recorder, answers_read, answers_write = _open_mailbox(options)
-        with _descriptors.fork_lock:
-            lane = _answer_lane(uid, answers_read, pump, deliver, on_broken)
-            _descriptors.own(lane.wake_descriptor)
+        opened = _open_mailbox(options)
+        inbox_read, inbox_write, recorder, answers_read, answers_write = opened
+        try:
+            with _descriptors.fork_lock:
+                lane = _answer_lane(uid, answers_read, pump, deliver, on_broken)
+                _descriptors.own(lane.wake_descriptor)
+        except BaseException:
+            _descriptors.close(*opened)
+            raise
         return cls(
             uid=uid,
             path=path,
@@ -311,15 +316,25 @@ class Cell:
         return True
 
     def renew_answers(self, pump: Pump, deliver: Deliver, on_broken: OnBroken) -> None:
-        """A child wrote junk into its answer pipe: the next incarnation gets a new one."""
+        """
+        A child wrote junk into its answer pipe: the next incarnation gets a new one.
+
+        Raises:
+            OSError: No descriptor is left; nothing has changed.
+        """
+        with _descriptors.fork_lock:
+            answers_read, answers_write = make_inbox()
+            try:
+                lane = _answer_lane(self.uid, answers_read, pump, deliver, on_broken)
+            except BaseException:
+                _descriptors.close(answers_read, answers_write)
+                raise
+            _descriptors.own(answers_read, answers_write, lane.wake_descriptor)
         pump.unwatch(self.lane.fileno())
         _descriptors.forget(self.lane.fileno(), self.lane.wake_descriptor)
         self.lane.close()
         _descriptors.close(self.answers_write)
-        with _descriptors.fork_lock:
-            answers_read, self.answers_write = make_inbox()
-            self.lane = _answer_lane(self.uid, answers_read, pump, deliver, on_broken)
-            _descriptors.own(answers_read, self.answers_write, self.lane.wake_descriptor)
+        self.lane, self.answers_write = lane, answers_write
 
     def answer(self, frame: bytes) -> None:
         """Write a frame into the answer pipe to the host, behind whatever the actor wrote."""

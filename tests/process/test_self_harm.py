@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -12,9 +14,10 @@ import attrs
 import pytest
 from structlog.testing import capture_logs
 
-from actors import ActorRef, ActorsError, ActorSystem
+from actors import ActorRef, ActorsError, ActorSystem, Backoff, StartError
 from tests.harm import HARMS, Harmer
 from tests.helpers import eventually
+from tests.leaks import open_descriptors
 
 SECONDS = 20.0
 # Ten times what is promised.
@@ -109,3 +112,52 @@ def test_a_child_that_hurts_itself_hurts_nobody_else(start_method: Any, how: str
     assert [kind for kind, _code in ended] == [ending.kind], ended
     assert ended[0][1] in ending.codes
     assert max(times) < SIBLING_SECONDS
+
+
+def test_a_host_without_descriptors_makes_a_new_answer_pipe_when_it_has_some_again(
+    start_method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    eventfd, refused = os.eventfd, threading.Semaphore(0)
+
+    host = os.getpid()
+
+    def refuse(count: int, flags: int) -> int:
+        if os.getpid() != host:  # a fork
+            return eventfd(count, flags)
+        refused.release()
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with capture_logs() as logs, ActorSystem(start_method=start_method) as system:
+        harmer = system.spawn(Harmer(), name="harmer", backoff=Backoff(initial=0.01), max_same_crashes=None)
+        assert harmer.ask(Harmer.echo, 1).result(timeout=SECONDS) == 1
+        before = len(open_descriptors())
+        monkeypatch.setattr(os, "eventfd", refuse)
+        harmer.tell(Harmer.harm, "writes garbage into its answer pipe")
+        for _ in range(3):
+            assert refused.acquire(timeout=SECONDS)
+        monkeypatch.setattr(os, "eventfd", eventfd)
+
+        def answers() -> bool:
+            with suppress(ActorsError, TimeoutError):
+                return bool(harmer.options(timeout=1.0).ask(Harmer.echo, 5).result() == 5)
+            return False
+
+        eventually(answers, SECONDS)
+        eventually(lambda: len(open_descriptors()) <= before, SECONDS, state=open_descriptors)
+    assert "protocol" in {log["kind"] for log in logs if log["event"] == "actors.child_exited"}
+
+
+def test_an_actor_for_which_a_descriptor_is_missing_leaves_none_open(
+    start_method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: int) -> int:
+        raise OSError(errno.EMFILE, "too many open files")
+
+    with ActorSystem(start_method=start_method) as system:
+        system.spawn(Harmer(), name="one")
+        before = open_descriptors()
+        monkeypatch.setattr(os, "eventfd", refuse)
+        with pytest.raises(StartError, match="two"):
+            system.spawn(Harmer(), name="two")
+        monkeypatch.undo()
+        assert open_descriptors() == before

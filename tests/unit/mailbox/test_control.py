@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import resource
 import socket
@@ -42,6 +43,34 @@ def drain(ours: ControlLane, theirs: ControlLane) -> list[Notice]:
         if left:
             return found
     raise AssertionError(f"never empty: {ours.pending_bytes} bytes wait")
+
+
+def test_what_cannot_be_handed_over_altogether_leaves_nothing_open(
+    lanes: tuple[ControlLane, ControlLane], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    ours, theirs = lanes
+    reader, writer = os.pipe()
+    made: list[int] = []
+    dup = os.dup
+
+    def refuse_the_third(descriptor: int) -> int:
+        if len(made) == 2:
+            raise OSError(errno.EMFILE, "too many open files")
+        made.append(dup(descriptor))
+        return made[-1]
+
+    monkeypatch.setattr(os, "dup", refuse_the_third)
+    with pytest.raises(OSError, match="too many"):
+        ours.send("take", descriptors=[reader, writer, writer])
+    for descriptor in made:
+        with pytest.raises(OSError, match="Bad file descriptor"):
+            os.fstat(descriptor)
+
+    monkeypatch.undo()
+    ours.send("next")
+    assert [notice[0] for notice in drain(ours, theirs)] == ["next"]
+    os.close(reader)
+    os.close(writer)
 
 
 def test_a_notice_arrives_with_its_fields_and_descriptors(lanes: tuple[ControlLane, ControlLane]) -> None:
