@@ -477,6 +477,7 @@ def say_nonsense(start_method: Any, notices: list[tuple[str, list[Any]]]) -> Non
         assert system.is_running()
 
 
+@pytest.mark.timeout(180)  # a new interpreter for each, under spawn
 def test_no_notice_of_an_actor_can_hurt_the_host(start_method: Any) -> None:
     say_nonsense(start_method, random.Random(7).sample(list(itertools.product(KINDS, FIELDS)), 40))
 
