@@ -194,7 +194,7 @@ def test_a_hook_that_raises_hurts_nobody(start_method: Any, capfd: pytest.Captur
     assert "the hook is broken" in capfd.readouterr().err
 
 
-@pytest.mark.parametrize("crashes", [100, pytest.param(1000, marks=pytest.mark.soak)])
+@pytest.mark.parametrize("crashes", [100, pytest.param(1000, marks=[pytest.mark.soak, pytest.mark.timeout(600)])])
 def test_many_crashes_in_a_row_leave_what_is_kept_and_nothing_else(crashes: int, tmp_path: Path) -> None:
     (tmp_path / "mine.json").touch()
     count = [0]
@@ -209,7 +209,7 @@ def test_many_crashes_in_a_row_leave_what_is_kept_and_nothing_else(crashes: int,
         before = len(open_descriptors())
         for _ in range(crashes):
             ref.tell(Casualty.leave_at_once, 3)
-        ref.ask(Casualty.pid_of).result(timeout=50.0)
+        ref.ask(Casualty.pid_of).result(timeout=0.5 * crashes)
         eventually(lambda: count[0] == crashes, SECONDS)
         eventually(lambda: len(open_descriptors()) <= before, SECONDS)
 
