@@ -8,6 +8,7 @@ its pid and hands over a pidfd of itself, before any user module is imported; an
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import importlib
 import io
@@ -19,7 +20,7 @@ import threading
 import warnings
 from multiprocessing import popen_fork, popen_forkserver, popen_spawn_posix
 from multiprocessing.context import set_spawning_popen
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
@@ -237,7 +238,11 @@ def _pickled(popen: Any, actor: Actor) -> bytes:
 
 
 class _ForkPopen(popen_fork.Popen):
-    """A plain fork, with the book of descriptors held still."""
+    """
+    A plain fork, with the book of descriptors held still.
+
+    As ``multiprocessing`` does it, but that nothing stays open of a start for which the machine has no descriptor or no process left.
+    """
 
     def _launch(self, process_obj: Actor) -> None:
         # The child runs nothing of the threads it did not inherit; what it may not touch is closed first of all.
@@ -245,13 +250,36 @@ class _ForkPopen(popen_fork.Popen):
         # The host's own, as under the other methods: one that an actor starts is killed with it, and leaves its shared memory behind.
         resource_tracker.ensure_running()
         with _descriptors.forking_an_actor():
-            original: Any = super()
-            original._launch(process_obj)
-            finalizer: Any = self.finalizer
-            pair = finalizer._args
-            finalizer.cancel()
-            _descriptors.own(*pair)
-            self.finalizer = util.Finalize(self, _descriptors.close, pair)
+            parent_r, child_w, child_r, parent_w = _descriptors.two_pipes()
+            try:
+                self.pid = os.fork()
+            except BaseException:
+                _descriptors.close(parent_r, child_w, child_r, parent_w)
+                raise
+            if self.pid == 0:
+                self._be_the_child(process_obj, child_r, (parent_r, parent_w))
+            os.close(child_w)
+            os.close(child_r)
+            _descriptors.own(parent_r, parent_w)
+        self.finalizer = util.Finalize(self, _descriptors.close, (parent_r, parent_w))
+        self.sentinel = parent_r
+
+    def _be_the_child(self, process_obj: Any, sentinel: int, parents: tuple[int, int]) -> NoReturn:
+        code = 1
+        exits: Any = atexit
+        # From 3.13 on what the child itself registers runs at its end; before that nothing does.
+        runs_exits = sys.version_info >= (3, 13)
+        try:
+            if runs_exits:
+                exits._clear()
+                exits.register(util._exit_function)
+            for descriptor in parents:
+                os.close(descriptor)
+            code = process_obj._bootstrap(parent_sentinel=sentinel)
+        finally:
+            if runs_exits:
+                exits._run_exitfuncs()
+            os._exit(code)
 
 
 class _SpawnPopen(popen_spawn_posix.Popen):

@@ -161,3 +161,28 @@ def test_an_actor_for_which_a_descriptor_is_missing_leaves_none_open(
             system.spawn(Harmer(), name="two")
         monkeypatch.undo()
         assert open_descriptors() == before
+
+
+@pytest.mark.parametrize("what", ["pipe", "fork"])
+def test_a_fork_that_the_machine_refuses_leaves_no_descriptor_open(what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    pipe, made = os.pipe, [0]
+
+    def one_pipe() -> tuple[int, int]:
+        made[0] += 1
+        if made[0] > 1:
+            raise OSError(errno.EMFILE, "too many open files")
+        return pipe()
+
+    def no_fork() -> int:
+        raise OSError(errno.EAGAIN, "no more processes")
+
+    with ActorSystem(start_method="fork") as system:
+        one = system.spawn(Harmer(), name="one")
+        before = open_descriptors()
+        monkeypatch.setattr(os, what, one_pipe if what == "pipe" else no_fork)
+        with pytest.raises(StartError, match="two"):
+            system.spawn(Harmer(), name="two")
+        monkeypatch.undo()
+        assert open_descriptors() == before
+        assert system.spawn(Harmer(), name="three").ask(Harmer.echo, 3).result(timeout=SECONDS) == 3
+        assert one.ask(Harmer.echo, 1).result(timeout=SECONDS) == 1
