@@ -154,7 +154,7 @@ def test_arguments_that_cannot_be_are_refused_as_in_the_standard_library() -> No
         ActorExecutor(1, max_tasks_per_child=1.5)  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="fork"):
         ActorExecutor(1, multiprocessing.get_context("fork"), max_tasks_per_child=1)
-    for wrong, says in (
+    wrongs: list[tuple[dict[str, Any], str]] = [
         ({"max_workers": "4"}, "max_workers='4': must be None or a whole number"),
         ({"max_workers": 2.5}, "max_workers=2.5: must be None or a whole number"),
         (
@@ -162,7 +162,8 @@ def test_arguments_that_cannot_be_are_refused_as_in_the_standard_library() -> No
             r"mp_context='spawn': must be None or a context, such as multiprocessing\.get_context",
         ),
         ({"system": "app"}, "system='app': must be None or an ActorSystem"),
-    ):
+    ]
+    for wrong, says in wrongs:
         with pytest.raises(TypeError, match=says):
             ActorExecutor(**wrong)
 
