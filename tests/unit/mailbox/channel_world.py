@@ -34,7 +34,7 @@ class Step:
         self._go, self._stopped = threading.Semaphore(0), threading.Semaphore(0)
         self._error: BaseException | None = None
         self._failed: BaseException | None = None
-        self.over = False
+        self.begun = self.over = False
         self._action = action
         self._thread = threading.Thread(target=self._run, daemon=True)
         self._thread.start()
@@ -53,6 +53,7 @@ class Step:
 
     def go(self, error: BaseException | None = None) -> None:
         """Let it take its next step, or raise *error* instead."""
+        self.begun = True
         self._error = error
         self._go.release()
         self._stopped.acquire()

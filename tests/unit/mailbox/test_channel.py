@@ -65,6 +65,9 @@ class History:
         if user.step is not None:
             self._go(user, Killed())
             user.die()
+            if self._settling and self._settling[0].begun:
+                # The supervisor lends and takes back one at a time.
+                self._settling.pop(0).finish()
             self.users[number] = User(self.world)
             self._settling.append(Step(lambda: self.world.settle(user)))
 
