@@ -80,10 +80,10 @@ matrix:  ## every test on every interpreter found here, under every start method
 	test "$$found" -gt 0
 
 matrix-one: $(STAMP)
-	ACTORS_START_METHODS=$(EVERY_START_METHOD) $(RUN)python -m pytest --numprocesses $(TESTS_AT_ONCE) $(PYTEST_ARGS)
+	ACTORS_START_METHODS=$(EVERY_START_METHOD) $(RUN)python -m pytest --numprocesses $(TESTS_AT_ONCE) --hypothesis-profile=random $(PYTEST_ARGS)
 
 soak: $(STAMP)  ## the long counts, under every start method
-	ACTORS_SOAK=1 ACTORS_START_METHODS=$(EVERY_START_METHOD) $(RUN)python -m pytest $(PYTEST_ARGS)
+	ACTORS_SOAK=1 ACTORS_START_METHODS=$(EVERY_START_METHOD) $(RUN)python -m pytest --hypothesis-profile=random $(PYTEST_ARGS)
 
 clean:  ## forget everything that was built, the environments too
 	rm -rf $(VENV) .venv-* build dist docs/_build .pytest_cache .mypy_cache .ruff_cache .hypothesis .coverage .coverage.*

@@ -3,6 +3,8 @@ Fixtures that all tests share.
 
 ``ACTORS_START_METHODS`` (comma separated) says under which start methods the tests with a ``start_method`` run; those marked
 ``conformance`` run under every one. ``ACTORS_SOAK=1`` runs the tests marked ``soak`` too.
+
+Histories are the same in each run, so that a test fails by what was changed; ``--hypothesis-profile=random`` looks for others.
 """
 
 from __future__ import annotations
@@ -11,6 +13,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+import hypothesis
 import pytest
 
 from actors import ActorSystem
@@ -20,6 +23,10 @@ from tests import leaks
 EVERY_START_METHOD = ("forkserver", "spawn", "fork")
 
 leaks.mark_this_run()
+
+hypothesis.settings.register_profile("random", hypothesis.settings())
+hypothesis.settings.register_profile("fixed", derandomize=True)
+hypothesis.settings.load_profile("fixed")
 
 
 def chosen_start_methods() -> tuple[str, ...]:
