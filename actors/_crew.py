@@ -197,7 +197,7 @@ class Crew:
         actor = Task(function)
         child, data, base = Child(actor, options), snapshot(actor), _label(function)
         while True:
-            begun = self.system._call(lambda host: self._begin(host, child, data, base))
+            begun = self.system._life.call(lambda host: self._begin(host, child, data, base))
             if isinstance(begun, Run):
                 return begun
             concurrent.futures.wait(begun, _LOOK_SECONDS, concurrent.futures.FIRST_COMPLETED)
@@ -226,7 +226,7 @@ class Crew:
 
     def wait_gone(self, run: Run) -> None:
         """Return when the process of *run* is gone."""
-        self.system._outcome(run.gone)
+        self.system._life.outcome(run.gone)
 
 
 def _label(fn: object) -> str:

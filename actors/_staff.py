@@ -96,12 +96,14 @@ class Staff:
             ).start()
             self._path = "/pool"
         else:
-            self._path = self._system._call(self._add_supervisor)
+            self._path = self._system._life.call(self._add_supervisor)
         worker = CallWorker(plan.leaves)
         child = Child(worker, Options.of(worker, backoff=Backoff(initial=0.0), start_timeout=NO_WORKER_SECONDS))
         data = snapshot(worker)
         for number in range(plan.size):
-            self._system._call(functools.partial(self._add_worker, child=child, data=data, name=f"worker-{number + 1}"))
+            self._system._life.call(
+                functools.partial(self._add_worker, child=child, data=data, name=f"worker-{number + 1}")
+            )
         self.host.starter.when_idle(launched)
 
     def _add_supervisor(self, host: Host) -> str:

@@ -45,16 +45,16 @@ class SupervisorRef:
         if isinstance(actor, Child):
             raise SpecError("spawn takes an actor and options by keyword, not child(...)")
         child = Child(actor, Options.of(actor, **options, **({} if name is None else {"name": name})))
-        parent = _view.supervisors(self._system._running().runner.state).get(self.path)
+        parent = _view.supervisors(self._system._life.running().runner.state).get(self.path)
         if parent is None:
             raise SpecError(f"supervisor {self.path} is not there any more")
         check_child(child, parent.spec, self.path, is_actor=is_actor)
         data = snapshot(actor)
         where = f"{self.path}/{child.options.name or default_name(actor)}"
-        warn(child_doubts(child, parent.spec, where, self._system._shutdown_deadline))
+        warn(child_doubts(child, parent.spec, where, self._system._life.shutdown_deadline))
         ready: Future[ActorRef[A]] = Future()
-        ref = self._system._call(lambda host: self._add(host, child, data, ready))
-        return self._system._outcome(ready) if wait else ref
+        ref = self._system._life.call(lambda host: self._add(host, child, data, ready))
+        return self._system._life.outcome(ready) if wait else ref
 
     def _add(self, host: Host, child: Child, data: bytes, ready: Future[ActorRef[Any]]) -> ActorRef[Any]:
         cell = host.add(self.path, child, data, child.options.name)
@@ -77,7 +77,7 @@ class SupervisorRef:
         Raises:
             SpecError: There is no such child.
         """
-        self._system._call(lambda host: self._restart(host, name))
+        self._system._life.call(lambda host: self._restart(host, name))
 
     def _restart(self, host: Host, name: str) -> None:
         self._handle(host, ev.RestartActor(self._find(host, name)))
@@ -91,7 +91,7 @@ class SupervisorRef:
         Raises:
             SpecError: There is no such child, or it does not run now.
         """
-        self._system._call(lambda host: self._replace(host, name))
+        self._system._life.call(lambda host: self._replace(host, name))
 
     def _replace(self, host: Host, name: str) -> None:
         cell = host.runner.cells.get(self._find(host, name))
@@ -107,7 +107,7 @@ class SupervisorRef:
         return uid
 
     def _request(self, event: ev.Event) -> None:
-        self._system._call(lambda host: self._handle(host, event))
+        self._system._life.call(lambda host: self._handle(host, event))
 
     @staticmethod
     def _handle(host: Host, event: ev.Event) -> None:

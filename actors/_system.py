@@ -7,17 +7,12 @@ the pump and decided there.
 
 from __future__ import annotations
 
-import atexit
-import contextlib
 import itertools
 import os
 import signal
 import threading
-import time
 import types
-import weakref
 from collections.abc import Callable
-from concurrent.futures import Future
 from multiprocessing import process
 from typing import Any, Literal, Self, TypeVar
 
@@ -27,9 +22,8 @@ from actors._channel import Channel, make_channel
 from actors._crash_outlets import KEPT, CrashOutlets
 from actors._crew import Crew
 from actors._doubts import warn
-from actors._futures import resolve, resolve_error
-from actors._host import Host, start_error
-from actors._host_node import HostNode
+from actors._host import Host
+from actors._life import Life
 from actors._pool import PoolRef
 from actors._preflight import check_arguments, check_platform, snapshots
 from actors._ref import ActorRef, Down
@@ -43,13 +37,10 @@ from actors._zygote import zygote
 from actors.errors import (
     ActorNotRunningError,
     ActorsError,
-    InternalError,
-    RestartIntensityError,
     SpecError,
     StartError,
 )
-from actors.supervisor import _events as ev
-from actors.supervisor import _exits, _tree, _view
+from actors.supervisor import _tree, _view
 from actors.supervisor._addresses import find_by_name
 from actors.supervisor._cells import Cell, read_flight_state
 from actors.supervisor._check import check
@@ -68,10 +59,7 @@ T = TypeVar("T")
 StartMethod = Literal["forkserver", "spawn", "fork"]
 
 _MAX_MESSAGE_BYTES = 64 << 20
-# Beyond the deadline, kills and their reaping take a moment; never more than this, or it is a bug.
-_KILL_SECONDS = 10.0
 _numbers = itertools.count(1)
-_live: weakref.WeakSet[ActorSystem] = weakref.WeakSet()
 
 _MISSING_GUARD = """an ActorSystem was made while this process was still importing the main module of its parent.
 The program starts actors when it is imported, so every actor would start actors in turn. Put what starts the program under
@@ -132,18 +120,12 @@ class ActorSystem:
         self._state = _tree.build(spec)
         self._root = f"/{spec.name}"
         self._method = start_method
-        self._shutdown_deadline = shutdown_deadline
         self._signals = signals
         self._max_bytes = max_message_bytes
         self._outlets = CrashOutlets(*outlets)
         self._subreaper = subreaper
         self.name = f"{spec.name}-{os.getpid()}-{next(_numbers)}"
-        self._host: Host | None = None
-        self._owner = os.getpid()
-        self._finished: Future[ev.TreeFinished] = Future()
-        self._stopped = threading.Event()
-        self._stop_lock = threading.Lock()
-        self._failure: ActorsError | None = None
+        self._life = Life(self.name, self._root, shutdown_deadline)
         self._crews: dict[str, Crew] = {}
 
     # --- life -------------------------------------------------------------------------------------------------------------
@@ -156,7 +138,7 @@ class ActorSystem:
             StartError: A child did not get ready; everything that had started was stopped.
             SpecError: It was started before.
         """
-        if self._host is not None:
+        if self._life.host is not None:
             raise SpecError(f"system {self.name} was started before: make a new ActorSystem")
         check_platform()
         modules = [snap.module for snap in self._modules()]
@@ -168,32 +150,21 @@ class ActorSystem:
                 self._state,
                 self._method,
                 self._max_bytes,
-                self._pump_failed,
+                self._life.pump_failed,
                 self._outlets,
                 subreaper=self._subreaper,
             )
         except OSError as error:
             raise StartError(f"system {self.name} cannot be started: {error}") from error
-        host.shutdown_deadline = self._shutdown_deadline
-        self._host, self._owner = host, os.getpid()
-        ready: Future[None] = Future()
-        host.runner.started = lambda: resolve(ready, None)
-        host.runner.finished = lambda finished: self._tree_finished(finished, ready)
-        _seams.register_node(self.name, HostNode(host))
-        _live.add(self)
-        try:
-            for planned, data in zip(self._plan, self._snapshots, strict=True):
-                host.make_cell(planned.uid, planned.path, planned.child.options, data)
-            host.pools.adopt()
-            _start_threads(host)
-            host.pump.post(lambda: host.runner.handle(ev.Start()))
-            ready.result()
-        except BaseException:
-            self._end(0.0, drain=False)
-            raise
+        self._life.begin(host, lambda: self._furnish(host))
         if self._signals:
             self._install_signals()
         return self
+
+    def _furnish(self, host: Host) -> None:
+        for planned, data in zip(self._plan, self._snapshots, strict=True):
+            host.make_cell(planned.uid, planned.path, planned.child.options, data)
+        host.pools.adopt()
 
     def _modules(self) -> list[Any]:
         return [read_snapshot(data) for data in self._snapshots]
@@ -204,12 +175,12 @@ class ActorSystem:
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: types.TracebackType | None
     ) -> None:
-        if self._owner != os.getpid():
+        if not self._life.is_ours():
             # A fork of the user's own leaves the block too: the system is not its to stop.
             return
-        self._stop(drain=kind is None)
+        self._life.stop(drain=kind is None)
         if kind is None:
-            self._raise_failure()
+            self._life.raise_failure()
 
     def stop(self, *, drain: bool = False) -> None:
         """
@@ -224,81 +195,12 @@ class ActorSystem:
             ActorsError: This process is a fork of the one that the system belongs to.
         """
         _seams.check_process(self.name)
-        self._stop(drain=drain)
-        self._raise_failure()
-
-    def _stop(self, *, drain: bool) -> None:
-        host = self._host
-        if host is None:
-            return
-        if host.pump.is_current() or host.callbacks.is_current():
-            raise SpecError("a system cannot be stopped from its own callbacks: use system.request_stop()")
-        if drain:
-            for route in list(host.node.routes.values()):
-                with contextlib.suppress(ActorsError):
-                    host.node.flush_route(route)
-        self._end(self._shutdown_deadline, drain=drain)
+        self._life.stop(drain=drain)
+        self._life.raise_failure()
 
     def request_stop(self, *, drain: bool = False) -> None:
         """Begin to stop, and return at once. From any thread, callback or signal handler."""
-        host = self._host
-        if host is not None:
-            deadline = time.monotonic() + self._shutdown_deadline
-            host.pump.post(lambda: self._begin_stop(host, deadline, drain))
-
-    @staticmethod
-    def _begin_stop(host: Host, deadline: float, drain: bool) -> None:
-        host.runner.draining = drain
-        host.runner.handle(ev.Shutdown(deadline))
-
-    def _end(self, seconds: float, *, drain: bool) -> None:
-        host = self._host
-        assert host is not None
-        with self._stop_lock:
-            if self._stopped.is_set():
-                return
-            deadline = time.monotonic() + seconds
-            if host.pump.is_running() and host.pump.post(lambda: self._begin_stop(host, deadline, drain)):
-                with contextlib.suppress(TimeoutError):
-                    self._finished.result(seconds + _KILL_SECONDS)
-            host.pump.post(host.pump.end)
-            host.pump.join(_KILL_SECONDS)
-            _seams.unregister_node(self.name)
-            host.close()
-            host.callbacks.close(_KILL_SECONDS)
-            _live.discard(self)
-            self._stopped.set()
-
-    def _tree_finished(self, finished: ev.TreeFinished, ready: Future[None]) -> None:
-        """In the pump: nothing runs any more."""
-        if finished.outcome == "failed":
-            if not ready.done():
-                resolve_error(ready, self._start_failure(finished))
-            else:
-                self._failure = _gave_up(self._root, finished)
-        elif not ready.done():
-            resolve_error(ready, StartError(f"system {self.name} was stopped before it was ready"))
-        resolve(self._finished, finished)
-
-    def _start_failure(self, finished: ev.TreeFinished) -> ActorsError:
-        reason = finished.last_reason or _exits.ExitReason("unknown")
-        host = self._host
-        return start_error((host.last_failed if host else "") or self._root, reason)
-
-    def _pump_failed(self, error: BaseException) -> None:
-        """In the pump, at its very end: a bug of ours."""
-        failure = InternalError(f"the pump of system {self.name} failed: {type(error).__name__}: {error}")
-        failure.__cause__ = error
-        self._failure = failure
-        host = self._host
-        if host is not None:
-            host.panic()
-        resolve(self._finished, ev.TreeFinished("failed", None))
-
-    def _raise_failure(self) -> None:
-        failure, self._failure = self._failure, None
-        if failure is not None:
-            raise failure
+        self._life.request_stop(drain=drain)
 
     def run_forever(self) -> None:
         """
@@ -310,15 +212,13 @@ class ActorSystem:
             RestartIntensityError: The tree gave up.
             InternalError: The system itself failed.
         """
-        if self._host is None:
+        if self._life.host is None:
             self.start()
         if threading.current_thread() is threading.main_thread() and not self._signals:
             self._install_signals()
-        while not self._finished.done():
-            with contextlib.suppress(TimeoutError):
-                self._finished.result(3600.0)
-        self._stop(drain=False)
-        self._raise_failure()
+        self._life.wait()
+        self._life.stop(drain=False)
+        self._life.raise_failure()
 
     def _install_signals(self) -> None:
         if threading.current_thread() is not threading.main_thread():
@@ -372,7 +272,7 @@ class ActorSystem:
         Raises:
             ActorNotRunningError: There is none; says which there are.
         """
-        pools = self._running().pools
+        pools = self._life.running().pools
         for candidate in (path, f"{self._root}/{path.strip('/')}", f"/{path.strip('/')}"):
             ref = pools.ref(candidate)
             if ref is not None:
@@ -391,7 +291,7 @@ class ActorSystem:
         Raises:
             SpecError: There is none.
         """
-        host = self._running()
+        host = self._life.running()
         known = _view.supervisors(host.runner.state)
         for candidate in (path, f"{self._root}/{path.strip('/')}", f"/{path.strip('/')}"):
             if candidate in known:
@@ -424,7 +324,7 @@ class ActorSystem:
             StartError: The machine has no memory for it.
             ActorsError: The system does not run.
         """
-        self._running()
+        self._life.running()
         return make_shared_array(self.name, shape, dtype)
 
     def channel(
@@ -444,7 +344,7 @@ class ActorSystem:
             StartError: The machine has no room for it.
             ActorsError: The system does not run.
         """
-        self._running()
+        self._life.running()
         return make_channel(self.name, maxsize, name, joinable=joinable, max_deliveries=max_deliveries)
 
     def whereis(self, name: str) -> ActorRef[Any]:
@@ -457,7 +357,7 @@ class ActorSystem:
         Raises:
             ActorNotRunningError: There is none, or there are several; says which.
         """
-        host = self._running()
+        host = self._life.running()
         cells = {cell.path: cell for cell in list(host.runner.cells.values())}
         return self._ref(find_by_name(name, cells, (self._root,)))
 
@@ -466,7 +366,7 @@ class ActorSystem:
 
     def actors(self) -> tuple[ActorInfo, ...]:
         """Return what runs at this moment, in no particular order."""
-        host = self._running()
+        host = self._life.running()
         infos = _view.actors(host.runner.state)
         found: list[ActorInfo] = []
         for cell in list(host.runner.cells.values()):
@@ -503,11 +403,11 @@ class ActorSystem:
             SpecError: It is no ref of this system, or nothing that can be called.
             ActorNotRunningError: The system has stopped.
         """
-        return self._running().watches.watch(ref, callback)
+        return self._life.running().watches.watch(ref, callback)
 
     def dead_letters(self) -> dict[str, int]:
         """Return how many messages nobody will handle, by reason, since the start; see :class:`~actors.DeadLetter`."""
-        return dict(self._running().letters.total)
+        return dict(self._life.running().letters.total)
 
     def subscribe_dead_letters(self, callback: Callable[[DeadLetter], object]) -> Subscription:
         """
@@ -524,7 +424,7 @@ class ActorSystem:
         """
         if not callable(callback):
             raise SpecError(f"subscribe_dead_letters({callback!r:.80}): must be a function of one argument")
-        return self._running().letters.subscribe(callback)
+        return self._life.running().letters.subscribe(callback)
 
     def preload_report(self) -> tuple[dict[str, Any], ...]:
         """
@@ -539,55 +439,11 @@ class ActorSystem:
 
     def is_running(self) -> bool:
         """Return whether the tree is there."""
-        return self._host is not None and not self._finished.done()
+        return self._life.is_going_on()
 
     def __repr__(self) -> str:
-        state = "not started" if self._host is None else "running" if self.is_running() else "stopped"
+        state = "not started" if self._life.host is None else "running" if self.is_running() else "stopped"
         return f"<ActorSystem {self.name}, {self._method}, {state}>"
-
-    def _running(self) -> Host:
-        _seams.check_process(self.name)
-        if self._host is None:
-            raise SpecError(f"system {self.name} is not started: use 'with system:' or system.start()")
-        if self._stopped.is_set():
-            raise ActorNotRunningError(f"system {self.name} has stopped")
-        return self._host
-
-    def _call(self, action: Callable[[Host], T], timeout: float | None = None) -> T:
-        """Run *action* in the pump and return its result."""
-        host = self._running()
-        if host.pump.is_current() or host.callbacks.is_current():
-            raise SpecError("this cannot be called from a callback of the system: use wait=False, or another thread")
-        result: Future[T] = Future()
-
-        def run() -> None:
-            try:
-                resolve(result, action(host))
-            except ActorsError as error:
-                resolve_error(result, error)
-
-        if not host.pump.post(run):
-            raise self._failed_or_stopped()
-        return self._outcome(result, timeout)
-
-    def _failed_or_stopped(self) -> ActorsError:
-        # The failure itself is raised once more by stop(): whoever waits here is another of those it concerns.
-        failure = self._failure
-        return failure if failure is not None else ActorNotRunningError(f"system {self.name} has stopped")
-
-    def _outcome(self, result: Future[T], timeout: float | None = None) -> T:
-        """Wait for the pump's answer; a system that ends meanwhile ends the wait."""
-        give_up = None if timeout is None else time.monotonic() + timeout
-        while True:
-            try:
-                return result.result(1.0)
-            except TimeoutError:
-                if result.done():
-                    raise
-                if self._finished.done():
-                    raise self._failed_or_stopped() from None
-                if give_up is not None and time.monotonic() >= give_up:
-                    raise StartError(f"system {self.name} did not answer within {timeout} s") from None
 
 
 def _state(cell: Cell) -> str:
@@ -596,42 +452,3 @@ def _state(cell: Cell) -> str:
     except (ActorsError, ValueError):
         # It writes nonsense into its own recorder, or was closed this very moment.
         return "unknown"
-
-
-def _gave_up(root: str, finished: ev.TreeFinished) -> RestartIntensityError:
-    reason, who = finished.last_reason, finished.gave_up
-    last = "" if reason is None else f"; the last of its children {_exits.describe(reason)}"
-    if who is None:
-        return RestartIntensityError(f"supervisor {root} gave up{last}", last_reason=reason)
-    text = f"supervisor {who.path} gave up: more restarts than it allows ({who.max_restarts} in {who.period:g} s){last}"
-    return RestartIntensityError(text, restarts=who.max_restarts, period=who.period, last_reason=reason)
-
-
-def _start_threads(host: Host) -> None:
-    try:
-        host.starter.start()
-        host.pump.start()
-    except RuntimeError as error:
-        raise StartError(
-            f"system {host.name} cannot be started: {error}; raise the limit of processes and threads (ulimit -u)"
-        ) from error
-
-
-def _forget_all() -> None:
-    """In a fork of this process: its systems are not ours to stop."""
-    global _live  # noqa: PLW0603 - the set of the parent stays with the parent
-    _live = weakref.WeakSet()
-
-
-os.register_at_fork(after_in_child=_forget_all)
-
-
-def _stop_all() -> None:
-    """At interpreter exit: no actor outlives a program that forgot to stop its system."""
-    for system in list(_live):
-        with contextlib.suppress(ActorsError):
-            system._stop(drain=False)
-    zygote.stop()
-
-
-atexit.register(_stop_all)

@@ -302,7 +302,7 @@ def make_tasks(system: ActorSystem, root: str, crews: dict[str, Crew], name: str
             f"{root}/{name}: max_children=0 leaves no place for any task; give at least 1, or None for no limit"
         )
     path = f"{root}/{name}"
-    limit = system._call(lambda host: _find_or_add(host, root, path, spec))
+    limit = system._life.call(lambda host: _find_or_add(host, root, path, spec))
     crew = crews.setdefault(path, Crew(system, path, limit))
     crew.max_children = limit
     return Tasks(crew, None, Options.of(Task(print)))

@@ -23,7 +23,7 @@ __all__ = ["Casualty", "DiesOnStart", "LeavesOnStart", "RaisesOnStart", "Speechl
 
 def reason_of(system: ActorSystem, ref: ActorRef[Any]) -> ExitReason:
     """Wait until an actor that does not come back is gone; return why."""
-    host = system._running()
+    host = system._life.running()
     eventually(lambda: host.reason_of(ref.uid), 10.0, what=f"{ref.path} is gone")
     reason = host.reason_of(ref.uid)
     assert reason is not None

@@ -98,7 +98,7 @@ def test_asks_that_are_dropped_end_at_their_callers(system: ActorSystem, tmp_pat
     assert others == [(*FULL, "/system/slow")] * 100
     assert slow.ask(Slow.all).result(timeout=10) == list(range(80, 100))
     eventually(lambda: has_dropped(system, 180), state=system.dead_letters)
-    assert system._running().node.late_replies == 0
+    assert system._life.running().node.late_replies == 0
     with pytest.raises(MailboxFullError, match="dropped for newer ones"):
         replies[0].result()
 

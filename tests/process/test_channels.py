@@ -42,7 +42,7 @@ KIB = 1024
 
 def channels(system: ActorSystem) -> int:
     """How many channels there are."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     return len(host.channel_book)
 
@@ -152,7 +152,7 @@ def test_a_large_array_comes_whole_and_its_memory_goes_back(system: ActorSystem)
     np: Any = pytest.importorskip("numpy")
     (echo,) = spawn(system, 1)
     there, back = system.channel(10), system.channel(10)
-    host = system._host
+    host = system._life.host
     assert host is not None
     files = [made.file for made in host.channel_book._made.values()]
     echo.tell(Consumer.pass_on, there, back)
@@ -172,7 +172,7 @@ def test_the_memory_of_large_items_is_kept_for_the_next_ones_where_that_is_littl
     system: ActorSystem, maxsize: int, least: int, most: int
 ) -> None:
     channel: Channel[bytes] = system.channel(maxsize)
-    host = system._host
+    host = system._life.host
     assert host is not None
     (file,) = [made.file for made in host.channel_book._made.values()]
     for number in range(20):
@@ -302,7 +302,7 @@ def test_small_pipes_bound_it(system: ActorSystem, monkeypatch: pytest.MonkeyPat
 
 def test_a_shared_array_in_an_item_stays_until_the_item_is_done_with(system: ActorSystem) -> None:
     pytest.importorskip("numpy")
-    host = system._host
+    host = system._life.host
     assert host is not None
     maker = system.spawn(Consumer(), restart="temporary")
     channel: Channel[Any] = system.channel(5)
@@ -518,7 +518,7 @@ def test_a_storm_of_kills_loses_nothing(hardy: ActorSystem) -> None:
 
     assert set(got) == set(range(count))
     assert got.total() - count <= kills
-    host = hardy._host
+    host = hardy._life.host
     assert host is not None
     for ref in (*relays, *workers):
         ref.stop()

@@ -74,7 +74,7 @@ class Here:
             ref.options(timeout=0.05).ask(name, b"x").result()
 
     def junk(self, system: ActorSystem, ref: ActorRef[Any], data: bytes) -> None:
-        host = system._host
+        host = system._life.host
         assert host is not None
         os.write(host.runner.cells[ref.uid].inbox_write, data)
 
@@ -255,7 +255,7 @@ def test_a_busy_subscriber_gets_equal_letters_as_one_and_none_is_lost(system: Ac
         gate.wait(20)
 
     subscription = system.subscribe_dead_letters(take)
-    host = system._host
+    host = system._life.host
     assert host is not None
     host.directory.dead_letter("/a", "dead", 1)
     assert entered.wait(5)
@@ -282,7 +282,7 @@ def test_what_a_subscriber_has_no_room_for_is_counted(system: ActorSystem) -> No
         letters.append(letter)
 
     subscription = system.subscribe_dead_letters(take)
-    host = system._host
+    host = system._life.host
     assert host is not None
     for number in range(12_000):
         host.directory.dead_letter(f"/{number}", "dead", 2)
@@ -303,7 +303,7 @@ def test_a_subscriber_that_raises_gets_the_next_letter(system: ActorSystem, capf
         raise ValueError("not mine")
 
     system.subscribe_dead_letters(take)
-    host = system._host
+    host = system._life.host
     assert host is not None
     for number in range(3):
         host.directory.dead_letter(f"/{number}", "dead", 1)
@@ -341,7 +341,7 @@ def test_the_log_is_told_of_every_letter_at_most_once_a_second(
     start_method: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     with ActorSystem(start_method=start_method) as system:
-        host: Any = system._host
+        host: Any = system._life.host
         events, log = logged(host)
         monkeypatch.setattr(host, "log", log)
         for _ in range(1000):

@@ -63,7 +63,7 @@ def kill_at_random(system: ActorSystem, ref: ActorRef[Any], kills: int, over: Ca
 
 def name_the_dead(system: ActorSystem) -> list[list[Any]]:
     """Return the list in which the arguments of each message that was in flight in a crash will stand."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     named: list[list[Any]] = []
     end = host.mail._end
@@ -228,7 +228,7 @@ def test_flush_returns_when_all_that_was_told_stands_in_the_inbox(system: ActorS
     for number in range(1000):
         callee.tell(Echo.note, number)
     callee.flush()
-    assert not system._running().node.routes[callee.uid].outbox.waits
+    assert not system._life.running().node.routes[callee.uid].outbox.waits
     assert callee.statistics().pipe_queued_bytes > 1000
     (tmp_path / "gate").touch()
     busy.result(timeout=5)
@@ -515,7 +515,7 @@ def test_the_memory_file_of_an_actor_cannot_be_truncated(system: ActorSystem) ->
 
 def test_junk_in_an_inbox_costs_its_frame_alone(system: ActorSystem) -> None:
     callee = system.spawn(Echo())
-    host = system._host
+    host = system._life.host
     assert host is not None
     callee.ask(Echo.note, 1).result(timeout=5)
     os.write(host.runner.cells[callee.uid].inbox_write, b"\x00\x00\x00\x05junk!")

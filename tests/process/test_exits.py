@@ -47,11 +47,11 @@ class Scene:
 
     def kill(self, ref: ActorRef[Any], why: str) -> None:
         """What a watcher of the supervisor does."""
-        runner = self.system._running().runner
+        runner = self.system._life.running().runner
         cell = runner.cells[ref.uid]
         assert cell.body is not None
         body = cell.body
-        self.system._call(lambda _host: runner.kill(cell, body, why))
+        self.system._life.call(lambda _host: runner.kill(cell, body, why))
 
     def reason_of(self, ref: ActorRef[Any]) -> ExitReason:
         return reason_of(self.system, ref)

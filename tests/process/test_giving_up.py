@@ -49,7 +49,7 @@ def kill(system: ActorSystem, name: str) -> None:
 
 
 def is_parked(system: ActorSystem, ref: ActorRef[Any]) -> bool:
-    info = _view.actor_info(system._running().runner.state, ref.uid)
+    info = _view.actor_info(system._life.running().runner.state, ref.uid)
     return info is not None and info.phase == "parked"
 
 
@@ -98,7 +98,7 @@ def test_a_child_that_dies_in_the_same_way_again_and_again_is_parked_and_the_res
         eventually(lambda: info_of(system, "x").state == "idle" and info_of(system, "x").incarnation == 2, SECONDS)
         x.tell(Worker.fail, "another message")
         eventually(lambda: is_parked(system, x), SECONDS, state=system.actors)
-        parked = _view.actor_info(system._running().runner.state, x.uid)
+        parked = _view.actor_info(system._life.running().runner.state, x.uid)
         system.supervisor("/app").restart("x")
         eventually(lambda: info_of(system, "x").pid is not None, SECONDS, state=system.actors)
 

@@ -21,14 +21,14 @@ EDGES = [size for edge in (4 * KIB, 8 * KIB, 64 * KIB, MIB) for size in range(ed
 
 
 def arenas(system: ActorSystem) -> int:
-    host = system._host
+    host = system._life.host
     assert host is not None
     return len(host.arenas)
 
 
 def slots_in_use(system: ActorSystem) -> int:
     """How many messages lie in the arenas of all actors and the host."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     return sum(host.arenas.reader(number).in_use() for number in list(host.arenas._entries))
 
@@ -138,7 +138,7 @@ def test_arenas_that_make_room_for_others_vanish(start_method: Any) -> None:
         for power in range(13, 26):
             for _ in range(4):
                 callee.ask(Echo.length, bytes((1 << power) - 100)).result(timeout=20)
-        host = system._host
+        host = system._life.host
         assert host is not None
         eventually(lambda: arenas(system) == len(host.node._arenas._arenas))
 
@@ -155,7 +155,7 @@ def test_messages_of_a_killed_sender_arrive_and_then_its_arenas_vanish(system: A
 
     assert callee.ask(Echo.noted).result(timeout=10) == [bytes(20_000)] * 20
     assert before >= 1
-    host = system._host
+    host = system._life.host
     assert host is not None
     eventually(lambda: sender.uid not in {one.owner[0] for one in host.arenas._entries.values()})
 
@@ -185,8 +185,8 @@ def test_large_messages_that_have_not_left_when_their_receiver_is_given_up_are_r
         pid = callee.ask(Echo.process).result(timeout=10)
         callee.tell(Echo.wait_for, "/nowhere/at/all")
         wait_until_busy(callee)
-        assert system._host is not None
-        outbox = system._host.node.routes[callee.uid].outbox
+        assert system._life.host is not None
+        outbox = system._life.host.node.routes[callee.uid].outbox
         small = 0
         while outbox.flush(time.monotonic()):  # until the pipe has no room
             # As if something had just left: what follows waits for company, and is not sent at once.

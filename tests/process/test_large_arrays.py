@@ -21,13 +21,13 @@ KIB, MIB = 1024, 1024 * 1024
 
 def in_use(system: ActorSystem) -> int:
     """How many slots hold a message, or are held."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     return host.arenas.in_use()
 
 
 def arenas(system: ActorSystem) -> int:
-    host = system._host
+    host = system._life.host
     assert host is not None
     return len(host.arenas)
 
@@ -202,7 +202,7 @@ def test_memory_goes_back_when_a_burst_is_over(system: ActorSystem, monkeypatch:
     for size in (3 * KIB, 30 * KIB, 300 * KIB, 3 * MIB):
         for _ in range(20):
             keeper.tell(Keeper.look, np.ones(size))
-    host = system._host
+    host = system._life.host
     assert host is not None
     eventually(lambda: host.node._arenas.held_bytes == 0)
     eventually(lambda: arenas(system) == 0)
@@ -274,7 +274,7 @@ def test_a_child_that_lies_about_an_answer_fails_alone(system: ActorSystem, chan
     liar, other = system.spawn(Keeper(), name="liar"), system.spawn(Keeper(), name="other")
     held = [one.ask(Keeper.give, DOUBLES, 7.0).result(timeout=10) for one in (liar, other)]
     other.ask(Keeper.keep, np.full(DOUBLES, 0.0)).result(timeout=10)
-    host = system._host
+    host = system._life.host
     assert host is not None
     owned = {entry.owner[0]: number for number, entry in host.arenas._entries.items()}
     named = {-1: owned[0], -2: owned[other.uid]}

@@ -25,7 +25,7 @@ def rage(start_method: StartMethod, *, count: int, seconds: float, pause: float,
     """Let it storm, and look at the end whether all shared memory is free."""
     clock = threading.Event()
     with ActorSystem(carriers(count), start_method=start_method) as system:
-        host = system._host
+        host = system._life.host
         assert host is not None
         storm = LargeStorm(system, seed)
         most, began = 0, time.monotonic()
@@ -69,7 +69,7 @@ def rage(start_method: StartMethod, *, count: int, seconds: float, pause: float,
 
 def in_use(system: ActorSystem) -> list[object]:
     """Each slot in use: its arena, whose that is, and the slot's mark."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     found: list[object] = []
     for number, entry in list(host.arenas._entries.items()):

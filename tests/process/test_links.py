@@ -165,7 +165,7 @@ def test_a_chain_of_fifty_links_ends_from_one_end_to_the_other(start_method: Any
         found = [downs.get(timeout=20).ref for _ in refs]
 
         assert found == refs
-        host = system._host
+        host = system._life.host
         assert host is not None
         book = host.runner.obituaries._book
         eventually(lambda: not (book._links or host.runner.obituaries._bodies or host.runner.obituaries._doomed))

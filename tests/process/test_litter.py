@@ -237,7 +237,7 @@ def zombies() -> list[int]:
 
 def is_held(system: ActorSystem, pid: int) -> bool:
     """Whether the system has seen that it has adopted this process: it looks once a second."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     assert host.sweeper._adopted is not None
     return pid in host.sweeper._adopted._held

@@ -138,10 +138,10 @@ def test_a_kill_that_was_ours_is_not_the_kernels(start_method: Any, counter: Rec
     with ActorSystem(start_method=start_method) as system:
         ref, other = spawn(system), spawn(system)
         pid_of(ref)
-        runner = system._running().runner
+        runner = system._life.running().runner
         cell = runner.cells[ref.uid]
         counter.kills = 8
-        system._call(lambda _host: runner.kill(cell, cell.body, "hang"))  # type: ignore[arg-type]
+        system._life.call(lambda _host: runner.kill(cell, cell.body, "hang"))  # type: ignore[arg-type]
         ours = reason_of(system, ref)
         other.tell(Casualty.fail, "broken")
         broken = reason_of(system, other)
@@ -153,11 +153,11 @@ def test_an_increase_while_nobody_died_is_seen_before_it_could_mislead(start_met
     with ActorSystem(start_method=start_method) as system:
         ref = spawn(system)
         pid = pid_of(ref)
-        watch = system._running().oom
+        watch = system._life.running().oom
         counter.kills = 8
-        eventually(lambda: system._call(lambda _host: watch._groups["recorded"].ledger.reading) == 8, SECONDS)
+        eventually(lambda: system._life.call(lambda _host: watch._groups["recorded"].ledger.reading) == 8, SECONDS)
         # As it will be when the time has passed in which it proves something.
-        system._call(lambda _host: watch._groups["recorded"].ledger.open.clear())
+        system._life.call(lambda _host: watch._groups["recorded"].ledger.open.clear())
         os.kill(pid, signal.SIGKILL)
         reason = reason_of(system, ref)
 

@@ -158,7 +158,7 @@ def test_scaling_and_all_options_travel(system: ActorSystem) -> None:
     assert ref.size == 2
     with pytest.raises(SpecError, match=r"autoscale.minimum=1 to autoscale.maximum=3"):
         ref.resize(4)
-    book = system._host.pools._by_path[ref.path]  # type: ignore[union-attr]
+    book = system._life.host.pools._by_path[ref.path]  # type: ignore[union-attr]
     assert (book.spec.given_up, book.spec.worker.options.redeliver) == ("reroute", 1)
 
 

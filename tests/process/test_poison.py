@@ -44,7 +44,7 @@ def subscribe(system: ActorSystem) -> list[DeadLetter]:
 
 
 def slots_in_use(system: ActorSystem) -> int:
-    host = system._host
+    host = system._life.host
     assert host is not None
     return sum(host.arenas.reader(number).in_use() for number in list(host.arenas._entries))
 

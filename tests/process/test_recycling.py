@@ -353,7 +353,7 @@ def begin_replacement(system: ActorSystem, ref: ActorRef[Any], logs: Logs) -> No
 
 def kill_one(system: ActorSystem, ref: ActorRef[Any], dice: random.Random, pause: threading.Event) -> None:
     """Kill the one that serves, or the one that stands by, at a random moment of the replacement."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     pause.wait(dice.random() * dice.choice((0.003, 0.01, 0.03)))
     cell = host.runner.cells[ref.uid]
@@ -413,7 +413,7 @@ def test_a_system_that_is_left_in_the_middle_of_a_replacement_handles_what_is_qu
 ) -> None:
     with ActorSystem(start_method=start_method) as system:
         target, gate, asked = in_the_middle(system, tmp_path, logs)
-        host = system._host
+        host = system._life.host
         assert host is not None
 
         def open_late() -> None:
@@ -490,7 +490,7 @@ def test_a_successor_that_was_still_starting_when_the_old_one_died_gets_what_is_
 
 def held_when_quiet(system: ActorSystem) -> tuple[int, int]:
     """Descriptors and threads of this process, once no arena is left of those that were replaced."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     eventually(lambda: not any(entry.trail is not None for entry in list(host.arenas._entries.values())), SECONDS)
     return len(open_descriptors()), threading.active_count()

@@ -32,7 +32,7 @@ MIB = 1024 * 1024
 
 def shares(system: ActorSystem) -> int:
     """How many pieces of shared memory there are."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     return len(host.share_book)
 
@@ -93,7 +93,7 @@ def test_one_that_is_let_go_while_it_stands_in_an_inbox_arrives(system: ActorSys
         with system.shared_array(100) as mine:
             mine.array[:] = 1.0
             keeper.tell(Keeper.keep_view, mine)
-    host = system._host
+    host = system._life.host
     assert host is not None
     book = host.share_book
     eventually(lambda: not any(share.users for share in book._shares.values()), 10.0, what="nobody uses any of it")

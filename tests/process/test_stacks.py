@@ -54,17 +54,17 @@ def take(system: ActorSystem, ref: ActorRef[Any]) -> tuple[str, float, list[str]
         host.runner.stacks.take(cell, cell.body, note)
         return cell.body
 
-    body = system._call(begin)
+    body = system._life.call(begin)
     assert came.wait(SECONDS)
     return (*taken[0], list(body.notes))
 
 
 def kill(system: ActorSystem, ref: ActorRef[Any], why: str = "hang") -> None:
-    runner = system._running().runner
+    runner = system._life.running().runner
     cell = runner.cells[ref.uid]
     assert cell.body is not None
     body = cell.body
-    system._call(lambda _host: runner.kill(cell, body, why))
+    system._life.call(lambda _host: runner.kill(cell, body, why))
 
 
 def pid_of(ref: ActorRef[Casualty]) -> int:
@@ -178,9 +178,9 @@ def test_two_that_take_a_stack_at_once_get_the_same(system: ActorSystem) -> None
         for _ in range(2):
             host.runner.stacks.take(cell, cell.body, taken.append)
 
-    system._call(begin)
+    system._life.call(begin)
     eventually(lambda: len(taken) == 2, SECONDS)
-    system._call(begin)  # at once, what came just now
+    system._life.call(begin)  # at once, what came just now
     eventually(lambda: len(taken) == 4, SECONDS)
 
     assert "Current thread" in taken[0]
@@ -201,7 +201,7 @@ def test_a_copy_of_an_actor_writes_nothing_into_its_stack_file(system: ActorSyst
     ref = spawn(system)
     assert -signal.SIGSEGV == ref.ask(Casualty.fork_and_fault).result(timeout=SECONDS)
 
-    body = system._running().runner.cells[ref.uid].body
+    body = system._life.running().runner.cells[ref.uid].body
     assert body is not None
     assert "" == read_stack(body.stack_file)
 

@@ -43,7 +43,7 @@ def rage(start_method: StartMethod, *, teams: int, size: int, seconds: float, pa
         memory = 0
         while (now := time.monotonic() - began) < seconds:
             storm.strike()
-            watch.shape(system._host.runner.state)  # type: ignore[union-attr]
+            watch.shape(system._life.host.runner.state)  # type: ignore[union-attr]
             watch.probe()
             watch.host()
             assert {info.path for info in system.actors()} == paths, "nobody is lost, nobody comes in addition"

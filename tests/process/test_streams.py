@@ -113,7 +113,7 @@ def test_large_items_arrive_whole(source: ActorRef[Source]) -> None:
 
 
 def test_large_items_that_are_not_read_keep_no_memory(system: ActorSystem, source: ActorRef[Source]) -> None:
-    host = system._host
+    host = system._life.host
     assert host is not None
     with source.stream(Source.blocks, 1000, 200_000) as items:
         assert 200_000 == len(next(iter(items)))

@@ -656,7 +656,7 @@ def run_many(start_method: Any, count: int, *, before_that: int) -> None:
 
 def books(system: ActorSystem) -> dict[str, int]:
     """How much the host holds for its actors."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     runner = host.runner
     return {
@@ -686,7 +686,7 @@ def test_thousands_of_tasks_leave_nothing_in_the_host(start_method: Any) -> None
 
 
 def test_what_the_host_held_for_a_task_is_freed_with_its_process(system: ActorSystem) -> None:
-    tasks, host = system.tasks(), system._host
+    tasks, host = system.tasks(), system._life.host
     assert host is not None
     reply = tasks.run(wait_for_ever)
     pids(system, 1)

@@ -16,7 +16,7 @@ SECONDS = 30.0
 
 def lanes(system: ActorSystem) -> list[int]:
     """The numbers of the host's control lanes, each the control lane of one actor."""
-    host = system._host
+    host = system._life.host
     assert host is not None
     return [cell.body.lane.fileno() for cell in host.runner.cells.values() if cell.body is not None]
 

@@ -166,7 +166,7 @@ def test_what_was_taken_back_is_not_told(system: ActorSystem, tmp_path: Path) ->
 
     assert cancelled.result(timeout=20) == [False] * 3 + [True]
     assert noted(watcher) == []
-    host = system._host
+    host = system._life.host
     assert host is not None
     assert not host.runner.obituaries._book._watchers
 
@@ -180,7 +180,7 @@ def test_a_watcher_that_is_started_again_has_no_watches(system: ActorSystem) -> 
     eventually(lambda: target.incarnation == 2)
 
     assert noted(watcher) == []
-    host = system._host
+    host = system._life.host
     assert host is not None
     eventually(lambda: not host.runner.obituaries._book._watchers)
 
