@@ -13,8 +13,8 @@ from typing import TYPE_CHECKING, Any
 
 from actors._node import Node
 from actors._ref import ActorRef
-from actors._routes import HOLD_SECONDS, Route, flush_held, wait_writable
-from actors.errors import ActorNotRunningError, InternalError
+from actors._routes import HOLD_SECONDS, Route, flush_held, gone_error, wait_writable
+from actors.errors import InternalError
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
 from actors.supervisor import _exits
@@ -43,21 +43,13 @@ class HostDirectory:
         cell = self._host.runner.cells.get(ref.uid)
         if cell is not None:
             return cell.route
-        reason = self._host.reason_of(ref.uid) or _exits.ExitReason("unknown", evidence=("it is gone for long",))
-        raise ActorNotRunningError(
-            f"{ref.path} is gone for good: it {_exits.describe(reason)}; spawn it anew, or send elsewhere",
-            target=ref.path,
-        )
+        raise gone_error(ref.path, self._host.reason_of(ref.uid))
 
     def answer_lane(self, uid: int) -> AnswerLane:
         """See :class:`~actors._routes.Directory`."""
         cell = self._host.runner.cells.get(uid)
         if cell is None:
-            reason = self._host.reason_of(uid)
-            how = "" if reason is None else f": it {_exits.describe(reason)}"
-            raise ActorNotRunningError(
-                f"the actor with uid {uid} is gone for good{how}; spawn it anew, or send elsewhere"
-            )
+            raise gone_error(f"the actor with uid {uid}", self._host.reason_of(uid))
         return cell.lane
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:

@@ -26,7 +26,7 @@ from actors._asks import OpenAsks
 from actors._handlers import HandlerInfo
 from actors._ref import ActorRef
 from actors._reply import Reply
-from actors._routes import HOLD_SECONDS, Directory, Route
+from actors._routes import HOLD_SECONDS, Directory, Route, gone_error
 from actors._stream import ItemStream
 from actors.errors import (
     ActorNotRunningError,
@@ -507,11 +507,7 @@ def _address(error: EncodeError, route: Route, name: str) -> None:
 def _not_running(route: Route) -> ActorNotRunningError:
     if route.gone is None:
         return ActorNotRunningError(f"{route.path} is stopping and takes no more messages", target=route.path)
-    return ActorNotRunningError(
-        f"{route.path} is gone for good, or parked: it {_exits.describe(route.gone)}; "
-        "spawn it anew, have its supervisor restart it if it is parked, or send elsewhere",
-        target=route.path,
-    )
+    return gone_error(route.path, route.gone, parked=True)
 
 
 def _full(route: Route, timeout: float) -> MailboxFullError:

@@ -16,14 +16,15 @@ import attrs
 
 from actors._handlers import HandlerTable
 from actors._ref import ActorRef
+from actors.errors import ActorNotRunningError
 from actors.mailbox._answers import AnswerLane
 from actors.mailbox._arena import ArenaReader
 from actors.mailbox._holds import Holds
 from actors.mailbox._outbox import Outbox
-from actors.supervisor._exits import ExitReason
+from actors.supervisor._exits import ExitReason, describe
 from actors.supervisor._letters import DeadLetterReason
 
-__all__ = ["HOLD_SECONDS", "Directory", "Route", "flush_held", "poll_milliseconds", "wait_writable"]
+__all__ = ["HOLD_SECONDS", "Directory", "Route", "flush_held", "gone_error", "poll_milliseconds", "wait_writable"]
 
 # A tell that follows another within this time waits for company; it leaves after this time at the latest.
 HOLD_SECONDS = 0.001
@@ -153,3 +154,22 @@ def wait_writable(descriptor: int, seconds: float) -> None:
 def poll_milliseconds(seconds: float) -> int:
     """Return what ``poll`` takes: whole milliseconds, rounded up, within its range."""
     return min(_LONGEST_POLL_MS, math.ceil(max(0.0, seconds) * 1000)) if seconds < math.inf else _LONGEST_POLL_MS
+
+
+def gone_error(who: str, reason: ExitReason | None, *, parked: bool = False) -> ActorNotRunningError:
+    """
+    What a sender is told of an actor that takes no more messages.
+
+    Args:
+        who: Its path.
+        reason: Why it has ended, where that is known.
+        parked: Whether it may also be parked, as far as the sender knows.
+    """
+    state = "gone for good, or parked" if parked else "gone for good"
+    how = "" if reason is None else f": it {describe(reason)}"
+    revive = "have its supervisor restart it if it is parked, " if parked else ""
+    if reason is not None and reason.kind == "requested":
+        advice = "somebody stopped it, or a supervisor above it that gave up: see the log; "
+    else:
+        advice = ""
+    return ActorNotRunningError(f"{who} is {state}{how}; {advice}spawn it anew, {revive}or send elsewhere", target=who)

@@ -11,7 +11,7 @@ import pytest
 
 from actors._node import Node
 from actors._ref import ActorRef
-from actors._routes import Route, flush_held, poll_milliseconds
+from actors._routes import Route, flush_held, gone_error, poll_milliseconds
 from actors.errors import (
     ActorDied,
     ActorNotRunningError,
@@ -213,6 +213,23 @@ def test_news_of_a_death_that_overtakes_the_way_there_counts(node: Node, directo
         node.ask(TARGET, "add", (), {})
 
     assert node.asks == {}
+
+
+@pytest.mark.parametrize(
+    ("reason", "parked", "said"),
+    [
+        (None, False, "/app/a is gone for good; spawn it anew, or send elsewhere"),
+        (
+            CRASH,
+            True,
+            "or parked: it crashed (exit 1); spawn it anew, have its supervisor restart it if it is parked, or",
+        ),
+        (ExitReason("requested"), False, "somebody stopped it, or a supervisor above it that gave up: see the log; "),
+    ],
+    ids=["forgotten", "crashed", "stopped"],
+)
+def test_who_sends_to_nobody_is_told_why_and_what_to_do(reason: ExitReason | None, parked: bool, said: str) -> None:
+    assert said in str(gone_error("/app/a", reason, parked=parked))
 
 
 def test_tells_that_follow_each_other_are_flushed_together(node: Node, directory: FakeDirectory) -> None:
