@@ -147,7 +147,7 @@ class Errands:
                 )
                 error.may_have_run = True
                 self._outcomes.fail(job, error)
-        self._staff.kill(batch.worker, (KILLED, batch, None), f"its pool killed it: {late}")
+        self._staff.kill(batch.worker, (KILLED, batch, None), late)
 
     def hand_out(self) -> None:
         """Give calls to whoever has nothing to do."""

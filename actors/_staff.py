@@ -148,16 +148,21 @@ class Staff:
             self.host.runner.tell_body(found[1], "take_back", batch.ask_id)
 
     def kill(self, worker: Worker, killed: Event, why: str) -> None:
-        """Kill the process of one worker, and put *killed* into the queue when that is done; its crash report says *why*."""
+        """Kill the process of a worker that hangs, and put *killed* into the queue when that is done; its crash report says *why*."""
         self.host.pump.post(functools.partial(self._kill, worker, killed, why))
 
     def _kill(self, worker: Worker, killed: Event, why: str) -> None:
         """In the pump."""
         found = self._with_process(worker)
-        if found is not None:
-            found[1].note(why)
-            found[1].kill_group()
-        self._events.put(killed)
+        if found is None:
+            self._events.put(killed)
+            return
+        cell, body = found
+        body.offence = why
+        runner = self.host.runner
+        runner.kill(cell, body, "hang")
+        # Behind the kill, which waits for the stack of what took too long.
+        runner.stacks.take(cell, body, lambda _stack: self._events.put(killed))
 
     def processes(self) -> list[int]:
         """The pids of the workers that live."""

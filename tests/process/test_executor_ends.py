@@ -348,13 +348,18 @@ def test_a_worker_that_dies_is_named_by_the_error_of_its_own_call(executor: Acto
     assert all("this call of die_of" in str(error) for error in errors)
 
 
-def test_the_crash_report_of_a_worker_that_its_pool_killed_says_why(start_method: str) -> None:
+def test_the_crash_report_of_a_worker_that_was_too_late_says_of_what_and_where(start_method: str) -> None:
     with capture_logs() as logs, ActorExecutor(1, multiprocessing.get_context(start_method)) as executor:
         late = executor.options(timeout=0.1).submit(callables.wait_for_ever)
         assert isinstance(late.exception(timeout=SECONDS), AskTimeoutError)
 
         def told() -> bool:
             reports = [entry for entry in logs if entry["event"] == "actors.crash_report"]
-            return any("its pool killed it: a call of wait_for_ever" in str(entry) for entry in reports)
+            return any(
+                entry["kind"] == "hang"
+                and "a call of wait_for_ever was not done within 0.1 s" in entry["reason"]
+                and "in wait_for_ever" in str(entry)
+                for entry in reports
+            )
 
         eventually(told, SECONDS)
