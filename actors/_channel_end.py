@@ -149,9 +149,7 @@ class ChannelEnd:
                 if core.is_closed:
                     raise ChannelClosedError(f"channel {self.facts.name} is closed: nothing more can be put")
                 if self._source.is_ending(waits=False):
-                    raise ChannelClosedError(
-                        f"channel {self.facts.name}: this actor is to stop, and it waits for a place"
-                    )
+                    raise self._stopping("it waits for a place")
                 self._wait(self._free, until, ChannelFullError)
             cell.clean = True
         except BaseException:
@@ -278,9 +276,7 @@ class ChannelEnd:
     def _wait_for_item(self, until: float | None) -> None:
         """Wait a while, or say that nothing will come."""
         if self._source.is_ending(waits=True):
-            raise ChannelClosedError(
-                f"channel {self.facts.name}: this actor is to stop, and takes nothing more from it"
-            )
+            raise self._stopping("it takes nothing more from it")
         if self.core.is_closed:
             own = sum(1 for cell in self._getting if self.core.claims[cell.claim_at])
             if self.core.unfinished() <= own:
@@ -319,6 +315,11 @@ class ChannelEnd:
             self._patience.looked(looks, time.monotonic() - began)
         return False
 
+    def _stopping(self, what: str) -> ChannelClosedError:
+        error = ChannelClosedError(f"channel {self.facts.name}: this actor is to stop, and {what}")
+        error.stopping = True
+        return error
+
     def check_stopped(self) -> None:
         """
         Return if the system runs.
@@ -334,7 +335,7 @@ class ChannelEnd:
         seconds, longest = _JOIN_SECONDS
         while self._unfinished() > 0:
             if self._is_ending(waits=True):
-                raise ChannelClosedError(f"channel {self.facts.name}: this actor is to stop, and it waits for others")
+                raise self._stopping("it waits for others")
             left = seconds if until is None else min(seconds, until - time.monotonic())
             if left <= 0:
                 return False

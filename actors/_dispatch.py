@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 from actors._handlers import HandlerInfo
 from actors._stream import CREDIT
 from actors._timers import Timer
-from actors.errors import ActorsError, MailboxFullError, ProtocolError, SendError
+from actors.errors import ActorsError, ChannelClosedError, MailboxFullError, ProtocolError, SendError
 from actors.mailbox import _envelope, _failure
 from actors.mailbox._cargo import largest_parcel
 from actors.mailbox._envelope import INCARNATION_SHIFT, lane_number
@@ -155,6 +155,10 @@ class Dispatcher:
             Crash: It ends.
         """
         self._process.end_copy()
+        if isinstance(error, ChannelClosedError) and error.stopping:
+            # It waited for a channel as it was asked to stop: what ends the wait ends the handler.
+            self._process.busy = False
+            return
         try:
             verdict = self._actor.on_failure(error)
         except BaseException as again:  # noqa: BLE001 - a hook that fails decides nothing: the actor crashes with both

@@ -303,7 +303,15 @@ class RestartIntensityError(ActorsError):
 
 
 class ChannelClosedError(ActorsError, ValueError):
-    """The channel was closed: nothing more can be put, and everything that was put has been got and is done with."""
+    """
+    The channel was closed: nothing more can be put, and everything that was put has been got and is done with.
+
+    Attributes:
+        stopping: Whether it is this actor that is to stop, and the channel open. A handler that lets such an error out of a ``tell`` ends by
+            it as by a return: that is no crash.
+    """
+
+    stopping: bool = False
 
 
 class ChannelFullError(ActorsError, queue.Full):

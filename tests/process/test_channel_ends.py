@@ -15,7 +15,16 @@ from typing import Any
 
 import pytest
 
-from actors import ActorNotRunningError, ActorSystem, Channel, ChannelClosedError, EncodeError, HandlerError, StartError
+from actors import (
+    ActorNotRunningError,
+    ActorSystem,
+    Channel,
+    ChannelClosedError,
+    CrashReport,
+    EncodeError,
+    HandlerError,
+    StartError,
+)
 from tests.consumers import Consumer
 from tests.helpers import eventually
 from tests.leaks import Snapshot
@@ -58,8 +67,9 @@ def test_an_item_that_cannot_travel_is_refused_with_the_name_of_the_channel(syst
 
 
 @pytest.mark.parametrize("what", ["get", "put", "join"])
-def test_an_actor_that_waits_is_stopped_in_time(start_method: Any, what: str) -> None:
-    with ActorSystem(start_method=start_method, on_crash=lambda _report: None) as system:
+def test_an_actor_that_waits_is_stopped_in_time_and_has_not_crashed(start_method: Any, what: str) -> None:
+    crashes: list[CrashReport] = []
+    with ActorSystem(start_method=start_method, on_crash=crashes.append) as system:
         worker = system.spawn(Consumer(), restart="temporary")
         told: Channel[str] = system.channel(1)
         channel: Channel[int] = system.channel(1, joinable=True)
@@ -71,6 +81,8 @@ def test_an_actor_that_waits_is_stopped_in_time(start_method: Any, what: str) ->
         worker.stop()
         eventually(lambda: not worker.is_alive(), SECONDS)
         assert time.monotonic() - began < PROMISE_SECONDS
+
+    assert crashes == []
 
 
 def test_who_waits_in_the_host_when_its_system_stops_is_told_so(start_method: Any) -> None:
