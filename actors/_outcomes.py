@@ -10,7 +10,8 @@ from __future__ import annotations
 import sys
 import traceback
 from collections import deque
-from typing import Any
+from collections.abc import Callable
+from typing import Any, Final
 
 from actors import _calls
 from actors._jobs import Job, Sink, Worker
@@ -18,6 +19,8 @@ from actors._jobs import Job, Sink, Worker
 __all__ = ["Outcomes"]
 
 Answer = tuple[Job, list[Any], Worker]
+
+_PARTS_OF_A_SMALL_ONE: Final = 2  # its code and its data, and no buffers
 
 
 class Outcomes:
@@ -41,11 +44,19 @@ class Outcomes:
             self._quietly(job.sink.fail, job.index, error)
             self._told[job.sink] = None
 
-    def tell(self) -> None:
-        """Tell all that is known."""
+    def tell(self, is_wanted: Callable[[], bool] = lambda: False) -> None:
+        """
+        Tell all that is known.
+
+        Args:
+            is_wanted: Whether something else is to be done. It is asked behind each large result, and what is not told then stays known.
+        """
         known = self._known
         while known:
-            self._settle(*known.popleft())
+            answer = known.popleft()
+            self._settle(*answer)
+            if len(answer[1]) > _PARTS_OF_A_SMALL_ONE and is_wanted():
+                break
         self.flush()
 
     def flush(self) -> None:

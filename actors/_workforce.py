@@ -180,8 +180,8 @@ class Workforce:
             self._errands.look(time.monotonic())
             self._look_for_workers(time.monotonic())
             self._hand_out()
-        # Only now, when the workers have got something to do.
-        self._outcomes.tell()
+        # Only now, when the workers have got something to do; and no longer than until one of them wants more.
+        self._outcomes.tell(lambda: not self._events.empty())
         if not (self._errands.idle or self._terminated) and self._events.empty():
             self._dealer.prepare()
 
