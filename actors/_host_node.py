@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any
 
 from actors._ref import ActorRef
 from actors._seams import ActorStatistics
-from actors.supervisor import _events as ev
 from actors.supervisor import _view
 
 if TYPE_CHECKING:
@@ -40,9 +39,8 @@ class HostNode:
         host = self._host
         cell = host.runner.cells.get(ref.uid)
         if cell is not None:
-            cell.drain = drain
             cell.route.stopping = True
-            host.pump.post(functools.partial(host.runner.handle, ev.StopActor(ref.uid)))
+            host.pump.post(functools.partial(host.runner.stop_actor, ref.uid, drain=drain))
 
     def is_alive(self, ref: ActorRef[Any]) -> bool:
         """Whether it runs, or will again."""

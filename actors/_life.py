@@ -115,7 +115,7 @@ class Life:
         host = self.host
         if host is not None:
             deadline = time.monotonic() + self.shutdown_deadline
-            host.pump.post(lambda: _begin_stop(host, deadline, drain))
+            host.pump.post(lambda: host.runner.shut_down(deadline, drain=drain))
 
     def wait(self) -> None:
         """Wait until the tree has ended by itself or was asked to; signal handlers run meanwhile."""
@@ -146,7 +146,7 @@ class Life:
             if self._stopped.is_set():
                 return
             deadline = time.monotonic() + seconds
-            if host.pump.is_running() and host.pump.post(lambda: _begin_stop(host, deadline, drain)):
+            if host.pump.is_running() and host.pump.post(lambda: host.runner.shut_down(deadline, drain=drain)):
                 with contextlib.suppress(TimeoutError):
                     self._finished.result(seconds + _KILL_SECONDS)
             host.pump.post(host.pump.end)
@@ -226,11 +226,6 @@ class Life:
         # The failure itself is raised once more by stop(): whoever waits here is another of those it concerns.
         failure = self._failure
         return failure if failure is not None else ActorNotRunningError(f"system {self._name} has stopped")
-
-
-def _begin_stop(host: Host, deadline: float, drain: bool) -> None:
-    host.runner.draining = drain
-    host.runner.handle(ev.Shutdown(deadline))
 
 
 def _gave_up(root: str, finished: ev.TreeFinished) -> RestartIntensityError:

@@ -190,11 +190,11 @@ class Echo(Messenger):
         wait_for_file(path)
 
     @handler
-    def wait_for_stop(self) -> None:
-        """Return when this actor has been asked to stop, and knows it."""
+    def wait_for_stop(self, at_once: bool = False) -> None:
+        """Return when this actor has been asked to stop, *at_once* or at all, and knows it."""
         process: Any = self._context._process  # type: ignore[union-attr]
         pause = threading.Event()
-        while process.stop_reason != "requested":
+        while not (process.ending if at_once else process.stop_reason == "requested"):
             pause.wait(0.001)
 
     @handler

@@ -65,6 +65,7 @@ class Body:
         claimed: The pid and the pidfd that the child says are its own, until the start call is over.
         ready: Whether ``on_start`` is over.
         stop_sent: Whether it was asked to stop.
+        drains: Whether it was asked to stop behind what is queued, and not since to leave that.
         killed_for: Why the supervisor killed it, or None.
         report: The crash report, or the failure of its start.
         broken: What it did to the protocol, or None.
@@ -109,6 +110,7 @@ class Body:
     sentinel: int = -1
     ready: bool = False
     stop_sent: bool = False
+    drains: bool = False
     killed_for: str | None = None
     report: dict[str, Any] | None = None
     broken: str | None = None

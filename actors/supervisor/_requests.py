@@ -67,7 +67,6 @@ from actors._add_pool import spawn_pool_for
 from actors.errors import ActorNotRunningError, ActorsError, ProtocolError, SpecError
 from actors.mailbox import _failure
 from actors.mailbox._inbox import make_inbox, reopen_reader, reopen_writer
-from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 from actors.supervisor._addresses import find_by_name
 from actors.supervisor._cells import Body, Cell
@@ -424,10 +423,7 @@ class Requests:
             self._answer(body, number, "error", str(error))
 
     def _stop_actor(self, _cell: Cell, _body: Body, uid: int, drain: bool) -> None:
-        other = self._runner.cells.get(uid)
-        if other is not None:
-            other.drain = bool(drain)
-            self._runner.handle(ev.StopActor(uid))
+        self._runner.stop_actor(uid, drain=bool(drain))
 
     def _steer(self, cell: Cell, _body: Body, uid: int, what: str, ask_id: object, count: object) -> None:
         if what not in {"credit", "cancel"} or not (isinstance(ask_id, int) and isinstance(count, int)):

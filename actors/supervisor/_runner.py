@@ -74,7 +74,7 @@ class Runner:
         self.watchers = Watchers(host, self, self.stacks.take)
         self.meters = Meters(host, self)
         self.pools = Pools(host, self)
-        self.draining = False
+        self._drains: bool | None = None  # of a stop of the whole tree; None until there is one
         self.on_ready: dict[int, Callable[[Cell], object]] = {}
         self.on_gone: dict[int, Callable[[Cell, _exits.ExitReason], object]] = {}
         self.refused: Callable[[ev.Refused], object] = lambda _refused: None
@@ -277,12 +277,40 @@ class Runner:
 
     # --- stopping ---------------------------------------------------------------------------------------------------------
 
+    def shut_down(self, deadline: float, *, drain: bool) -> None:
+        """Stop the whole tree. What was once asked for without *drain* stays so."""
+        self._drains = drain and self._drains is not False
+        self.handle(ev.Shutdown(deadline))
+        if not self._drains:
+            for cell in list(self.cells.values()):
+                self._hurry(cell)
+
+    def stop_actor(self, uid: int, *, drain: bool) -> None:
+        """Stop an actor for good; where that was begun with *drain*, and is asked for again without, behind the message being handled."""
+        cell = self.cells.get(uid)
+        if cell is None:
+            return
+        if drain:
+            cell.drain = True
+        self.handle(ev.StopActor(uid))
+        if not drain:
+            self._hurry(cell)
+
+    def _hurry(self, cell: Cell) -> None:
+        """Handle nothing more of what is queued."""
+        cell.drain = False
+        for body in cell.bodies:
+            if body.drains and not body.dead:
+                body.drains = False
+                self.tell_body(body, "stop", "now")
+
     def _ask_to_stop(self, cell: Cell, body: Body) -> None:
         body.stop_sent = True
         self.log_rung(cell, body, "request")
         # One that stood by while the one before it died is asked to stop before it serves: what it may have to drain is its own now.
         self.replacing.promote(cell, body)
-        self.tell_body(body, "stop", "drain" if self.draining or cell.drain else "now")
+        body.drains = cell.drain or bool(self._drains)
+        self.tell_body(body, "stop", "drain" if body.drains else "now")
 
     def _terminate(self, cell: Cell, body: Body) -> None:
         def terminate(stack: str) -> None:

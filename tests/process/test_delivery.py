@@ -322,6 +322,23 @@ def test_stopping_makes_dead_letters_and_draining_does_not(system: ActorSystem) 
         eventually(functools.partial(has_dead, system, dead), state=system.dead_letters)
 
 
+@pytest.mark.parametrize("whole", [False, True], ids=["actor", "system"])
+def test_who_is_asked_to_stop_again_and_not_to_drain_leaves_what_is_queued(start_method: Any, whole: bool) -> None:
+    with ActorSystem(start_method=start_method) as system:
+        callee = system.spawn(Echo())
+        stop: Callable[..., None] = system.request_stop if whole else callee.stop
+        busy = callee.ask(Echo.wait_for_stop, True)
+        eventually(functools.partial(is_handling, callee, "wait_for_stop"))
+        for number in range(50):
+            callee.tell(Echo.note, number)
+        callee.flush()
+        for drain in (True, False, True):
+            stop(drain=drain)
+        busy.result(timeout=20)
+        eventually(functools.partial(is_gone, callee))
+        eventually(functools.partial(has_dead, system, {"stopping": 50}), state=system.dead_letters)
+
+
 # --- hostile actors
 
 

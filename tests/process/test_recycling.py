@@ -417,7 +417,7 @@ def test_a_system_that_is_left_in_the_middle_of_a_replacement_handles_what_is_qu
         assert host is not None
 
         def open_late() -> None:
-            eventually(lambda: host.runner.draining, SECONDS)
+            eventually(lambda: host.runner._drains, SECONDS)
             gate.touch()
 
         opener = threading.Thread(target=open_late)
