@@ -70,6 +70,9 @@ class EndSource(Protocol):
         """Around a wait in this thread, which is no hang."""
         ...
 
+    def progressed(self) -> None:
+        """This thread has put or got an item: it does not hang."""
+
     def holding(self) -> bool:
         """This thread holds an item: whether its process dies with the item not done, if it dies."""
         ...
@@ -95,7 +98,7 @@ class ChannelEnd:
         self.stopped = self._is_closed = False
         self.facts = facts
         self._joinable = facts.joinable
-        self._is_ending, self._holding = source.is_ending, source.holding
+        self._is_ending, self._holding, self._progressed = source.is_ending, source.holding, source.progressed
         # Around what uses descriptors or memory and has no busy cell that keeps them from being closed. A signal handler may come in.
         self._closing = threading.RLock()
         self._file, self._free, self._full, self._bell = descriptors
@@ -152,6 +155,7 @@ class ChannelEnd:
                     raise self._stopping("it waits for a place")
                 self._wait(self._free, until, ChannelFullError)
             cell.clean = True
+            self._progressed()
         except BaseException:
             if not self._is_closed:
                 core.finish_put(cell)
@@ -214,6 +218,7 @@ class ChannelEnd:
             except CodecError as error:
                 failure = error  # that it was got is true all the same
             core.release_place(cell)
+            self._progressed()
             holds = self._hold(cell)
             if failure is not None:
                 raise failure

@@ -8,6 +8,7 @@ import contextlib
 import functools
 import os
 import threading
+import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -93,6 +94,9 @@ class HostChannels:
         """See :class:`~actors._channel_end.EndSource`."""
         return contextlib.nullcontext()
 
+    def progressed(self) -> None:
+        """See :class:`~actors._channel_end.EndSource`. Nobody watches over the host."""
+
     def holding(self) -> bool:
         """See :class:`~actors._channel_end.EndSource`. When the host dies, nobody is left to get an item again."""
         return False
@@ -147,6 +151,12 @@ class ActorChannels:
         if threading.get_ident() != self._main:
             return contextlib.nullcontext()
         return self._process.standing_by(FlightState.WAITING)
+
+    def progressed(self) -> None:
+        """See :class:`~actors._channel_end.EndSource`. In the handler's own thread: others may live on when it hangs."""
+        process = self._process
+        if threading.get_ident() == self._main and process.has_mailbox and not process.is_copy:
+            process.recorder.note_progress(time.monotonic())
 
     def holding(self) -> bool:
         """See :class:`~actors._channel_end.EndSource`. What a handler has got is done with when it returns."""

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import resource
 import signal
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors import Actor, Channel, ChannelClosedError, handler
+from actors import Actor, Channel, ChannelClosedError, ChannelEmptyError, handler
+from actors.mailbox import _layout as at
 
 __all__ = ["Consumer"]
 
@@ -127,6 +130,30 @@ class Consumer(Actor):
         """Say that it begins, and wait in a method of a channel for what does not come."""
         told.put(what)
         getattr(channel, what)(*((0,) if what == "put" else ()))
+
+    @handler
+    def note_progress(self, channel: Channel[Any]) -> list[bool]:
+        """Whether the watchdog sees progress of: a put, a get, a get in another thread, a get that gets nothing."""
+        process: Any = self._context._process  # type: ignore[union-attr]
+        times = process.recorder.times
+
+        def seen(action: Callable[[], object]) -> bool:
+            times[at.PROGRESS] = 0.0
+            action()
+            return bool(times[at.PROGRESS])
+
+        def get_in_thread() -> None:
+            thread = threading.Thread(target=channel.get)
+            thread.start()
+            thread.join()
+
+        def get_nothing() -> None:
+            with contextlib.suppress(ChannelEmptyError):
+                channel.get(block=False)
+
+        found = [seen(lambda: channel.put(1)), seen(channel.get)]
+        channel.put(2)
+        return [*found, seen(get_in_thread), seen(get_nothing)]
 
     @handler
     def leave_room(self, kind: str, size: int) -> None:

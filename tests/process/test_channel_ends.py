@@ -66,6 +66,12 @@ def test_an_item_that_cannot_travel_is_refused_with_the_name_of_the_channel(syst
 # --- an actor, the system ---------------------------------------------------------------------------------------------------
 
 
+def test_who_gets_or_puts_an_item_does_not_hang(system: ActorSystem) -> None:
+    worker, channel = system.spawn(Consumer()), system.channel()
+
+    assert worker.ask(Consumer.note_progress, channel).result(timeout=SECONDS) == [True, True, False, False]
+
+
 @pytest.mark.parametrize("what", ["get", "put", "join"])
 def test_an_actor_that_waits_is_stopped_in_time_and_has_not_crashed(start_method: Any, what: str) -> None:
     crashes: list[CrashReport] = []

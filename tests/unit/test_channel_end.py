@@ -73,6 +73,9 @@ class Source:
     def standing_by(self) -> contextlib.AbstractContextManager[None]:
         return contextlib.nullcontext()
 
+    def progressed(self) -> None:
+        """Nobody watches."""
+
     def holding(self) -> bool:
         return self.holds
 
