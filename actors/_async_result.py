@@ -8,7 +8,8 @@ import multiprocessing
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections import deque
+from collections.abc import Callable
 from multiprocessing import pool
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
@@ -52,8 +53,11 @@ class AsyncResult(Generic[R]):
         force: Workforce,
         callback: Callable[[Any], object] | None,
         error_callback: Callable[[BaseException], object] | None,
+        pool: object = None,
     ) -> None:
         self._force = force
+        # Until it is done: a pool that nobody holds any more is terminated.
+        self._pool = pool
         self._callback = callback
         self._error_callback = error_callback
         self._done = threading.Event()
@@ -132,6 +136,7 @@ class AsyncResult(Generic[R]):
                 sys.stderr.write(f"actors: {callback!r} raised\n")
                 traceback.print_exc()
         self._done.set()
+        self._pool = None
 
 
 class MapResult(AsyncResult[R]):
@@ -144,8 +149,9 @@ class MapResult(AsyncResult[R]):
         chunksize: int,
         callback: Callable[[Any], object] | None,
         error_callback: Callable[[BaseException], object] | None,
+        pool: object = None,
     ) -> None:
-        super().__init__(force, callback, error_callback)
+        super().__init__(force, callback, error_callback, pool)
         self.count = count
         self.left = count
         self._chunksize = chunksize
@@ -166,10 +172,16 @@ class MapResult(AsyncResult[R]):
 
     def fail(self, index: int, error: BaseException) -> None:
         """See :class:`~actors._jobs.Sink`."""
-        self._error = self._error or error
+        if self._error is None:
+            self._error = error
         self.left -= min(self._chunksize, self.count - index * self._chunksize)
         if self.left <= 0:
             self.end()
+
+    def fail_all(self, error: BaseException) -> None:
+        """No call can be made."""
+        self._error = error
+        self.end()
 
     def end_empty(self) -> None:
         """There was nothing to call; nobody is called back, as in the standard library."""
@@ -211,11 +223,14 @@ class PoolIterator(Generic[R]):
     What a call raises is raised in its turn, and the next results follow it. :meth:`close` begins no further call.
     """
 
-    def __init__(self, stream: OrderedResults | UnorderedResults, *, chunked: bool, bar: _progress.Counter) -> None:
+    def __init__(
+        self, stream: OrderedResults | UnorderedResults, *, chunked: bool, bar: _progress.Counter, pool: object
+    ) -> None:
         self._stream = stream
+        self._pool = pool  # it lives as long as its results are wanted
         self._chunked = chunked
         self._bar = bar
-        self._chunk: Iterator[Any] = iter(())
+        self._values: deque[Any] = deque()
 
     def __iter__(self) -> Self:
         return self
@@ -231,28 +246,34 @@ class PoolIterator(Generic[R]):
             StopIteration: There are no more.
             multiprocessing.TimeoutError: It has not come within *timeout* seconds.
         """
-        for value in self._chunk:
-            self._bar.advance()
-            return value  # type: ignore[no-any-return]
-        if not self._stream.wait(timeout):
-            raise multiprocessing.TimeoutError
-        found = None
         try:
-            found = self._stream.take_next()
-        finally:
-            if found is None:
-                self._bar.close()
+            value = self._values.popleft()
+        except IndexError:
+            value = self._next(timeout)
+        self._bar.advance()
+        return value  # type: ignore[no-any-return]
+
+    def _next(self, timeout: float | None) -> Any:
+        try:
+            found = self._stream.take_next(timeout, multiprocessing.TimeoutError)
+        except multiprocessing.TimeoutError:
+            raise
+        except Exception:
+            self._bar.close()
+            raise
         if found is None:
+            self._bar.close()
             raise StopIteration
         success, value = found
         if not success:
             self._bar.advance()
             raise value
         if self._chunked:
-            self._chunk = iter(value)
-            return self.next(timeout)
-        self._bar.advance()
-        return value  # type: ignore[no-any-return]
+            # Others may read at the same time: nothing is where only one of them would find it.
+            first, *rest = value
+            self._values.extend(rest)
+            return first
+        return value
 
     def close(self) -> None:
         """Begin no further call."""

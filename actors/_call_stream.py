@@ -71,10 +71,12 @@ class CallStream:
         self._exhausted = items is not None
         self._next = 0
         # Of who feeds and who reads.
-        self._changed = threading.Condition()
+        # C code, unlike that of a condition: no signal can be taken between its acquisition and the block it guards.
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._room = _LEAST_ROOM
         self._fed = len(self._items)
-        self._read = 0
+        self._feeder_waits = False
         self._unbound = False
         self._aborted = False
 
@@ -130,12 +132,12 @@ class CallStream:
 
     def flush(self) -> None:
         """See :class:`~actors._jobs.Sink`."""
-        with self._changed:
+        with self._lock:
             self._changed.notify_all()
 
     def abort(self, error: BaseException) -> None:
         """No further call is begun; whoever reads is told why."""
-        with self._changed:
+        with self._lock:
             if self._aborted:
                 return
             self._aborted = True
@@ -143,10 +145,12 @@ class CallStream:
             self._exhausted = True
             self._end(error)
             self._changed.notify_all()
+        # Whoever feeds it may be in the middle of a user's iterator for ever: it is over all the same.
+        self._force.poke(self)
 
     def curtail(self, error: BaseException) -> None:
         """No further call is begun; whoever reads is told why behind the results of those that were. In the pool's thread."""
-        with self._changed:
+        with self._lock:
             if self._aborted or self.over:
                 return
             self._items.clear()
@@ -172,13 +176,13 @@ class CallStream:
                 if not self._wait_for_room():
                     break
                 self._fed += 1
-                hungry = not self._items
                 self._items.append(item)
-                if hungry:
+                # Asked afterwards: it may have been empty, or been emptied just before.
+                if len(self._items) <= 1:
                     self._force.poke(self)
         except BaseException as raised:  # noqa: BLE001 - a user's iterator may raise anything; whoever reads the results is told
             error = raised
-        with self._changed:
+        with self._lock:
             self._exhausted = True
             if not self._aborted:
                 self._end(error)
@@ -186,12 +190,18 @@ class CallStream:
         self._force.poke(self)
 
     def _wait_for_room(self) -> bool:
-        if self._fed - self._read < self._room and not self._aborted:
+        if self._ahead() < self._room and not self._aborted:
             return True
-        with self._changed:
-            while self._fed - self._read >= self._room and not self._unbound and not self._aborted:
+        with self._lock:
+            self._feeder_waits = True
+            while self._ahead() >= self._room and not self._unbound and not self._aborted:
                 self._changed.wait()
+            self._feeder_waits = False
             return not self._aborted
+
+    def _ahead(self) -> int:
+        """How many items were fed and their results not taken; now and then one too many."""
+        return self._fed
 
     def _widen(self, most: int) -> None:
         """So many are taken at once: so much more may be ahead."""
@@ -202,49 +212,75 @@ class CallStream:
 
     def unbind(self) -> None:
         """Make all calls, whoever reads the results."""
-        with self._changed:
+        with self._lock:
             self._unbound = True
             self._changed.notify_all()
 
-    # --- reading ----------------------------------------------------------------------------------------------------------
-
-    def _has_next(self) -> bool:
-        raise NotImplementedError
-
-    def wait(self, timeout: float | None) -> bool:
-        """
-        Wait for the next result; return whether it is there.
-
-        Raises:
-            DeadlockError: In the pool's own thread, which would have to bring it.
-        """
-        if self._has_next():
-            return True
-        if self._force.is_own_thread():
-            raise DeadlockError(
-                "a callback of a pool waits for a result of the same pool, which its own thread would have to bring"
-            )
-        give_up = None if timeout is None else time.monotonic() + timeout
-        with self._changed:
-            while not self._has_next():
-                left = None if give_up is None else give_up - time.monotonic()
-                if left is not None and left <= 0:
-                    return False
-                self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
-        return True
-
-    def _note_read(self) -> None:
-        self._read += 1
-        if not self._exhausted and self._fed - self._read == self._room // 2:
-            self.flush()
-
 
 class _Results(CallStream):
-    """Read one by one. The last of them says why there are no more."""
+    """
+    Read one by one, by any thread. The last of them says why there are no more.
+
+    What was taken is not counted but follows from what is left, so that a reader that is interrupted cannot get the count wrong.
+    """
+
+    _results: Any  # with a length
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         self._ended: list[BaseException | None] = [None] if self._exhausted else []
+        # Counted by the pool's thread, behind the result itself.
+        self._settled = 0
+
+    def take_next(self, timeout: float | None, late: type[BaseException]) -> list[Any] | None:
+        """
+        Wait for the next result and take it.
+
+        Args:
+            timeout: Seconds; None: as long as it takes.
+            late: Raised if none has come by then.
+
+        Returns:
+            Whether it is one, and what was returned or raised. None where there are no more.
+
+        Raises:
+            DeadlockError: In the pool's own thread, which would have to bring it.
+            BaseException: Why there are no more.
+        """
+        give_up = None if timeout is None else time.monotonic() + timeout
+        with self._lock:
+            while (found := self._pop()) is None:
+                if self._is_over():
+                    self._find_end()
+                    return None
+                self._wait(give_up, late)
+            if self._feeder_waits and self._ahead() <= self._room // 2:
+                self._changed.notify_all()
+        return found
+
+    def close(self) -> None:
+        """Nobody reads on: begin no further call."""
+        self.abort(CancelledError())
+
+    def _wait(self, give_up: float | None, late: type[BaseException]) -> None:
+        if self._force.is_own_thread():
+            raise DeadlockError(
+                "a callback of a pool waits for a result of the same pool, which its own thread would have to bring"
+            )
+        left = None if give_up is None else give_up - time.monotonic()
+        if left is not None and left <= 0:
+            raise late
+        self._changed.wait(None if left is None else min(left, threading.TIMEOUT_MAX))
+
+    def _is_over(self) -> bool:
+        return bool(self._ended) and (self._aborted or self._ahead() <= 0)
+
+    def _pop(self) -> list[Any] | None:
+        """The next result; None where it is not there, or was not counted yet: then a flush is to come."""
+        raise NotImplementedError
+
+    def _ahead(self) -> int:
+        return self._fed - self._settled + len(self._results)
 
     def _end(self, error: BaseException | None) -> None:
         self._ended[:] = [error]
@@ -254,10 +290,6 @@ class _Results(CallStream):
         error, self._ended[0] = self._ended[0], None
         if error is not None:
             raise error
-
-    def close(self) -> None:
-        """Nobody reads on: begin no further call."""
-        self.abort(CancelledError())
 
 
 class OrderedResults(_Results):
@@ -270,27 +302,15 @@ class OrderedResults(_Results):
     def succeed(self, index: int, value: Any) -> None:
         """See :class:`~actors._jobs.Sink`."""
         self._results[index] = [True, value]
+        self._settled += 1
 
     def fail(self, index: int, error: BaseException) -> None:
         """See :class:`~actors._jobs.Sink`."""
         self._results[index] = [False, error]
+        self._settled += 1
 
-    def _has_next(self) -> bool:
-        return self._read in self._results or (bool(self._ended) and (self._aborted or self._read >= self._fed))
-
-    def take_next(self) -> list[Any] | None:
-        """
-        The next result, which is there: whether it is one, and what was returned or raised. None where there are no more.
-
-        Raises:
-            BaseException: Why there are no more.
-        """
-        found = self._results.pop(self._read, None)
-        if found is None:
-            self._find_end()
-        else:
-            self._note_read()
-        return found
+    def _pop(self) -> list[Any] | None:
+        return self._results.pop(self._settled - len(self._results), None)
 
 
 class UnorderedResults(_Results):
@@ -303,20 +323,12 @@ class UnorderedResults(_Results):
     def succeed(self, index: int, value: Any) -> None:  # noqa: ARG002 - as they come
         """See :class:`~actors._jobs.Sink`."""
         self._results.append([True, value])
+        self._settled += 1
 
     def fail(self, index: int, error: BaseException) -> None:  # noqa: ARG002 - as they come
         """See :class:`~actors._jobs.Sink`."""
         self._results.append([False, error])
+        self._settled += 1
 
-    def _has_next(self) -> bool:
-        return bool(self._results) or (bool(self._ended) and (self._aborted or self._read >= self._fed))
-
-    def take_next(self) -> list[Any] | None:
-        """See :meth:`OrderedResults.take_next`."""
-        try:
-            found = self._results.popleft()
-        except IndexError:
-            self._find_end()
-            return None
-        self._note_read()
-        return found
+    def _pop(self) -> list[Any] | None:
+        return self._results.popleft() if self._results else None

@@ -61,7 +61,7 @@ FAILED: Final = 2
 UNSENDABLE: Final = 3
 """How an outcome is coded: a value of the codec, a pickle and its buffers, an exception, a result that cannot travel."""
 
-_BY_REFERENCE: Final = (types.FunctionType, types.BuiltinFunctionType, type)
+_BY_REFERENCE: Final = (types.FunctionType, type)
 _PROTOCOL: Final = 5
 
 Coded = list[Any]
@@ -164,7 +164,7 @@ def code_function(function: Callable[..., Any]) -> Function:
         Exception: Whatever pickling raises; with a note that says what to install where that would help.
     """
     try:
-        if isinstance(function, _BY_REFERENCE):
+        if isinstance(function, _BY_REFERENCE) or _is_builtin_function(function):
             return _code_by_name(function)
         return pickle.dumps(function, _PROTOCOL), False
     except Exception as error:
@@ -173,6 +173,13 @@ def code_function(function: Callable[..., Any]) -> Function:
         if found is None:
             raise
         return found
+
+
+def _is_builtin_function(function: Any) -> bool:
+    """Whether it is one written in C, and no method of an object, whose state travels with it each time."""
+    return isinstance(function, types.BuiltinFunctionType) and isinstance(
+        function.__self__, types.NoneType | types.ModuleType | type
+    )
 
 
 def _code_by_value(function: Any, error: Exception) -> Function | None:

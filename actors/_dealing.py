@@ -39,7 +39,8 @@ class Dealer:
         self._workers = workers
         self.sources: deque[Source] = deque()
         self.redo: deque[Job] = deque()
-        self._seconds: dict[tuple[bytes, int], float] = {}
+        # By the hash of a function, which may be large.
+        self._seconds: dict[tuple[int, int], float] = {}
 
     @property
     def waits(self) -> bool:
@@ -162,7 +163,7 @@ class Dealer:
     def _expected(self, source: Source) -> float:
         if source.timeout is not None:
             return math.inf
-        return self._seconds.get((source.function[0], source.how), math.inf)
+        return self._seconds.get((hash(source.function[0]), source.how), math.inf)
 
     @staticmethod
     def _wanted(job: Job) -> bool:
@@ -171,7 +172,8 @@ class Dealer:
 
     def note_seconds(self, kinds: Collection[tuple[bytes, int]], seconds: float) -> None:
         """A call of each of *kinds* has taken so long."""
-        for key in kinds:
+        for function, how in kinds:
+            key = hash(function), how
             before = self._seconds.get(key)
             self._seconds[key] = seconds if before is None else (before + seconds) / 2
         if len(self._seconds) > _KNOWN_FUNCTIONS:

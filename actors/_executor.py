@@ -321,10 +321,8 @@ def _stream_results(stream: OrderedResults, end: float | None) -> Iterator[Any]:
     """The results in order. Leaving early begins no further call."""
     try:
         while True:
-            if not stream.wait(None if end is None else end - time.monotonic()):
-                raise TimeoutError
             # Not kept here while the consumer works with it.
-            if (found := stream.take_next()) is None:
+            if (found := stream.take_next(None if end is None else end - time.monotonic(), TimeoutError)) is None:
                 return
             if not found[0]:
                 raise found.pop()

@@ -134,7 +134,7 @@ class Pool:
             error_callback: Called with the exception where there is one.
         """
         force = self._check_running()
-        result: AsyncResult[R] = AsyncResult(force, callback, error_callback)
+        result: AsyncResult[R] = AsyncResult(force, callback, error_callback, self)
         try:
             function, coded = _calls.code_function(func), _calls.code_call(tuple(args), dict(kwds or {}))
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
@@ -216,14 +216,14 @@ class Pool:
             chunksize, extra = divmod(len(items), force.plan.size * _CHUNKS_PER_WORKER)
             chunksize += bool(extra)
         chunksize = max(1, chunksize)
-        result: MapResult[Any] = MapResult(force, len(items), chunksize, callback, error_callback)
+        result: MapResult[Any] = MapResult(force, len(items), chunksize, callback, error_callback, self)
         if not items:
             result.end_empty()
             return result
         try:
             function = _calls.code_function(func)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
-            result.fail(0, error)
+            result.fail_all(error)
             return result
         if chunksize == 1:
             stream = MapStream(
@@ -317,7 +317,7 @@ class Pool:
         self._streams.add(stream)
         force.add(stream)
         stream.feed(source)
-        return PoolIterator(stream, chunked=chunksize > 1, bar=bar)
+        return PoolIterator(stream, chunked=chunksize > 1, bar=bar, pool=self)
 
     # --- the end ----------------------------------------------------------------------------------------------------------
 

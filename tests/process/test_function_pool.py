@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import functools
 import gc
 import itertools
 import multiprocessing
+import operator
 import os
 import pickle
+import random
 import sys
 import threading
+import warnings
 from collections.abc import Iterator
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import pool as stdlib
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -191,6 +196,40 @@ def test_a_function_that_cannot_travel_is_told_as_the_results_are_read(
         next(results)
     with pytest.raises(StopIteration):
         next(results)
+
+
+@pytest.mark.parametrize("chunksize", [1, 7, None])
+def test_a_map_of_a_function_that_cannot_travel_ends_at_once(pool: Pool, chunksize: int | None) -> None:
+    lock: Any = threading.Lock()
+    bound = functools.partial(callables.multiply, lock)
+    told: list[BaseException] = []
+    result = pool.map_async(bound, range(100), chunksize, error_callback=told.append)
+
+    assert result.ready()
+    with pytest.raises(TypeError, match="pickle"):
+        result.get(timeout=SECONDS)
+    assert len(told) == 1
+
+
+def test_a_method_of_an_object_travels_with_what_the_object_is_now(pool: Pool) -> None:
+    known: dict[str, int] = {}
+    assert pool.apply(known.get, ("a",)) is None
+    known["a"] = 1
+    assert 1 == pool.apply(known.get, ("a",))
+    numbers = random.Random(1)
+    assert pool.apply(numbers.random) == pool.apply(numbers.random) == random.Random(1).random()
+    assert pool.map(abs, [-1]) == pool.map(operator.neg, [-1]) == [pool.apply(dict.fromkeys, ("a", 1))["a"]] == [1]
+
+
+def test_a_pool_lives_as_long_as_its_results_are_wanted(start_method: str) -> None:
+    context = multiprocessing.get_context(start_method)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", ResourceWarning)  # that nobody has closed them
+        assert [1, 4] == Pool(2, context=context).map_async(callables.square, [1, 2]).get(timeout=SECONDS)
+        assert 9 == Pool(2, context=context).apply_async(callables.square, (3,)).get(timeout=SECONDS)
+        assert [1, 4] == list(Pool(2, context=context).imap(callables.square, [1, 2]))
+        assert [1, 4] == list(Pool(2, context=context).options(retries=1).imap(callables.square, [1, 2]))
+        gc.collect()
 
 
 def test_nobody_is_called_back_for_a_map_of_nothing(pool: Pool) -> None:

@@ -52,7 +52,7 @@ def rage(start_method: StartMethod, *, teams: int, size: int, seconds: float, pa
             clock.wait(pause)
         ends = watch.ends()
         eventually(
-            lambda: all(info.state in {"idle", "handling"} for info in system.actors()), 60.0, state=system.actors
+            lambda: all(info.state in {"idle", "handling"} for info in system.actors()), 300.0, state=system.actors
         )
         for path in paths:
             assert system.whereis(path).options(timeout=30.0).ask(Worker.echo, 5).result() == 5

@@ -163,7 +163,7 @@ def test_all_that_waits_can_be_taken_out(dealer: Dealer) -> None:
 
 def test_how_long_calls_take_is_a_mean_of_the_latest_and_of_few_functions(dealer: Dealer) -> None:
     dealer.note_seconds([(SLOW[0], _calls.CALL)], 0.0)
-    assert dealer._seconds[SLOW[0], _calls.CALL] == 0.5
+    assert dealer._seconds[hash(SLOW[0]), _calls.CALL] == 0.5
     dealer.note_seconds([(str(number).encode(), 0) for number in range(1001)], 1.0)
     assert dealer._seconds == {}
 
