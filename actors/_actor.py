@@ -172,7 +172,7 @@ class Actor(multiprocessing.Process):
         Let go of what the actor holds. Runs in the actor's process after its last handler, within ``shutdown`` seconds. Of an actor
         that is replaced (see :class:`~actors.Recycle`) it runs after ``on_start`` of the successor.
 
-        Not called when the process is killed. What it raises is logged.
+        Not called when the process is killed, nor when ``on_start`` has raised. What it raises is logged.
 
         Args:
             reason: Why it ends: asked to, or the crash that was.

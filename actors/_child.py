@@ -77,6 +77,7 @@ class ActorProcess:
         interrupted: Whether the loop is to look up before the next message.
         is_copy: Whether this process is a fork that a handler has made.
         stop_reason: ``"requested"`` once the supervisor asked to stop, else ``"normal"``.
+        has_begun: Whether ``on_start`` has returned: then ``on_stop`` is to follow.
         has_mailbox: Whether recorder, inbox, answering and dispatcher are there. Not in one that stands by to take over.
     """
 
@@ -94,6 +95,7 @@ class ActorProcess:
         self.flow = Flow()
         self.stop_reason: Literal["normal", "requested"] = "normal"
         self.has_mailbox = False
+        self.has_begun = False
         self._lent: tuple[int, ...] | None = None
         self.draining = False
         self.interrupted = False
@@ -216,6 +218,7 @@ class ActorProcess:
             self.attendant.drain_out(_FAREWELL_SECONDS)
             raise SystemExit(1) from None
         self.busy = False
+        self.has_begun = True
         self.attendant.notify("ready")
 
     def _caller_gone(self, fields: tuple[object, ...], passed: tuple[int, ...]) -> None:
@@ -262,7 +265,8 @@ class ActorProcess:
             self.recorder.note_state(FlightState.STOPPING)
         self.busy = True
         try:
-            self.actor.on_stop(reason)
+            if self.has_begun:
+                self.actor.on_stop(reason)
             if self.coroutines is not None:
                 self.coroutines.close()
             self.node.flush_all()
