@@ -129,6 +129,11 @@ class Life:
         if failure is not None:
             raise failure
 
+    def note_failure(self, error: BaseException) -> None:
+        """What *error* comes of may be that it has failed: say so in its traceback."""
+        if self._failure is not None:
+            error.add_note(f"The system had ended before: {self._failure}")
+
     def pump_failed(self, error: BaseException) -> None:
         """In the pump, at its very end: a bug of ours."""
         failure = InternalError(f"the pump of system {self._name} failed: {type(error).__name__}: {error}")

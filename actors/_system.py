@@ -179,8 +179,10 @@ class ActorSystem:
             # A fork of the user's own leaves the block too: the system is not its to stop.
             return
         self._life.stop(drain=kind is None)
-        if kind is None:
+        if error is None:
             self._life.raise_failure()
+        else:
+            self._life.note_failure(error)
 
     def stop(self, *, drain: bool = False) -> None:
         """

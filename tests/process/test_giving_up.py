@@ -12,6 +12,7 @@ from structlog.testing import capture_logs
 
 from actors import (
     ActorInfo,
+    ActorNotRunningError,
     ActorRef,
     ActorSystem,
     Backoff,
@@ -70,6 +71,18 @@ def test_a_supervisor_below_that_ends_the_tree_is_named_with_its_own_limits(star
         eventually(lambda: not system.is_running(), SECONDS)
 
     assert (0, 9.0) == (caught.value.restarts, caught.value.period)
+
+
+def test_an_error_that_comes_of_a_tree_that_has_given_up_says_so(start_method: Any) -> None:
+    tree = Supervisor("app", children=[child(Worker(), name="x", backoff=AT_ONCE)], max_restarts=0)
+    system = ActorSystem(tree, start_method=start_method)
+    with pytest.raises(ActorNotRunningError) as caught, system:
+        worker = ref_of(system, "x")
+        worker.tell(Worker.leave_at_once, 7)
+        eventually(lambda: not system.is_running(), SECONDS)
+        worker.tell(Worker.add, 1)
+
+    assert "supervisor /app gave up" in caught.value.__notes__[0]
 
 
 def test_too_many_children_have_an_error_of_their_own_and_room_comes_back(start_method: Any) -> None:
