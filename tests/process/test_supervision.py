@@ -440,9 +440,12 @@ def test_an_error_in_on_stop_is_logged_and_hurts_nobody(start_method: Any) -> No
 
 
 def test_on_stop_lets_go_of_nothing_that_on_start_has_not_made(start_method: Any) -> None:
-    with capture_logs() as logs, ActorSystem(start_method=start_method) as system:
-        with pytest.raises(StartError, match="no database"):
-            system.spawn(FailsToStart(), name="fails")
+    with (
+        capture_logs() as logs,
+        ActorSystem(start_method=start_method) as system,
+        pytest.raises(StartError, match="no database"),
+    ):
+        system.spawn(FailsToStart(), name="fails")
 
     assert not [log for log in logs if log["event"] == "actors.hook_failed"]
 
