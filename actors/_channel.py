@@ -44,7 +44,7 @@ class Channel(Generic[T]):
 
         channel = system.channel(maxsize=100)
         for number in range(4):
-            system.spawn(Worker(), name=f"worker-{number}").tell(Worker.work, channel)
+            system.spawn(Worker(channel), name=f"worker-{number}")  # works from on_start, so after each restart too
         for task in tasks:
             channel.put(task)
         channel.close()

@@ -113,7 +113,8 @@ class ActorRef(Generic[A_co]):
         May be called from any thread, and from ``__del__`` and signal handlers.
 
         Args:
-            handler: A method marked ``@handler`` of the actor's class or of a base of it, or its name.
+            handler: A method marked ``@handler`` of the actor's class or of a base of it, or its name. Only the name travels: type checkers
+                refuse a handler of another class, and at run time the actor's own one of that name is called.
             *args: Its arguments, as values that can travel.
             **kwargs: The same, by name.
 
@@ -150,10 +151,12 @@ class ActorRef(Generic[A_co]):
 
         Behind the scenes: the message is encoded, the ask noted, the message written to the actor's inbox; the actor
         handles it in its turn and writes the answer; whoever waits in ``result()`` reads it, or the system's own
-        thread. Every ask ends exactly once: answered, failed, timed out or cancelled.
+        thread. An ask ends once: answered, failed, timed out or cancelled. Without a timeout it waits for as long as the actor
+        neither answers nor dies, also where two actors ask each other.
 
         Args:
-            handler: A method marked ``@handler`` of the actor's class or of a base of it, or its name.
+            handler: A method marked ``@handler`` of the actor's class or of a base of it, or its name. Only the name travels: type checkers
+                refuse a handler of another class, and at run time the actor's own one of that name is called.
             *args: Its arguments, as values that can travel.
             **kwargs: The same, by name.
 

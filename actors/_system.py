@@ -74,12 +74,13 @@ class ActorSystem:
     Runs a tree of actors in processes of their own.
 
     The constructor only checks. ``start()``, or ``with``, starts the tree: every static child is ready when it returns. Leaving the
-    ``with`` block lets actors handle what is queued and stops them; on an exception it stops them at once.
+    ``with`` block lets each actor handle what is queued, within its ``shutdown`` seconds (5 by default), and stops them; what is still
+    queued then becomes dead letters. On an exception it stops them at once.
 
     Args:
         tree: A :class:`~actors.Supervisor`; None for an empty one called ``"system"``.
         start_method: ``"forkserver"``, ``"spawn"`` or ``"fork"``. The user's default context of ``multiprocessing`` is not touched.
-        shutdown_deadline: Seconds that stopping the whole tree may take; then everything that is left is killed.
+        shutdown_deadline: Seconds that stopping the whole tree may take, draining included; then everything that is left is killed.
         signals: Whether :meth:`start` installs handlers that stop the system on SIGTERM and SIGINT (main thread only).
         max_message_bytes: The largest message, encoded; at least 4096.
         subreaper: Whether this process adopts what loses its parent below it, while the system runs. What actors leave behind then
@@ -189,7 +190,8 @@ class ActorSystem:
         Stop every actor in reverse order, within the shutdown deadline. Harmless when it has stopped.
 
         Args:
-            drain: Whether actors first handle what is queued.
+            drain: Whether actors first handle what is queued, each within its ``shutdown`` seconds (5 by default). What is still queued then
+                becomes dead letters.
 
         Raises:
             RestartIntensityError: The tree had given up before.

@@ -207,7 +207,12 @@ class ActorDied(SendError):  # noqa: N818 - the name is public and says what hap
 
 
 class DeadlockError(SendError):
-    """An ask of itself, or a wait that could never end: raised at once instead of hanging."""
+    """
+    An actor asks itself, or a process waits for what only it could bring: raised at once instead of hanging.
+
+    A circle of several is not looked for: two actors that ask each other and wait in their handlers wait until a deadline ends one of
+    the asks, and for ever without one. Give asks between actors a timeout.
+    """
 
 
 class RemoteTraceback(Exception):  # noqa: N818 - the word of concurrent.futures and multiprocessing
@@ -229,6 +234,12 @@ class RemoteTraceback(Exception):  # noqa: N818 - the word of concurrent.futures
 class HandlerError(SendError):
     """
     The handler ran and raised. Its ``__cause__`` is the :class:`RemoteTraceback`.
+
+    Where the handler raised a builtin exception, what is raised here is of a class that is both: ``HandlerValueError`` is a
+    ``HandlerError`` and a ``ValueError``, ``HandlerFileNotFoundError`` a ``FileNotFoundError`` with its ``errno``, and so for each builtin
+    ``Exception``. Catch it as either; these classes cannot be imported. A plain ``HandlerError`` comes of everything else: exceptions of
+    other modules, since nothing that a message names is imported; ``UnicodeError``, exception groups, ``StopIteration`` and
+    ``StopAsyncIteration``. ``str(error)`` says which actor raised what; the notes of the exception come along.
 
     Attributes:
         error_type: Dotted name of the exception's class in the actor.
