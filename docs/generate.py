@@ -8,9 +8,11 @@ The pages are committed, so that they can be read without a build; ``make check`
 from __future__ import annotations
 
 import argparse
+import functools
 import inspect
 import re
 import sys
+from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -50,7 +52,7 @@ TOPICS = {
         "The system",
         ("ActorSystem", "SupervisorRef", "Tasks", "ActorInfo", "ActorStatistics", "Down", "DeadLetter"),
     ),
-    "pools": ("Pools for functions", ("ActorExecutor", "Pool", "AsyncResult", "WorkerDied")),
+    "pools": ("Function pools", ("ActorExecutor", "Pool", "AsyncResult", "WorkerDied")),
     "supervision": (
         "Supervision",
         (
@@ -95,7 +97,7 @@ def pages() -> dict[str, str]:
         raise SystemExit(
             f"docs/generate.py: not on exactly one page of TOPICS, or no export: {', '.join(sorted(wrong))}"
         )
-    found = {f"{topic}.md": "\n".join(_page(title, names)) for topic, (title, names) in TOPICS.items()}
+    found = {f"{topic}.md": "\n".join(_page(topic, title, names)) for topic, (title, names) in TOPICS.items()}
     return {"README.md": "\n".join(_index()), **found}
 
 
@@ -110,38 +112,91 @@ def _index() -> Iterator[str]:
     yield ""
 
 
-def _page(title: str, names: tuple[str, ...]) -> Iterator[str]:
+@attrs.frozen
+class _Place:
+    """Where a docstring is shown: what it refers to is looked for in its class, and linked as seen from its page."""
+
+    topic: str
+    owner: str = ""
+
+    def link(self, target: str) -> str:
+        """Return *target* (``Class``, ``Class.member`` or a member of this class) as a link, if it stands on a page."""
+        name = target.removeprefix("~").removeprefix("actors.").removeprefix("errors.")
+        anchors = _anchors()
+        for full in (f"{self.owner}.{name}", name):
+            if full in anchors:
+                topic, anchor = anchors[full]
+                return f"[`{name}`]({'' if topic == self.topic else f'{topic}.md'}#{anchor})"
+        return f"`{name.rpartition('.')[2]}`"
+
+
+@functools.cache
+def _anchors() -> dict[str, tuple[str, str]]:
+    """The topic and the anchor of everything that has a heading, by its name with its class."""
+    found = {}
+    for topic, (title, names) in TOPICS.items():
+        taken = Counter([title.lower()])
+        for name, heading in _headings(names):
+            anchor = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+            found[name] = (topic, f"{anchor}-{taken[anchor]}" if taken[anchor] else anchor)
+            taken[anchor] += 1
+    return found
+
+
+def _headings(names: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    """What stands on a page, in its order, with its heading."""
+    for name in names:
+        thing = getattr(actors, name)
+        yield name, name
+        if inspect.isclass(thing):
+            yield from _member_headings(thing)
+        for unnamed in UNNAMED.get(name, ()):
+            yield unnamed.__name__, f"{unnamed.__name__} (not imported)"
+            if not attrs.has(unnamed):
+                yield from _member_headings(unnamed)
+
+
+def _member_headings(cls: type) -> Iterator[tuple[str, str]]:
+    for member, value in _public_members(cls):
+        yield f"{cls.__name__}.{member}", _heading(cls.__name__, member, value)
+
+
+def _heading(owner: str, member: str, value: Any) -> str:
+    return f"`{owner}.{member}`{' (property)' if isinstance(_plain(value), property) else ''}"
+
+
+def _page(topic: str, title: str, names: tuple[str, ...]) -> Iterator[str]:
     yield f"# {title}\n"
     for name in names:
-        yield from _entry(name, getattr(actors, name))
+        yield from _entry(_Place(topic, name), getattr(actors, name))
         for thing in UNNAMED.get(name, ()):
-            yield from _unnamed(thing)
+            yield from _unnamed(_Place(topic, thing.__name__), thing)
 
 
-def _entry(name: str, thing: Any) -> Iterator[str]:
-    yield f"## `{name}`\n"
+def _entry(place: _Place, thing: Any) -> Iterator[str]:
+    yield f"## `{place.owner}`\n"
     if inspect.isclass(thing):
-        yield from _signature(name, thing, is_class=True)
-        yield from _docstring(thing)
+        yield from _signature(place.owner, thing, is_class=True)
+        yield from _docstring(place, thing)
         for member, value in _public_members(thing):
-            yield from _member(member, value)
+            yield from _member(place, member, value)
     elif callable(thing):
-        yield from _signature(name, thing)
-        yield from _docstring(thing)
+        yield from _signature(place.owner, thing)
+        yield from _docstring(place, thing)
     else:
         yield f"`{thing!r}`\n"
 
 
-def _unnamed(thing: type) -> Iterator[str]:
+def _unnamed(place: _Place, thing: type) -> Iterator[str]:
     """A class that is no export: what can be said or done with it, and not how one is made."""
     yield f"### `{thing.__name__}` (not imported)\n"
-    yield from _docstring(thing)
+    yield from _docstring(place, thing)
     if attrs.has(thing):
         defaults = ", ".join(f"{field.name}={field.default!r}" for field in attrs.fields(thing))
         yield f"Defaults: `{defaults}`\n"
         return
     for member, value in _public_members(thing):
-        yield from _member(member, value)
+        yield from _member(place, member, value)
 
 
 def _public_members(cls: type) -> list[tuple[str, Any]]:
@@ -154,20 +209,22 @@ def _public_members(cls: type) -> list[tuple[str, Any]]:
     return [(name, value) for name, value in members.items() if _is_shown(name, value) and name not in fields]
 
 
+def _plain(value: Any) -> Any:
+    return value.__func__ if isinstance(value, classmethod | staticmethod) else value
+
+
 def _is_shown(name: str, value: Any) -> bool:
-    plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
+    plain = _plain(value)
     documented = inspect.isfunction(plain) or isinstance(plain, property)
     return documented and not name.startswith("_") and bool(plain.__doc__)
 
 
-def _member(name: str, value: Any) -> Iterator[str]:
-    plain = value.__func__ if isinstance(value, classmethod | staticmethod) else value
-    if isinstance(plain, property):
-        yield f"### `{name}` (property)\n"
-    else:
-        yield f"### `{name}`\n"
+def _member(place: _Place, name: str, value: Any) -> Iterator[str]:
+    plain = _plain(value)
+    yield f"### {_heading(place.owner, name, value)}\n"
+    if not isinstance(plain, property):
         yield from _signature(name, plain)
-    yield from _docstring(plain)
+    yield from _docstring(place, plain)
 
 
 class _Raw:
@@ -224,7 +281,7 @@ def _is_error(thing: Any) -> bool:
     return isinstance(thing, type) and issubclass(thing, BaseException)
 
 
-def _docstring(thing: Any) -> Iterator[str]:
+def _docstring(place: _Place, thing: Any) -> Iterator[str]:
     """The docstring as Markdown: paragraphs, literal blocks, and the named sections."""
     section = ""
     block: list[str] | None = None
@@ -244,7 +301,7 @@ def _docstring(thing: Any) -> Iterator[str]:
             yield f"**{section}**\n"
         else:
             section = section if not line or line.startswith(" ") else ""
-            yield _line(line, section)
+            yield _line(place, line, section)
     yield from _block(block or [])
     yield ""
 
@@ -255,21 +312,21 @@ def _block(lines: list[str]) -> Iterator[str]:
         yield f"```text\n{text}\n```\n"
 
 
-def _line(line: str, section: str) -> str:
+def _line(place: _Place, line: str, section: str) -> str:
     if not section or not line:
-        return _inline(line)
+        return _inline(place, line)
     if section in PROSE:
-        return _inline(line.strip())
-    return _list_item(line.strip()) if re.match(r" {4}\S", line) else "  " + _inline(line.strip())
+        return _inline(place, line.strip())
+    return _list_item(place, line.strip()) if re.match(r" {4}\S", line) else "  " + _inline(place, line.strip())
 
 
-def _list_item(text: str) -> str:
+def _list_item(place: _Place, text: str) -> str:
     named = re.match(r"(\*{0,2}[\w., ]+?): +(.*)", text)
-    return f"- `{named[1]}`: {_inline(named[2])}" if named else f"- {_inline(text)}"
+    return f"- `{named[1]}`: {_inline(place, named[2])}" if named else f"- {_inline(place, text)}"
 
 
-def _inline(text: str) -> str:
-    text = re.sub(r":\w+:`~?(?:[\w.]*\.)?(\w+)`", r"`\1`", text)
+def _inline(place: _Place, text: str) -> str:
+    text = re.sub(r":\w+:`([\w.~]+)`", lambda role: place.link(role[1]), text)
     return text.replace("``", "`")
 
 

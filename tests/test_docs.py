@@ -12,6 +12,9 @@ from tests.docs_runner import Page, missing_promise, read_page, run_page
 ROOT = Path(__file__).parent.parent
 PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").rglob("*.md"))]
 PAGES_WITH_CODE = [(path, page) for path in PAGES if (page := read_page(path.read_text())) is not None]
+ANCHORED = re.compile(r"\[[^\]]*\]\((?!https?:|mailto:)([^)#\s]*)#([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+FENCED = re.compile(r"^```.*?^```", re.MULTILINE | re.DOTALL)
 LINK = re.compile(r"\[[^\]]*\]\((?!https?:|#|mailto:)([^)#\s]+)")
 
 
@@ -25,6 +28,23 @@ def test_every_link_between_pages_leads_somewhere(path: Path) -> None:
     broken = [target for target in LINK.findall(path.read_text()) if not (path.parent / target).exists()]
 
     assert broken == []
+
+
+@pytest.mark.parametrize("path", PAGES, ids=lambda path: str(path.relative_to(ROOT)))
+def test_every_link_to_a_heading_finds_it(path: Path) -> None:
+    links = [(path.parent / page if page else path, anchor) for page, anchor in ANCHORED.findall(path.read_text())]
+
+    assert [(page.name, anchor) for page, anchor in links if anchor not in anchors(page)] == []
+
+
+def anchors(path: Path) -> list[str]:
+    """The anchors of a page's headings, as they are made where the pages are shown: a repeated one gets a number."""
+    found: list[str] = []
+    for heading in HEADING.findall(FENCED.sub("", path.read_text())):
+        plain = re.sub(r"[^\w -]", "", heading.lower()).replace(" ", "-")
+        again = sum(re.fullmatch(rf"{plain}(-\d+)?", other) is not None for other in found)
+        found.append(f"{plain}-{again}" if again else plain)
+    return found
 
 
 def test_the_readme_shows_code() -> None:
