@@ -173,7 +173,7 @@ _TABLE: Final[tuple[_Row, ...]] = (
     ("wrote a crash report", lambda d: d.crash_report is not None, "crash"),
     ("no status to be had", lambda d: d.exit_code is None, "unknown"),
     ("exit code 0", lambda d: d.exit_code == 0, "normal"),
-    ("exit code above 0", lambda d: d.exit_code is not None and d.exit_code > 0, "crash"),
+    ("exit code above 0, and no exception", lambda d: d.exit_code is not None and d.exit_code > 0, "crash"),
     ("ended by a signal", lambda _: True, "signal"),
 )
 
@@ -276,13 +276,17 @@ _PHRASES: Final[Mapping[ExitKind, str]] = {
 }
 
 
+# What ends a process with an exit code and leaves no exception behind.
+_WAYS_TO_LEAVE: Final = "sys.exit, os._exit, or C code that calls exit"
+
 # Kinds of death that the supervisor itself has brought about, and can say why.
 _EXPLAINED: Final = frozenset(("protocol", "hang", "memory_limit"))
 
 
 def describe(reason: ExitReason) -> str:
     """
-    What an actor did, for people, in one line: ``"was killed by SIGSEGV (exit -11)"``, ``"crashed: ValueError: x (exit 1)"``.
+    What an actor did, for people, in one line: ``"was killed by SIGSEGV (exit -11)"``, ``"crashed: ValueError: x (exit 1)"``,
+    ``"left with exit code 3 and no exception (sys.exit, os._exit, or C code that calls exit)"``.
 
     Args:
         reason: Any reason.
@@ -290,6 +294,9 @@ def describe(reason: ExitReason) -> str:
     Returns:
         What happened, the error if there is one, and the exit code if it is known. No full stop.
     """
+    if _left_by_itself(reason):
+        before = "" if reason.kind == "crash" else f"{_PHRASES[reason.kind]}: "
+        return f"{before}left with exit code {reason.exit_code} and no exception ({_WAYS_TO_LEAVE})"
     text = _PHRASES[reason.kind]
     if reason.kind == "signal":
         text = f"{text} {reason.signal or 'a signal'}"
@@ -300,6 +307,12 @@ def describe(reason: ExitReason) -> str:
     elif reason.kind == "boot_failure" and reason.signal:
         text = f"{text}: was killed by {reason.signal}"
     return text if reason.exit_code is None else f"{text} (exit {reason.exit_code})"
+
+
+def _left_by_itself(reason: ExitReason) -> bool:
+    """Whether nothing is known of a failure but an exit code, which somebody has to have chosen."""
+    chosen = reason.exit_code is not None and reason.exit_code > 0
+    return chosen and reason.error is None and reason.kind in {"crash", "boot_failure"}
 
 
 def _error_line(error: Mapping[str, object] | None) -> str:

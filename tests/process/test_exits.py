@@ -167,7 +167,7 @@ CASES = {
     "stopped": Case("requested", stopped, 0, None, "left when asked to"),
     "killed to stop": Case("requested", stopped_in_vain, -9, "SIGKILL", "killed at the end of a stop", READ),
     "exception": Case("crash", told("fail", "broken"), 1, None, "wrote a crash report"),
-    "exit 3": Case("crash", told("leave", 3), 3, None, "exit code above 0"),
+    "exit 3": Case("crash", told("leave", 3), 3, None, "exit code above 0, and no exception"),
     "import error": Case("boot_failure", not_imported, 1, None, "not ready yet"),
     "on_start raises": Case("boot_failure", started(RaisesOnStart), 1, None, "not ready yet"),
     "on_start is killed": Case("boot_failure", started(DiesOnStart), -9, "SIGKILL", "not ready yet"),

@@ -199,7 +199,7 @@ def test_open_asks_are_bounded(node: Node) -> None:
 
 def test_nothing_is_sent_to_an_actor_that_is_gone(node: Node, directory: FakeDirectory) -> None:
     directory.gone = CRASH
-    with pytest.raises(ActorNotRunningError, match="crashed"):
+    with pytest.raises(ActorNotRunningError, match="left with exit code 1"):
         node.tell(TARGET, "add", (), {})
     with pytest.raises(ActorNotRunningError):
         node.ask(TARGET, "add", (), {})
@@ -222,7 +222,7 @@ def test_news_of_a_death_that_overtakes_the_way_there_counts(node: Node, directo
         (
             CRASH,
             True,
-            "or parked: it crashed (exit 1); spawn it anew, have its supervisor restart it if it is parked, or",
+            "C code that calls exit); spawn it anew, have its supervisor restart it if it is parked, or",
         ),
         (ExitReason("requested"), False, "somebody stopped it, or a supervisor above it that gave up: see the log; "),
     ],

@@ -179,7 +179,16 @@ def test_other_signals_have_a_name_too(number: int, name: str) -> None:
         (ExitReason("crash", 1, error=REPORT), "crashed: ValueError: x (exit 1)"),
         (ExitReason("crash", 1, error={"type": "app.Broken", "text": ""}), "crashed: app.Broken (exit 1)"),
         (ExitReason("crash", 3, error={"type": 7}), "crashed (exit 3)"),
-        (ExitReason("crash", 3), "crashed (exit 3)"),
+        (
+            ExitReason("crash", 3),
+            "left with exit code 3 and no exception (sys.exit, os._exit, or C code that calls exit)",
+        ),
+        (
+            ExitReason("boot_failure", 9),
+            "failed to start: left with exit code 9 and no exception (sys.exit, os._exit, or C code that calls exit)",
+        ),
+        (ExitReason("boot_failure", 0), "failed to start (exit 0)"),
+        (ExitReason("crash"), "crashed"),
         (
             ExitReason("protocol", -9, evidence=("its bytes were no messages", "a frame of -1 bytes")),
             "was killed because its bytes were no messages: a frame of -1 bytes (exit -9)",
