@@ -97,11 +97,23 @@ class Burials:
         if body not in cell.bodies:
             return
         reason = self.autopsies.reason(body, code, status_known=status_known)
-        words = self.autopsies.last_words(cell, body)
         self.log_exit(cell, body.incarnation, body.pid, reason)
         self._pump.unwatch(body.lane.fileno())
         self._pump.unwatch(body.pidfd)
         self._pump.unwatch(body.sentinel)
+        with self._host.letters.held():
+            self._settle(cell, body, reason)
+        successor = cell.standby
+        if successor is not None and successor.ready and body.handing_over and not is_abnormal(reason):
+            self._runner.obituaries.handed_over(cell, body.incarnation, successor.incarnation)
+        else:
+            self._runner.obituaries.ended(cell, body.incarnation, reason)
+        self._release(cell, body)
+        self._runner.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
+
+    def _settle(self, cell: Cell, body: Body, reason: _exits.ExitReason) -> None:
+        """What becomes of its messages and its memory, and the report of it."""
+        words = self.autopsies.last_words(cell, body)
         if cell.forget(body):
             cell.last = reason
             self._host.mail.settle(cell, body, reason)
@@ -111,11 +123,9 @@ class Burials:
         self._host.memory.forget_user(cell.uid, body.incarnation)
         self._host.channel_book.forget((cell.uid, body.incarnation), in_order=reason.exit_code == 0)
         self.autopsies.report(cell, body, reason, words)
-        successor = cell.standby
-        if successor is not None and successor.ready and body.handing_over and not is_abnormal(reason):
-            self._runner.obituaries.handed_over(cell, body.incarnation, successor.incarnation)
-        else:
-            self._runner.obituaries.ended(cell, body.incarnation, reason)
+
+    def _release(self, cell: Cell, body: Body) -> None:
+        """Close what it had, and let go whoever depends on it."""
         body.close()
         holder = (cell.uid, body.incarnation)
         if body.boot is not None:
@@ -130,7 +140,6 @@ class Burials:
             self._runner.handle(ev.StopActor(uid))
         for number in body.pools:
             self._runner.pools.stop(number, drain=False)
-        self._runner.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
 
     def log_exit(self, cell: Cell, incarnation: int, pid: int | None, reason: _exits.ExitReason) -> None:
         level = "info" if reason.kind in {"normal", "requested"} else "error"

@@ -295,14 +295,19 @@ class IntensityExceeded:
     A supervisor saw more than its limit and gives up, as its ``on_exhausted`` says.
 
     Attributes:
-        restarts: How many there were in the window, the last one included.
+        restarts: How many deaths in the window asked for one, the last one included.
+        max_restarts: How many it allows.
+        period: Within how many seconds.
         reason: The death that was one too many.
+        then: What follows, in a few words.
     """
 
     path: str
     restarts: int
+    max_restarts: int
     period: float
     reason: ExitReason
+    then: str
 
 
 @attrs.frozen

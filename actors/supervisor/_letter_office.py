@@ -7,11 +7,12 @@ callback thread; what one of them has not taken yet is kept as counts, so that a
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import threading
 import time
 from collections import Counter, deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
 from actors.supervisor._letters import DeadLetter, LetterKey, Tally, letter_from, letter_key
@@ -102,6 +103,7 @@ class DeadLetterOffice:
         self._noted: deque[DeadLetter] = deque()
         self._counting = False
         self._armed = False
+        self._held = False
         self._subscriptions: tuple[Subscription, ...] = ()
 
     @property
@@ -131,7 +133,24 @@ class DeadLetterOffice:
             self._tally.note(letter)
             for subscription in self._subscriptions:
                 subscription.put(letter)
-        return self._tally.take(time.monotonic())
+        return [] if self._held else self._tally.take(time.monotonic())
+
+    @contextlib.contextmanager
+    def held(self) -> Iterator[None]:
+        """
+        Log nothing before the block is left: what letters came of is told before them. In the pump's thread, which never waits.
+
+        They are counted and told to subscribers all the same.
+        """
+        self._held = True
+        try:
+            yield
+        finally:
+            self._held = False
+            with self._lock:
+                due = self._tally.take(time.monotonic())
+            self._log(due)
+            self._arm()
 
     def _arm(self) -> None:
         """Make sure that what was counted and not logged will be, though no other letter comes."""

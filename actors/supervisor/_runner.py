@@ -29,6 +29,7 @@ from actors.supervisor._meters import Meters
 from actors.supervisor._obituaries import Obituaries
 from actors.supervisor._pools import Pools
 from actors.supervisor._replacing import Replacing
+from actors.supervisor._report import one_line
 from actors.supervisor._requests import Requests
 from actors.supervisor._stacks import Stacks
 from actors.supervisor._watchers import Watchers
@@ -139,16 +140,9 @@ class Runner:
                 self._park(self.cells[uid], reason)
             case ev.RestartScheduled(uid, incarnation, at, attempt):
                 self._log_restart(uid, incarnation, at, attempt)
-            case ev.IntensityExceeded(path, restarts, period, reason):
-                self._call_back(path, reason)
-                self._host.log(
-                    "error",
-                    "actors.restart_intensity_exceeded",
-                    path=path,
-                    restarts=restarts,
-                    period=period,
-                    reason=_exits.describe(reason),
-                )
+            case ev.IntensityExceeded():
+                self._call_back(effect.path, effect.reason)
+                self._log_exhausted(effect)
             case ev.TreeStarted():
                 self.started()
             case ev.TreeFinished():
@@ -189,6 +183,18 @@ class Runner:
         self.pools.given_up(cell)
         self._host.mail.park(cell, reason)
         self.pools.parked(cell)
+
+    def _log_exhausted(self, effect: ev.IntensityExceeded) -> None:
+        self._host.log(
+            "error",
+            "actors.restart_intensity_exceeded",
+            path=effect.path,
+            restarts=effect.restarts,
+            max_restarts=effect.max_restarts,
+            period=effect.period,
+            then=effect.then,
+            reason=one_line(_exits.describe(effect.reason)),
+        )
 
     def _log_restart(self, uid: int, incarnation: int, at: float, attempt: int) -> None:
         self._host.log(

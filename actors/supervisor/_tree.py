@@ -366,12 +366,23 @@ def _on_ready(turn: Turn, node: Node) -> None:
 
 def _on_exhausted(turn: Turn, node: Node, effect: Exhausted) -> None:
     spec = node.machine.spec
-    turn.emit(IntensityExceeded(node.path, effect.restarts, spec.period, effect.reason))
     ends_tree = spec.on_exhausted == "shutdown" or (node.parent is None and node.machine.mode != "parked")
+    then = "the tree ends" if ends_tree else _aftermath(node, turn.now)
+    turn.emit(IntensityExceeded(node.path, effect.restarts, spec.max_restarts, spec.period, effect.reason, then))
     if ends_tree and turn.gave_up is None:
         turn.gave_up = GaveUp(node.path, spec.max_restarts, spec.period)
     if spec.on_exhausted == "shutdown":
         turn.tell(turn.root, StopRequested(failed=effect.reason))
+
+
+def _aftermath(node: Node, now: Seconds) -> str:
+    """What follows from giving up where the tree does not end, in a few words."""
+    machine = node.machine
+    if machine.mode != "parked":
+        return f"escalates to {node.parent}"
+    if machine.revive_at is None:
+        return "is parked until it is restarted by hand"
+    return f"is parked, and tries again in {machine.revive_at - now:g} s"
 
 
 def _on_finish(turn: Turn, node: Node, effect: Finish) -> None:

@@ -24,6 +24,7 @@ from actors import (
     child,
 )
 from actors.supervisor import _view
+from tests.casualties import Casualty
 from tests.helpers import eventually
 from tests.troupe import Worker
 
@@ -83,6 +84,26 @@ def test_an_error_that_comes_of_a_tree_that_has_given_up_says_so(start_method: A
         worker.tell(Worker.add, 1)
 
     assert "supervisor /app gave up" in caught.value.__notes__[0]
+
+
+def test_what_happened_is_logged_in_its_order_the_cause_before_what_it_leads_to(start_method: Any) -> None:
+    tree = Supervisor("app", children=[child(Casualty(), name="one", backoff=AT_ONCE)], max_restarts=1, period=9.0)
+    with (
+        capture_logs() as logs,
+        pytest.raises(RestartIntensityError),
+        ActorSystem(tree, start_method=start_method) as system,
+    ):
+        one = ref_of(system, "one")
+        for _ in range(3):
+            one.tell(Casualty.leave_at_once, 3)
+        eventually(lambda: not system.is_running(), SECONDS)
+
+    told = [log["event"].removeprefix("actors.") for log in logs if log["log_level"] in ("warning", "error")]
+    (given_up,) = [log for log in logs if log["event"] == "actors.restart_intensity_exceeded"]
+    assert ["child_exited", "crash_report", "dead_letters", "child_exited", "crash_report"] == told[:5]
+    assert "restart_intensity_exceeded" == told[5]
+    assert (2, 1, 9.0) == (given_up["restarts"], given_up["max_restarts"], given_up["period"])
+    assert "the tree ends" == given_up["then"]
 
 
 def test_too_many_children_have_an_error_of_their_own_and_room_comes_back(start_method: Any) -> None:

@@ -41,7 +41,7 @@ from actors.supervisor._events import (
 )
 from actors.supervisor._exits import ExitReason
 from actors.supervisor._policy import Backoff
-from actors.supervisor._spec import Supervisor
+from actors.supervisor._spec import Park, Supervisor
 from tests.supervised import BOOT_FAILURE, CRASH, NORMAL, REQUESTED, Worker, World, worker
 
 MANY = 1000
@@ -166,7 +166,10 @@ def test_a_death_is_answered_in_its_own_node() -> None:
 def test_a_supervisor_that_gives_up_is_a_failed_child_of_its_own_supervisor() -> None:
     world = running(nested())
 
-    assert [IntensityExceeded("/app/sub", 1, 5.0, CRASH), StopActorProcess(3, 1)] == world.exit(2)
+    assert [
+        IntensityExceeded("/app/sub", 1, 0, 5.0, CRASH, "escalates to /app"),
+        StopActorProcess(3, 1),
+    ] == world.exit(2)
     assert {"/app": "running", "/app/sub": "stopping"} == modes(world)
     assert [StartActor(2, 2)] == world.exit(3, REQUESTED)
     assert [StartActor(3, 2)] == world.ready(2)
@@ -294,7 +297,7 @@ def test_an_exhausted_root_ends_the_tree_whether_by_shutdown_or_escalation() -> 
         world = running(Supervisor("app", children=(worker("a"),), max_restarts=0, on_exhausted=on_exhausted))
 
         assert [
-            IntensityExceeded("/app", 1, 5.0, CRASH),
+            IntensityExceeded("/app", 1, 0, 5.0, CRASH, "the tree ends"),
             ActorGone(1, CRASH),
             TreeFinished("failed", CRASH, GaveUp("/app", 0, 5.0)),
         ] == world.exit(1)
@@ -308,6 +311,22 @@ def test_a_parked_supervisor_holds_its_actors_down_while_everything_else_goes_on
     assert {"/app": "running", "/app/sub": "parked"} == modes(world)
     assert {"/app/a": "running", "/app/sub/x": "parked", "/app/sub/y": "parked", "/app/z": "running"} == phases(world)
     assert [StartActor(2, 2), StartActor(3, 2)] == world.tell(RestartSupervisor("/app/sub"))
+
+
+@pytest.mark.parametrize(
+    ("on_exhausted", "then"),
+    [
+        ("escalate", "escalates to /app"),
+        ("shutdown", "the tree ends"),
+        ("park", "is parked until it is restarted by hand"),
+        (Park(retry_after=7.5), "is parked, and tries again in 7.5 s"),
+    ],
+    ids=str,
+)
+def test_who_gives_up_says_how_often_it_had_to_restart_and_what_follows(on_exhausted: Any, then: str) -> None:
+    said = running(nested(on_exhausted=on_exhausted)).exit(2)
+
+    assert IntensityExceeded("/app/sub", 1, 0, 5.0, CRASH, then) in said
 
 
 def test_a_parked_root_can_be_restarted() -> None:
