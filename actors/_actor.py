@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterable, Mapping
 from typing import TYPE_CHECKING, Any, ClassVar, Concatenate, Literal, NoReturn, ParamSpec, Protocol, Self, TypeVar
 
 from actors._handlers import HandlerTable, build_table
-from actors._overrides import override_problems
+from actors._overrides import attribute_problems, close_properties, override_problems
 from actors.errors import SpecError
 
 if TYPE_CHECKING:
@@ -27,7 +27,7 @@ if TYPE_CHECKING:
     from actors.supervisor._pool_spec import ActorPool
     from actors.supervisor._spec import Recycle
 
-__all__ = ["Actor", "ActorContext", "Boot", "who"]
+__all__ = ["Actor", "ActorContext", "Boot", "taken_names", "who"]
 
 A = TypeVar("A", bound="Actor")
 P = ParamSpec("P")
@@ -103,7 +103,13 @@ class Actor(multiprocessing.Process):
     that ask; under ``tell`` it crashes the actor, and its supervisor decides.
 
     Class attributes with the names of options (``restart = "transient"``) are the class's own defaults; ``child(...)`` and
-    ``spawn(...)`` override them.
+    ``spawn(...)`` override them. On an object they mean nothing, and are refused there.
+
+    These names are taken, for attributes, methods and handlers: ``attempt``, ``authkey``, ``call_every``, ``call_later``,
+    ``cancelled``, ``channel``, ``close``, ``daemon``, ``deadline``, ``exitcode``, ``ident``, ``interrupt``, ``is_alive``,
+    ``join``, ``kill``, ``link``, ``log``, ``name``, ``parent``, ``pid``, ``progress``, ``ref``, ``run``, ``sentinel``,
+    ``shared_array``, ``spawn``, ``spawn_pool``, ``start``, ``stop``, ``terminate``, ``trap_exits``, ``unlink``, ``watch``
+    and ``whereis``.
     """
 
     restart: ClassVar[Literal["permanent", "transient", "temporary"]]
@@ -473,6 +479,9 @@ class Actor(multiprocessing.Process):
 _HOOKS = frozenset(("on_start", "on_stop", "on_failure"))
 _FREE = _HOOKS | {name for name in (*Actor.__annotations__, "name") if not name.startswith("_")}
 _RESERVED = frozenset(dir(Actor)) | frozenset(Actor.__annotations__) | {"name"}
+_TAKEN = frozenset(name for name in dir(Actor) if not (name.startswith("__") and name.endswith("__"))) - _HOOKS
+_OPTIONS = _FREE - _HOOKS
+close_properties(Actor)
 
 
 class _NotHere:
@@ -498,6 +507,17 @@ class _NotHere:
 def who(actor: Actor) -> str:
     """Return what an actor is called in errors: its class."""
     return type(actor).__qualname__
+
+
+def taken_names(actor: Actor, attributes: Mapping[str, object]) -> list[str]:
+    """
+    Which *attributes* of an actor that is not started have a name that is an option's or the framework's own, one sentence each.
+
+    Args:
+        actor: The actor.
+        attributes: What its ``__init__`` has set.
+    """
+    return list(attribute_problems(who(actor), attributes, _TAKEN, _OPTIONS))
 
 
 def _seconds(name: str, value: float) -> float:

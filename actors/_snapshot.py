@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 
 import attrs
 
-from actors._actor import Actor, who
+from actors._actor import Actor, taken_names, who
 from actors._doubts import warn_of_misspelt_options
 from actors.errors import EncodeError, ProtocolError, SpecError, StartError
 from actors.mailbox import _codec
@@ -148,13 +148,12 @@ def _problems(actor: Actor) -> list[str]:
         problems.append(f"{name}: {', '.join(abstract)} is abstract; spawn a subclass that implements it")
     if actor._own is None:
         return [*problems, f"{name}: its __init__ does not call super().__init__(); let that be its first line"]
-    taken = [key.removeprefix("_") for key, value in actor._own.items() if vars(actor).get(key) is not value]
+    taken = [key for key, value in actor._own.items() if vars(actor).get(key) is not value]
     if taken:
         problems.append(
             f"{name}: attribute {', '.join(map(repr, taken))} is Process's own or a handler's; call yours something else"
-            + (", or give the actor's name to spawn(...) or child(...)" if "name" in taken else "")
         )
-    return problems
+    return problems + taken_names(actor, _configuration(actor))
 
 
 def _attribute_problems(actor: Actor, values: Mapping[str, Any]) -> list[str]:

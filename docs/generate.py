@@ -215,6 +215,8 @@ def _plain(value: Any) -> Any:
 
 def _is_shown(name: str, value: Any) -> bool:
     plain = _plain(value)
+    if isinstance(plain, property) and getattr(plain.fget, "__module__", "").partition(".")[0] != "actors":
+        return False  # of multiprocessing.Process
     documented = inspect.isfunction(plain) or isinstance(plain, property)
     return documented and not name.startswith("_") and bool(plain.__doc__)
 

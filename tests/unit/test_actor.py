@@ -6,6 +6,7 @@ import multiprocessing
 import multiprocessing.context
 import pathlib
 import pickle
+import re
 import sys
 import threading
 from abc import ABC, abstractmethod
@@ -169,11 +170,90 @@ def test_a_missing_super_init_is_named() -> None:
         snapshot(Forgetful())
 
 
-@pytest.mark.parametrize("name", ["name", "add"])
+@pytest.mark.parametrize("name", ["_name", "_config", "add"])
 def test_an_attribute_that_takes_a_name_of_process_or_of_a_handler_is_named(name: str) -> None:
     taken: dict[str, Any] = {name: "mine"}
     with pytest.raises(SpecError, match=f"attribute '{name}' is Process's own or a handler's"):
         snapshot(Counter(**taken))
+
+
+@pytest.mark.parametrize("option", ["memory_hard", "restart", "after"])
+def test_an_option_that_is_set_on_the_object_is_refused(option: str) -> None:
+    given: dict[str, Any] = {option: 1}
+    with pytest.raises(
+        SpecError,
+        match=rf"Counter: option '{option}' is set on the object.*the class \({option} = 1\), or give it to child\(\.\.\.\)",
+    ):
+        snapshot(Counter(**given))
+
+
+def test_an_object_of_a_class_with_a_name_sets_none() -> None:
+    class Named(Actor):
+        name = "mine"
+
+        def __init__(self) -> None:
+            super().__init__()
+            self.name = "other"
+
+    with pytest.raises(SpecError, match="Named: option 'name' is set on the object"):
+        snapshot(Named())
+
+
+@pytest.mark.parametrize(
+    "name",
+    [
+        "log",
+        "ref",
+        "parent",
+        "deadline",
+        "cancelled",
+        "attempt",
+        "pid",
+        "ident",
+        "exitcode",
+        "sentinel",
+        "daemon",
+        "authkey",
+        "name",
+        "stop",
+        "spawn",
+        "run",
+        "watch",
+        "_inside",
+    ],
+)
+def test_an_attribute_with_a_name_of_the_frameworks_is_refused_in_one_way(name: str) -> None:
+    taken: dict[str, Any] = {name: 3}
+    with pytest.raises(SpecError, match=f"^Counter: attribute '{name}' cannot be set: .*call yours something else$"):
+        snapshot(Counter(**taken))
+
+
+def test_what_belongs_to_actors_cannot_be_set_in_their_own_process_either(
+    inside: tuple[Counter, FakeContext],
+) -> None:
+    with pytest.raises(SpecError, match="Counter: attribute 'deadline' cannot be set"):
+        inside[0].deadline = 3  # type: ignore[misc]
+
+
+def test_a_process_that_is_an_actor_can_be_called_what_others_like(inside: tuple[Counter, FakeContext]) -> None:
+    inside[0].name = "worker of a library"
+
+    assert inside[0].name == "worker of a library"
+
+
+def test_every_name_that_is_taken_stands_in_the_reference() -> None:
+    hooks = {"on_start", "on_stop", "on_failure"}
+    _before, _, listed = str(Actor.__doc__).partition("These names are taken")
+
+    # Processes have had `interrupt` since Python 3.14.
+    assert {*re.findall(r"``(\w+)``", listed)} == {name for name in dir(Actor) if name[0] != "_"} - hooks | {
+        "interrupt"
+    }
+
+
+def test_properties_of_actors_keep_their_docs() -> None:
+    assert str(Actor.ref.__doc__).startswith("This actor's own address")
+    assert Actor.pid.__doc__ == multiprocessing.Process.pid.__doc__
 
 
 def test_a_name_set_before_super_init_is_found_out() -> None:
