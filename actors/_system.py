@@ -45,11 +45,12 @@ from actors.supervisor._addresses import find_by_name
 from actors.supervisor._cells import Cell, read_flight_state
 from actors.supervisor._check import check
 from actors.supervisor._doubts import tree_doubts
+from actors.supervisor._keywords import checks_keywords
 from actors.supervisor._letter_office import Subscription
 from actors.supervisor._letters import DeadLetter
 from actors.supervisor._pool_spec import ActorPool
 from actors.supervisor._report import CrashReport
-from actors.supervisor._spec import Supervisor
+from actors.supervisor._spec import Supervisor, place_of
 
 __all__ = ["ActorSystem"]
 
@@ -96,6 +97,7 @@ class ActorSystem:
         ActorsError: The main module has no ``if __name__ == "__main__"`` guard.
     """
 
+    @checks_keywords("ActorSystem", place_of)
     def __init__(
         self,
         tree: Supervisor | None = None,

@@ -18,7 +18,17 @@ import attrs
 
 from actors.errors import SpecError
 from actors.supervisor._policy import Seconds
-from actors.supervisor._spec import Child, OnExhausted, Options, Park, Supervisor, check_names, default_name, spec_kind
+from actors.supervisor._spec import (
+    Child,
+    OnExhausted,
+    Options,
+    Park,
+    Supervisor,
+    check_names,
+    default_name,
+    refuse_class,
+    spec_kind,
+)
 
 __all__ = ["MOST_WORKERS", "ROUTINGS", "ActorPool", "Autoscale", "Routing", "pool", "pool_problems", "size_problem"]
 
@@ -114,7 +124,7 @@ def pool(
     Args:
         actor: An actor that is not started.
         size: How many workers; 1 to 256.
-        name: Of the pool, unique among its siblings; by default the class's name in lower case with an ``s``.
+        name: Of the pool, unique among its siblings; by default the class's name in lower case, with an ``s`` if it ends in none.
         routing: ``"round_robin"`` takes the workers in turn, ``"least_busy"`` the one with the fewest messages to handle, as far as
             the sender knows, ``"key_hash"`` always the same one for a key.
         key: With ``"key_hash"``: the name of a parameter that the handlers have; its value is the key of a message. None: the key is
@@ -129,15 +139,16 @@ def pool(
         **options: Of each worker, as for :func:`~actors.child`; all but ``name``, ``after`` and ``significant``. Workers are permanent.
 
     Raises:
-        SpecError: An option that does not exist, or *actor* is a supervisor or a child already. All else is checked with the tree.
+        SpecError: An option that does not exist, or *actor* is a class, or a supervisor or a child already. All else is checked with the tree.
     """
     if isinstance(actor, Supervisor | Child):
         raise SpecError(f"pool() takes an actor and the options of its workers by keyword, not a {spec_kind(actor)}")
+    refuse_class("pool", actor)
     check_names(options, _OWN_NAMES)
     worker = Child(actor, Options.of(actor, **options))
     count = 1 if size_problem(size) else size  # one at least, whose options are checked
     return ActorPool(
-        name=f"{default_name(actor)}s" if name is None else name,
+        name=_plural(default_name(actor)) if name is None else name,
         children=tuple(
             Child(actor, attrs.evolve(worker.options, name=str(number + 1), after=(), significant=False))
             for number in range(count)
@@ -153,6 +164,10 @@ def pool(
         given_up=given_up,
         worker=worker,
     )
+
+
+def _plural(word: str) -> str:
+    return word if word.endswith("s") else f"{word}s"
 
 
 def size_problem(size: object) -> str | None:

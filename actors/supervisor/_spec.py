@@ -9,13 +9,13 @@ Must not know: the class ``Actor`` (here an actor is any object), processes, how
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Callable, Container, Iterable, Mapping
 from typing import Any, Final, Literal, TypeAlias, get_args
 
 import attrs
 
 from actors.errors import SpecError
+from actors.supervisor._keywords import checks_keywords, did_you_mean
 from actors.supervisor._policy import Backoff, RestartType, Seconds, Strategy
 
 __all__ = [
@@ -39,6 +39,8 @@ __all__ = [
     "default_name",
     "free_name",
     "named_children",
+    "place_of",
+    "refuse_class",
     "spec_kind",
 ]
 
@@ -213,22 +215,29 @@ def check_names(given: Iterable[str], others: tuple[str, ...] = ()) -> None:
     Raises:
         SpecError: An option that does not exist; lists them all and the closest.
     """
-    if unknown := [name for name in given if name not in OPTION_NAMES]:
-        raise SpecError(*(_unknown_option(name, (*others, *OPTION_NAMES)) for name in unknown))
+    unknown = [name for name in given if name not in OPTION_NAMES]
+    names = (*others, *OPTION_NAMES)
+    nowhere = [name for name in unknown if not _place_elsewhere(name)]
+    if unknown:  # the list is long: it is told with the last one that has no place
+        raise SpecError(*(_unknown_option(name, names, tells_all=name in nowhere[-1:]) for name in unknown))
 
 
-def _unknown_option(name: str, names: tuple[str, ...]) -> str:
-    if place := _place_of(name):
+def _unknown_option(name: str, names: tuple[str, ...], *, tells_all: bool) -> str:
+    if place := _place_elsewhere(name):
         return f"{name!r} is no option of a child; it belongs to {place}"
-    close = difflib.get_close_matches(name, names, n=1)
-    hint = f"; did you mean {close[0]!r}?" if close else ""
-    return f"there is no option {name!r}{hint} (options: {', '.join(names)})"
+    every = f" (options: {', '.join(names)})" if tells_all else ""
+    return f"there is no option {name!r}{did_you_mean(name, names)}{every}"
 
 
-def _place_of(name: str) -> str:
+def place_of(name: str) -> str:
+    """Where an option belongs; nowhere: ``""``."""
+    return f"a child: child(actor, {name}=...)" if name in OPTION_NAMES else _place_elsewhere(name)
+
+
+def _place_elsewhere(name: str) -> str:
     """Where an option belongs that children do not have; nowhere: ``""``."""
     for place, kind in {
-        "its supervisor: Supervisor(name, {}=...)": Supervisor,
+        "the supervisor: Supervisor(name, {}=...)": Supervisor,
         "backoff=Backoff({}=...)": Backoff,
         "recycle=Recycle({}=...)": Recycle,
     }.items():
@@ -286,6 +295,9 @@ class Supervisor:
     on_exhausted: OnExhausted | Park | Callable[..., object] = attrs.field(default="escalate", kw_only=True)
 
 
+setattr(Supervisor, "__init__", checks_keywords("Supervisor", place_of)(Supervisor.__init__))  # noqa: B010 - it is generated
+
+
 def child(actor: object, /, **options: object) -> Child:
     """
     *actor* with options, as a child of a :class:`Supervisor`.
@@ -295,17 +307,33 @@ def child(actor: object, /, **options: object) -> Child:
         options: Any of :class:`Options`; they win over the attributes of the actor's class.
 
     Raises:
-        SpecError: An option that does not exist, or *actor* is a supervisor or a child already.
+        SpecError: An option that does not exist, or *actor* is a class, or a supervisor or a child already.
     """
     if isinstance(actor, Supervisor | Child):
         kind = spec_kind(actor)
         raise SpecError(f"child() takes an actor, not a {kind}; put the {kind} into children=... as it is")
+    refuse_class("child", actor)
     return Child(actor, Options.of(actor, **options))
 
 
 def as_child(item: object) -> Child | Supervisor:
     """A member of ``children`` as the tree sees it: a bare actor becomes a :class:`Child` with its class's options."""
-    return item if isinstance(item, Child | Supervisor) else child(item)
+    return item if isinstance(item, Child | Supervisor) else Child(item, Options.of(item))
+
+
+def refuse_class(taker: str, actor: object) -> None:
+    """
+    Return if *actor* is no class.
+
+    Args:
+        taker: Name of the function that was given it.
+        actor: Anything.
+
+    Raises:
+        SpecError: It is a class; says what to write.
+    """
+    if isinstance(actor, type):
+        raise SpecError(f"{taker}() takes an actor, and {actor.__name__} is a class; write {actor.__name__}(...)")
 
 
 def spec_kind(spec: Supervisor | Child) -> str:

@@ -113,10 +113,19 @@ def test_what_is_no_actor_is_refused() -> None:
     for spec, kind in ((Supervisor("x"), "supervisor"), (child(Parser()), "child"), (pool(Parser(), 1), "pool")):
         with pytest.raises(SpecError, match=f"takes an actor .*, not a {kind}$"):
             pool(spec, 2)
+    with pytest.raises(SpecError, match=r"pool\(\) takes an actor, and Parser is a class; write Parser\(\.\.\.\)"):
+        pool(Parser, 2)
     with pytest.raises(SpecError, match="there is no option 'shutdwon'; did you mean 'shutdown'"):
         pool(Parser(), 2, shutdwon=1)
     with pytest.raises(SpecError, match="there is no option 'max_restart'; did you mean 'max_restarts'"):
         pool(Parser(), 2, max_restart=1)
+
+
+def test_the_name_of_a_pool_gets_no_second_s() -> None:
+    class Sess(Parser):
+        pass
+
+    assert (pool(Sess(), 1).name, pool(Parser(), 1).name) == ("sess", "parsers")
 
 
 def test_a_pool_in_the_place_of_an_actor_is_told_where_it_belongs() -> None:

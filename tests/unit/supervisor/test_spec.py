@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import inspect
 import math
+import re
 from typing import Any
 
 import attrs
@@ -127,13 +128,48 @@ def test_an_unknown_option_names_the_closest_and_lists_all() -> None:
     assert 2 == len(caught.value.problems)
     assert all(name in caught.value.problems[1] for name in OPTION_NAMES)
     assert "did you mean" not in caught.value.problems[1]
+    assert "(options:" not in caught.value.problems[0]
+
+
+@pytest.mark.parametrize("name", ["memory_limit", "max_memory", "memory"])
+def test_who_limits_the_memory_is_told_of_the_limit_that_kills(name: str) -> None:
+    with pytest.raises(SpecError, match=f"no option '{name}'; did you mean 'memory_hard'"):
+        child(Worker(), **{name: 1})
+
+
+@pytest.mark.parametrize(
+    ("owner", "name", "text"),
+    [
+        (Supervisor, "max_restart", "Supervisor has no option 'max_restart'; did you mean 'max_restarts'?"),
+        (Supervisor, "backoff", "it belongs to a child: child(actor, backoff=...)"),
+        (Supervisor, "zzz", "Supervisor has no option 'zzz' (options: name, strategy, "),
+        (ActorSystem, "crash_dir", "ActorSystem has no option 'crash_dir'; did you mean 'crash_directory'?"),
+        (ActorSystem, "max_restarts", "it belongs to the supervisor: Supervisor(name, max_restarts=...)"),
+        (ActorSystem, "memory_hard", "'memory_hard' is no option of ActorSystem; it belongs to a child: child("),
+    ],
+)
+def test_a_supervisor_and_a_system_say_which_option_was_meant(owner: Any, name: str, text: str) -> None:
+    with pytest.raises(SpecError, match=re.escape(text)):
+        owner(**{name: 1})
+
+
+def test_all_keywords_that_are_wrong_are_told_at_once() -> None:
+    with pytest.raises(SpecError) as caught:
+        Supervisor("x", strategie="one_for_all", perod=5.0)  # type: ignore[call-arg]
+
+    assert 2 == len(caught.value.problems)
+
+
+def test_a_class_is_refused_where_it_is_given() -> None:
+    with pytest.raises(SpecError, match=r"child\(\) takes an actor, and Worker is a class; write Worker\(\.\.\.\)"):
+        child(Worker)
 
 
 @pytest.mark.parametrize(
     ("name", "place"),
     [
-        ("max_restarts", r"its supervisor: Supervisor\(name, max_restarts=...\)"),
-        ("strategy", r"its supervisor: Supervisor\(name, strategy=...\)"),
+        ("max_restarts", r"the supervisor: Supervisor\(name, max_restarts=...\)"),
+        ("strategy", r"the supervisor: Supervisor\(name, strategy=...\)"),
         ("stable_after", r"backoff=Backoff\(stable_after=...\)"),
         ("age", r"recycle=Recycle\(age=...\)"),
         ("crash_directory", r"the system: ActorSystem\(tree, crash_directory=...\)"),
