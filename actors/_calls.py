@@ -22,7 +22,8 @@ from contextlib import contextmanager, suppress
 from multiprocessing import context, reduction, resource_sharer  # pyright: ignore[reportAttributeAccessIssue]
 from typing import Any, Final, cast
 
-from actors.errors import HandlerError, RemoteTraceback
+from actors._findable import not_found
+from actors.errors import HandlerError, RemoteTraceback, SpecError
 from actors.mailbox import _failure
 from actors.mailbox._cargo import LARGE_BUFFER_BYTES
 from actors.mailbox._values import LIGHT
@@ -37,6 +38,7 @@ __all__ = [
     "UNSENDABLE",
     "Function",
     "Unsendable",
+    "called",
     "code_call",
     "code_chunk",
     "code_error",
@@ -156,14 +158,25 @@ def _code_by_name(function: Any) -> Function:
     return pickle.dumps(function, _PROTOCOL), True
 
 
-def code_function(function: Callable[..., Any]) -> Function:
+def called(function: Any) -> str:
+    """What *function* is called in errors: ``"function crunch"``; of an object that can be called, its class counts."""
+    return f"function {getattr(function, '__qualname__', type(function).__qualname__)}"
+
+
+def code_function(function: Callable[..., Any], *, finds_main: bool) -> Function:
     """
     *function* by its name where it has one that can be imported, else pickled; by cloudpickle, where that is installed, if need be.
+
+    Args:
+        function: What is called.
+        finds_main: Whether a worker has what the main module defines.
 
     Raises:
         Exception: Whatever pickling raises; with a note that says what to install where that would help.
     """
     try:
+        if not finds_main and getattr(function, "__module__", None) == "__main__":
+            raise SpecError(not_found(called(function), "__main__"))
         if isinstance(function, _BY_REFERENCE) or _is_builtin_function(function):
             return _code_by_name(function)
         return pickle.dumps(function, _PROTOCOL), False

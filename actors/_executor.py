@@ -135,7 +135,7 @@ class ActorExecutor(Executor):
         self._check_open()
         future: Future[Any] = Future()
         try:
-            function = _calls.code_function(fn)
+            function = _calls.code_function(fn, finds_main=self._force.plan.finds_main)
             coded = _calls.code_call(args, kwargs) if how == _calls.CALL else _calls.code_chunk(args)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
             future.set_running_or_notify_cancel()
@@ -192,7 +192,7 @@ class ActorExecutor(Executor):
             how, code = _calls.STARMAP, _calls.code_chunk
             items = list(iter(lambda: list(itertools.islice(calls, chunksize)), []))
         try:
-            function = _calls.code_function(fn)
+            function = _calls.code_function(fn, finds_main=self._force.plan.finds_main)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of these calls
             # In its turn: when the first result is asked for.
             return _raise(error)

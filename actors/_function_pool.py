@@ -136,7 +136,10 @@ class Pool:
         force = self._check_running()
         result: AsyncResult[R] = AsyncResult(force, callback, error_callback, self)
         try:
-            function, coded = _calls.code_function(func), _calls.code_call(tuple(args), dict(kwds or {}))
+            function, coded = (
+                _calls.code_function(func, finds_main=force.plan.finds_main),
+                _calls.code_call(tuple(args), dict(kwds or {})),
+            )
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
             result.fail(0, error)
         else:
@@ -221,7 +224,7 @@ class Pool:
             result.end_empty()
             return result
         try:
-            function = _calls.code_function(func)
+            function = _calls.code_function(func, finds_main=force.plan.finds_main)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
             result.fail_all(error)
             return result
@@ -296,7 +299,7 @@ class Pool:
         bar = _progress.shower(progress).counter(iterable)
         items = iter(iterable)
         try:
-            function = _calls.code_function(func)
+            function = _calls.code_function(func, finds_main=force.plan.finds_main)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of these calls
             function, items = (b"", False), _raising(error)
         code: Callable[[Any], list[Any]] = _coder(_calls.MAP)

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Literal, Protocol, cast
 import attrs
 
 from actors import _calls
+from actors._findable import finds_main
 from actors.errors import ActorDied, ActorsError
 from actors.supervisor import _exits
 
@@ -165,6 +166,7 @@ class Plan:
         most_calls: How many calls a worker makes before it is replaced; None: no limit.
         leaves: Whether ``SystemExit`` in a call ends its worker.
         system: Where the workers run; None: in a system of the pool's own.
+        finds_main: Whether a worker has what the main module defines.
     """
 
     size: int
@@ -174,6 +176,9 @@ class Plan:
     most_calls: int | None
     leaves: bool
     system: ActorSystem | None
+    finds_main: bool = attrs.field(
+        init=False, default=attrs.Factory(lambda plan: finds_main(plan.method), takes_self=True)
+    )
 
 
 def worker_died(error: ActorDied, function: _calls.Function) -> WorkerDied:

@@ -26,6 +26,7 @@ import attrs
 
 from actors import _descriptors, _dumps, _lifeline, _marks
 from actors._actor import Actor
+from actors._findable import not_found
 from actors._internals import process, reduction, resource_tracker, spawn, start_program, util
 from actors._snapshot import incarnate
 from actors._zygote import main_module, zygote
@@ -55,16 +56,7 @@ def import_class(module: str, qualname: str) -> type[Actor]:
         found = getattr(found, part, None)
     if isinstance(found, type) and issubclass(found, Actor):
         return found
-    raise SpecError(
-        f"class {qualname} of module {module} is not to be found where the actor starts: "
-        f"define it at the top level of a module that can be imported{_where_not(module)}"
-    )
-
-
-def _where_not(module: str) -> str:
-    if module != "__main__":
-        return ""
-    return ', not below if __name__ == "__main__", at a prompt, in a notebook, in -c or on stdin'
+    raise SpecError(not_found(f"class {qualname}", module))
 
 
 def preparation(name: str) -> dict[str, Any]:

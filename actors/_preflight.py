@@ -7,6 +7,7 @@ from __future__ import annotations
 import sys
 
 from actors._crash_outlets import outlet_problems
+from actors._findable import check_findable
 from actors._launch import START_METHODS
 from actors._snapshot import snapshot
 from actors.errors import SpecError, StartError
@@ -17,9 +18,13 @@ __all__ = ["check_arguments", "check_platform", "snapshots"]
 _SMALLEST_MAX_MESSAGE_BYTES = 4096
 
 
-def snapshots(plan: list[_tree.Planned]) -> list[bytes]:
+def snapshots(plan: list[_tree.Planned], start_method: str) -> list[bytes]:
     """
     Return every actor of a tree as bytes, in its order.
+
+    Args:
+        plan: The actors of the tree.
+        start_method: How their processes are started.
 
     Raises:
         SpecError: All that keeps any of them from travelling.
@@ -28,7 +33,9 @@ def snapshots(plan: list[_tree.Planned]) -> list[bytes]:
     found: list[bytes] = []
     for planned in plan:
         try:
-            found.append(snapshot(planned.child.actor))  # type: ignore[arg-type]
+            actor = planned.child.actor
+            found.append(snapshot(actor))  # type: ignore[arg-type]
+            check_findable(f"class {type(actor).__qualname__}", type(actor), start_method)
         except SpecError as error:
             problems.extend(f"{planned.path}: {problem}" for problem in error.problems)
     if problems:

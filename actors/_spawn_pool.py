@@ -38,7 +38,7 @@ def spawn_pool(system: ActorSystem, root: str, spec: ActorPool[A]) -> PoolRef[A]
     if not isinstance(cast("object", spec), ActorPool):
         raise SpecError(f"spawn_pool takes a pool(...), not a {type(spec).__name__}")
     check(spec, is_actor=is_actor)
-    data = snapshots(_tree.plan(spec, 1, parent_path=root)[:1])[0]
+    data = snapshots(_tree.plan(spec, 1, parent_path=root)[:1], system._method)[0]
     warn(tree_doubts(spec, system._life.shutdown_deadline, root))
     ready: Future[PoolRef[Any]] = Future()
     system._life.call(lambda host: add_pool(host, root, spec, data, ready))

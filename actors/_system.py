@@ -118,7 +118,7 @@ class ActorSystem:
         spec = Supervisor("system") if tree is None else tree
         check(spec, is_actor=is_actor)
         self._plan = _tree.plan(spec, 1)
-        self._snapshots = snapshots(self._plan)
+        self._snapshots = snapshots(self._plan, start_method)
         warn(tree_doubts(spec, shutdown_deadline))
         self._state = _tree.build(spec)
         self._root = f"/{spec.name}"

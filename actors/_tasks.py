@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final, Literal, ParamSpec, TypeAlias, Typ
 import attrs
 
 from actors._crew import NAME_CHARACTERS, Crew, Run, Task
+from actors._findable import check_findable
 from actors._host import Host
 from actors._ref import KEEP, ActorRef, _Keep
 from actors._reply import Reply
@@ -139,8 +140,11 @@ class Tasks:
             StartError: The machine has no room for one more process.
             ActorNotRunningError: The system has stopped.
         """
-        _check_function(fn)
+        self._check_function(fn)
         return self._run(fn, args, kwargs)[1]
+
+    def _check_function(self, fn: object) -> None:
+        _check_function(fn, self._crew.system._method)
 
     def _run(self, fn: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> tuple[Run, Reply[Any]]:
         run = self._crew.start(fn, self._options)
@@ -223,7 +227,7 @@ class Tasks:
         Raises:
             SpecError: An argument that cannot be; when it is run, as for :meth:`run`.
         """
-        _check_function(fn)
+        self._check_function(fn)
         limit = self._concurrency(max_concurrency)
         if on_error not in _ON_ERROR:
             raise SpecError(f"on_error={on_error!r}: must be one of {', '.join(map(repr, _ON_ERROR))}")
@@ -323,9 +327,9 @@ def _find_or_add(host: Host, root: str, path: str, spec: Supervisor) -> int | No
     return found.spec.max_children
 
 
-def _check_function(fn: object) -> None:
+def _check_function(fn: object, start_method: str) -> None:
     """
-    Return if *fn* can be found by its name in another process.
+    Return if *fn* can be found by its name in another process, one that *start_method* starts.
 
     Raises:
         SpecError: It cannot; says what to do.
@@ -339,6 +343,7 @@ def _check_function(fn: object) -> None:
         _codec.encode(fn, what=what, references=True)
     except EncodeError as error:
         raise SpecError(f"{what} cannot be run as a task: {_advice(fn)}") from error
+    check_findable(f"function {what}", fn, start_method)
 
 
 def _advice(fn: Callable[..., Any]) -> str:

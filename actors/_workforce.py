@@ -24,6 +24,7 @@ from actors._batch import Batch, Event
 from actors._call_worker import INHERITED
 from actors._dealing import Dealer
 from actors._errands import KILLED, Errands
+from actors._findable import check_findable
 from actors._jobs import Plan, Sink, Source, Worker, check_owner, worker_died
 from actors._outcomes import Outcomes
 from actors._staff import GONE, NO_WORKER_SECONDS, READY, Staff
@@ -293,6 +294,7 @@ class Workforce:
         coded: list[Any] | None = None
         try:
             if plan.initializer is not None and plan.method != "fork":
+                check_findable(_calls.called(plan.initializer), plan.initializer, plan.method)
                 with _calls.spawning():
                     coded = _calls.code_value((plan.initializer, plan.initargs))
             self._errands.ask(worker, "greet", (self._staff.name, coded), [])
