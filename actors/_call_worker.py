@@ -53,6 +53,7 @@ class CallWorker(Actor):
 
     def on_start(self) -> None:
         self.process = cast("Context", self._context)._process
+        self.greeted = False
         self.known: dict[bytes, Any] = {}
         # What the control thread may take from: one object, so that it sees both of the same message.
         self.current: tuple[int, _Pending] = (0, deque())
@@ -67,6 +68,7 @@ class CallWorker(Actor):
             function, args = _calls.read_value(initializer)
         if function is not None:
             function(*args)
+        self.greeted = True
 
     @handler
     def retire(self) -> None:
@@ -74,14 +76,17 @@ class CallWorker(Actor):
         sys.exit(0)
 
     @handler
-    def make(self, functions: list[Any], calls: list[Any], *buffers: Any) -> float:
+    def make(self, functions: list[Any], calls: list[Any], *buffers: Any) -> float | None:
         """
         Make *calls*, each of ``[number of its function, how, code, data, count]``, with so many of the buffers; answer each as an
         item of its own.
 
         Returns:
-            Seconds that it took.
+            Seconds that it took. None if no call was begun: they were sent to the process before this one, which died with nothing
+            to do, and nobody has greeted this one.
         """
+        if not self.greeted:
+            return None
         began = time.monotonic()
         process = self.process
         asked = process.flow.asked()

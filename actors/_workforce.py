@@ -341,14 +341,22 @@ class Workforce:
         if batch.name == "greet":
             self._initializer_deaths = 0
         elif batch.name == "make":
-            made = max(0, len(batch.jobs) - batch.left)
-            worker.made += made
-            self._dealer.note_seconds(batch.kinds, seconds / max(1, made))
-            # What is not answered was taken back, which is on its way.
-            self._errands.put_back(batch, range(len(batch.jobs)))
+            self._calls_ended(batch, seconds)
         if batch.condemned:
             return
-        self._free(worker)
+        if batch.name == "make" and seconds is None:
+            # It died with nothing to do, of which nobody is told: another process has taken its place.
+            self._greet(worker)
+        else:
+            self._free(worker)
+
+    def _calls_ended(self, batch: Batch, seconds: float | None) -> None:
+        if seconds is not None:
+            made = max(0, len(batch.jobs) - batch.left)
+            batch.worker.made += made
+            self._dealer.note_seconds(batch.kinds, seconds / max(1, made))
+        # What is not answered was taken back, which is on its way, or was never begun.
+        self._errands.put_back(batch, range(len(batch.jobs)))
 
     def _take_failure(self, batch: Batch, error: BaseException) -> None:
         if self._errands.batches.pop(batch, self) is self:
