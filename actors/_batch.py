@@ -35,6 +35,9 @@ class Batch(Reply[Any]):
         worker: Who was asked; for the pool.
         name: Of the handler.
         jobs: The calls; for the pool.
+
+    Attributes:
+        then: What is to be asked when this is done, for which it only brings what is needed; or None. For the pool.
     """
 
     def __init__(self, events: SimpleQueue[Event], worker: Any, name: str, jobs: list[Any]) -> None:
@@ -48,6 +51,7 @@ class Batch(Reply[Any]):
         self.left = self.left_before = len(jobs)
         self.deadline_at: float | None = None
         self.kinds: set[tuple[bytes, int]] = set()
+        self.then: tuple[str, tuple[Any, ...]] | None = None
         self.asked_back = False
         self.condemned = False
 
@@ -57,6 +61,11 @@ class Batch(Reply[Any]):
         """Be the reply of an ask that is about to be sent."""
         super().__init__(ask_id, target, node, lane, deadline)
         return self
+
+    @property
+    def purpose(self) -> str:
+        """The name of the handler that it is all about."""
+        return self.name if self.then is None else self.then[0]
 
     def item(self, value: object) -> None:
         """Take the answer to one call; maybe the same one again."""

@@ -54,21 +54,43 @@ class CallWorker(Actor):
     def on_start(self) -> None:
         self.process = cast("Context", self._context)._process
         self.greeted = False
+        self.loaded: list[bytearray] = []
         self.known: dict[bytes, Any] = {}
         # What the control thread may take from: one object, so that it sees both of the same message.
         self.current: tuple[int, _Pending] = (0, deque())
         self.process.attendant.handlers["take_back"] = self.take_back
 
     @handler
-    def greet(self, token: str, initializer: list[Any] | None) -> None:
-        """Run the initializer; say that calls may come."""
+    def load(self, *buffers: Any) -> None:
+        """Copy what the next message needs: so large that its memory is not to be kept from others while calls are made."""
+        self.loaded = list(map(bytearray, buffers))
+
+    @handler
+    def greet(self, token: str, initializer: list[Any] | None, count: int, *buffers: Any) -> bool:
+        """
+        Run the initializer; from then on calls may come.
+
+        Args:
+            token: Of the pool.
+            initializer: As :func:`actors._calls.code_value` has coded it, without its buffers; None where it was inherited.
+            count: How many buffers it has.
+            *buffers: These, unless they were loaded.
+
+        Returns:
+            Whether that was done: not where they were loaded into the process before this one.
+        """
+        large, self.loaded = buffers or self.loaded, []
+        if len(large) < count:
+            return False
         if initializer is None:
             function, args = INHERITED.get(token, (None, ()))
         else:
-            function, args = _calls.read_value(initializer)
+            function, args = _calls.read_value([*initializer, *large])
+        del large, buffers
         if function is not None:
             function(*args)
         self.greeted = True
+        return True
 
     @handler
     def retire(self) -> None:
@@ -78,13 +100,14 @@ class CallWorker(Actor):
     @handler
     def make(self, functions: list[Any], calls: list[Any], *buffers: Any) -> float | None:
         """
-        Make *calls*, each of ``[number of its function, how, code, data, count]``, with so many of the buffers; answer each as an
-        item of its own.
+        Make *calls*, each of ``[number of its function, how, code, data, count]``, with so many of the buffers, or of
+        what was loaded; answer each as an item of its own.
 
         Returns:
             Seconds that it took. None if no call was begun: they were sent to the process before this one, which died with nothing
             to do, and nobody has greeted this one.
         """
+        loaded, self.loaded = self.loaded, []
         if not self.greeted:
             return None
         began = time.monotonic()
@@ -92,8 +115,8 @@ class CallWorker(Actor):
         asked = process.flow.asked()
         pending: _Pending = deque(enumerate(calls))
         del calls
-        large = deque(buffers)
-        del buffers
+        large = deque(buffers or loaded)
+        del buffers, loaded
         self.current = (asked[1], pending)
         give = process.dispatcher.give
         while True:

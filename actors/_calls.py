@@ -145,8 +145,9 @@ def read_value(coded: Coded) -> Any:
         return data
     if data is None:
         data, *buffers = buffers
-    # Views of an arena, whose slot is free again when they are gone.
-    return pickle.loads(data, buffers=map(bytearray, buffers))  # noqa: S301 - from a process of our own
+    # Views of an arena, whose slot is free again when they are gone; or copies of them that nobody else has.
+    own = (buffer if type(buffer) is bytearray else bytearray(buffer) for buffer in buffers)
+    return pickle.loads(data, buffers=own)  # noqa: S301 - from a process of our own
 
 
 # --- functions --------------------------------------------------------------------------------------------------------------
@@ -247,8 +248,10 @@ def perform(function: Callable[..., Any], how: int, coded: Coded) -> Any:
         if coded[0] == PLAIN:
             return function(*coded[1])
         args, kwargs = read_value(coded)
+        coded.clear()  # nobody needs the pickle while the function runs
         return function(*args, **kwargs)
     items = read_value(coded)
+    coded.clear()
     return list(map(function, items)) if how == MAP else list(itertools.starmap(function, items))
 
 

@@ -4,10 +4,11 @@ The messages that the workers of a pool have: who got which calls, what came bac
 
 from __future__ import annotations
 
+import functools
 import math
 import time
 from collections import deque
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from queue import SimpleQueue
 from typing import Any, Final, cast
 
@@ -28,6 +29,8 @@ _WAIT_SECONDS: Final = 0.01
 _LONG_WAIT_SECONDS: Final = 0.05
 _NO_MEMORY_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 0.005
+# Of so many bytes on, buffers are loaded before the calls: else their memory is kept from others while these are made.
+_LOADED_BYTES: Final = 1 << 20
 
 
 class Errands:
@@ -56,6 +59,7 @@ class Errands:
         self._outcomes = outcomes
         self.idle: deque[Worker] = deque()
         self.batches: dict[Batch, None] = {}
+        # Since when there is no memory although nothing is open; 0 where there is.
         self._full_since = 0.0
         self._retry_at = math.inf
 
@@ -64,17 +68,39 @@ class Errands:
         """Whether any worker has calls."""
         return any(batch.jobs for batch in self.batches)
 
-    def ask(self, worker: Worker, name: str, args: tuple[Any, ...], jobs: list[Any]) -> Batch:
+    def ask(
+        self, worker: Worker, name: str, args: tuple[Any, ...], jobs: list[Any], buffers: Sequence[memoryview] = ()
+    ) -> Batch:
         """
-        Send one message.
+        Send one message; where its buffers are large, they go before it by one of their own.
+
+        Args:
+            worker: To whom.
+            name: Of the handler.
+            args: Its arguments.
+            jobs: The calls in it.
+            buffers: What stands behind the arguments.
 
         Raises:
             ActorsError: It was not sent.
         """
+        if sum(buffer.nbytes for buffer in buffers) < _LOADED_BYTES:
+            return self._send(worker, name, (*args, *buffers), jobs)
+        batch = self._send(worker, "load", tuple(buffers), jobs)
+        batch.then = (name, args)
+        return batch
+
+    def ask_next(self, batch: Batch) -> Batch:
+        """Ask what *batch* has brought the buffers for. Raises what :meth:`ask` does."""
+        assert batch.then is not None
+        return self._send(batch.worker, *batch.then, batch.jobs)
+
+    def _send(self, worker: Worker, name: str, args: tuple[Any, ...], jobs: list[Any]) -> Batch:
         batch = Batch(self._events, worker, name, jobs)
         batch.began = batch.progressed = time.monotonic()
         self._staff.host.node._open(cast("Any", batch.begin), worker.ref, name, args, {})
         self.batches[batch] = None
+        self._full_since = 0.0
         return batch
 
     def take_item(self, batch: Batch, value: Any) -> None:
@@ -109,17 +135,19 @@ class Errands:
         for batch in self.batches:
             if batch.deadline_at is not None and batch.left and not batch.condemned:
                 due = min(due, batch.deadline_at)
-            if batch.left > 1 and not batch.asked_back:
+            if batch.left > 1 and not batch.asked_back and batch.then is None:
                 due = min(due, batch.progressed + (_WAIT_SECONDS if self.idle else _LONG_WAIT_SECONDS))
         return due
 
     def look(self, now: float) -> None:
-        """See what has taken too long."""
+        """See what has taken too long, and whether it is time to try again what there was no memory for."""
+        if self._retry_at <= now:
+            self._retry_at = math.inf
         for batch in list(self.batches):
             if batch.deadline_at is not None and batch.deadline_at <= now and batch.left and not batch.condemned:
                 self._condemn(batch)
             patience = _WAIT_SECONDS if self.idle else _LONG_WAIT_SECONDS
-            if batch.left > 1 and not batch.asked_back and batch.progressed + patience <= now:
+            if batch.left > 1 and not batch.asked_back and batch.then is None and batch.progressed + patience <= now:
                 self._ask_back(batch, now, patience)
 
     def _ask_back(self, batch: Batch, now: float, patience: float) -> None:
@@ -149,56 +177,69 @@ class Errands:
                 self._outcomes.fail(job, error)
         self._staff.kill(batch.worker, (KILLED, batch, None), late)
 
+    @property
+    def may_send(self) -> bool:
+        """Whether there may be memory again."""
+        return self._retry_at == math.inf
+
     def hand_out(self) -> None:
         """Give calls to whoever has nothing to do."""
-        if self._retry_at <= time.monotonic():
-            self._retry_at = math.inf
-        while self.idle and self._retry_at == math.inf:
+        while self.idle and self.may_send:
             most = self._plan.most_calls
             jobs = self._dealer.choose(math.inf if most is None else most - self.idle[0].made)
             if not jobs:
                 return
             worker = self.idle.popleft()
-            self._hand(worker, jobs)
+            functions, calls, buffers = pack(jobs)
+            args = (functions, calls)
+            self._hand(worker, jobs, functools.partial(self.ask, worker, "make", args, jobs, buffers))
 
-    def _hand(self, worker: Worker, jobs: list[Job]) -> None:
-        functions, calls, buffers = pack(jobs)
+    def go_on(self, batch: Batch) -> None:
+        """What calls need lies in their worker: have them made."""
+        made = self._hand(batch.worker, batch.jobs, functools.partial(self.ask_next, batch))
+        if made is not None and batch.deadline_at is not None:
+            made.deadline_at = batch.deadline_at
+
+    def _hand(self, worker: Worker, jobs: list[Job], ask: Callable[[], Batch]) -> Batch | None:
         try:
-            batch = self.ask(worker, "make", (functions, calls, *buffers), jobs)
-        except CodecError as error:
+            batch = ask()
+        except (CodecError, MailboxFullError) as error:
+            worker.doing = "nothing"
             self.idle.append(worker)
-            self._not_encoded(jobs, error)
-            return
-        except MailboxFullError as error:
-            self.idle.append(worker)
-            self._no_memory(jobs, error)
-            return
+            self._not_sent(jobs, error)
+            return None
         except ActorsError as error:
             self._dealer.put_back(jobs)
             self._events.put((GONE, worker, error))
-            return
+            return None
         worker.doing = "calls"
-        self._full_since = 0.0
         batch.kinds = {(job.function[0], job.how) for job in jobs}
         if jobs[0].timeout is not None:
             batch.deadline_at = batch.began + jobs[0].timeout
+        return batch
 
-    def _not_encoded(self, jobs: list[Job], error: ActorsError) -> None:
-        if len(jobs) == 1:
-            self._outcomes.fail(jobs[0], error)
-            return
-        for job in jobs:
-            job.alone = True
-        self._dealer.put_back(jobs)
-
-    def _no_memory(self, jobs: list[Job], error: ActorsError) -> None:
-        """What lies in memory for large arguments has to be handled first."""
-        now = time.monotonic()
-        self._full_since = self._full_since or now
-        if now - self._full_since < _NO_MEMORY_SECONDS:
+    def _not_sent(self, jobs: list[Job], error: ActorsError) -> None:
+        """They are more than a message may be, or than there is memory for; or something in them cannot travel."""
+        if len(jobs) > 1:
+            for job in jobs:
+                job.alone = True
+        if len(jobs) > 1 or (isinstance(error, MailboxFullError) and self.waits_for_memory()):
             self._dealer.put_back(jobs)
-            self._retry_at = now + _AGAIN_SECONDS
-            return
-        self._full_since = 0.0
-        for job in jobs:
-            self._outcomes.fail(job, error)
+        else:
+            self._outcomes.fail(jobs[0], error)
+
+    def waits_for_memory(self) -> bool:
+        """
+        There was no memory for large arguments. What lies there has to be handled first: as long as anything is open, its end gives room.
+
+        Returns:
+            Whether to try again, as soon as :attr:`may_send` says so; else there will be none.
+        """
+        now = time.monotonic()
+        if self.batches or not self._full_since:
+            self._full_since = now
+        if now - self._full_since >= _NO_MEMORY_SECONDS:
+            self._full_since = 0.0
+            return False
+        self._retry_at = now + _AGAIN_SECONDS
+        return True

@@ -19,26 +19,22 @@ from concurrent.futures.process import BrokenProcessPool
 from queue import Empty, SimpleQueue
 from typing import Any, Final, cast
 
-from actors import _batch, _calls, _pool_exit
+from actors import _batch, _pool_exit
 from actors._batch import Batch, Event
 from actors._call_worker import INHERITED
 from actors._dealing import Dealer
 from actors._errands import KILLED, Errands
-from actors._findable import check_findable
+from actors._greeting import Greeter
 from actors._jobs import Plan, Sink, Source, Worker, check_owner, worker_died
 from actors._outcomes import Outcomes
 from actors._staff import GONE, NO_WORKER_SECONDS, READY, Staff
 from actors.errors import (
     ActorDied,
-    ActorNotRunningError,
     ActorsError,
     StartError,
 )
 
 __all__ = ["Workforce"]
-
-# Initializers that end their process, in a row, until that is taken for what they always do.
-_INITIALIZER_DEATHS: Final = 5
 
 _ADDED: Final = "added"
 _POKED: Final = "poked"
@@ -76,7 +72,7 @@ class Workforce:
         self._dealer = Dealer(plan.size)
         self._outcomes = Outcomes()
         self._errands = Errands(plan, self._events, self._staff, self._dealer, self._outcomes)
-        self._initializer_deaths = 0
+        self._greeter = Greeter(plan, self._staff.name, self._errands, self._break, self._lose)
         self._idle_since = time.monotonic()
 
     # --- any thread ---------------------------------------------------------------------------------------------------------
@@ -201,7 +197,8 @@ class Workforce:
     def _hand_out(self) -> None:
         if self.broken is not None:
             self._fail_all(self.broken)
-        else:
+        elif self._errands.may_send:
+            self._greeter.try_again()
             self._errands.hand_out()
 
     def _take(self, what: str, which: Any, how: Any) -> None:
@@ -286,30 +283,14 @@ class Workforce:
     # --- workers ------------------------------------------------------------------------------------------------------------
 
     def _greet(self, worker: Worker) -> None:
-        """Have a new process ready for calls, by its initializer."""
-        if worker.doing == "gone" or self._terminated or self.broken is not None:
-            return
-        worker.doing, worker.made = "greeting", 0
-        plan = self.plan
-        coded: list[Any] | None = None
-        try:
-            if plan.initializer is not None and plan.method != "fork":
-                check_findable(_calls.called(plan.initializer), plan.initializer, plan.method)
-                with _calls.spawning():
-                    coded = _calls.code_value((plan.initializer, plan.initargs))
-            self._errands.ask(worker, "greet", (self._staff.name, coded), [])
-        except ActorNotRunningError as error:
-            self._lose(worker, error)
-        except Exception as error:  # noqa: BLE001 - an initializer that cannot travel, for whatever reason its __reduce__ gives
-            travels = coded is not None or plan.initializer is None or plan.method == "fork"
-            self._break(error, "" if travels else "its initializer, or one of initargs, cannot travel: ")
+        """Have a new process ready for calls, unless there will be none."""
+        if worker.doing != "gone" and not self._terminated and self.broken is None:
+            self._greeter.greet(worker)
 
     def _greet_next(self, worker: Worker) -> None:
         """The same, where the process before it has ended."""
-        if _pool_exit.replaces_nothing(self.plan.method):
-            self._lose(worker, StartError("the last worker has died, and a program that ends cannot fork another one"))
-        else:
-            self._greet(worker)
+        if worker.doing != "gone" and not self._terminated and self.broken is None:
+            self._greeter.greet_next(worker)
 
     def _lose(self, worker: Worker, error: BaseException) -> None:
         """A worker will not come back."""
@@ -334,21 +315,33 @@ class Workforce:
 
     # --- what comes from workers -----------------------------------------------------------------------------------------------
 
-    def _take_end(self, batch: Batch, seconds: Any) -> None:
+    def _take_end(self, batch: Batch, result: Any) -> None:
         if self._errands.batches.pop(batch, self) is self:
             return
         worker = batch.worker
-        if batch.name == "greet":
-            self._initializer_deaths = 0
-        elif batch.name == "make":
-            self._calls_ended(batch, seconds)
+        if batch.name == "make":
+            self._calls_ended(batch, result)
         if batch.condemned:
             return
-        if batch.name == "make" and seconds is None:
+        if batch.then is not None:
+            self._loaded(batch)
+        elif batch.name == "greet" and result:
+            self._greeter.succeeded()
+            self._free(worker)
+        elif batch.name == "greet" or result is None:
             # It died with nothing to do, of which nobody is told: another process has taken its place.
             self._greet(worker)
         else:
             self._free(worker)
+
+    def _loaded(self, batch: Batch) -> None:
+        """A worker has got what the next message needs."""
+        if self.broken is not None or self._terminated:
+            return
+        if batch.purpose == "greet":
+            self._greeter.go_on(batch)
+        else:
+            self._errands.go_on(batch)
 
     def _calls_ended(self, batch: Batch, seconds: float | None) -> None:
         if seconds is not None:
@@ -363,26 +356,14 @@ class Workforce:
             return
         worker = batch.worker
         stays = isinstance(error, ActorDied) and error.may_have_run
-        if batch.name == "greet":
-            self._greeting_failed(error, stays)
-        elif batch.name == "make":
+        if batch.purpose == "greet":
+            self._greeter.failed(error, died=stays)
+        elif batch.purpose == "make":
             self._calls_failed(batch, error, stays)
-        if not isinstance(error, ActorDied) or stays:
-            if not batch.condemned:
-                self._greet_next(worker)
-        else:
+        if isinstance(error, ActorDied) and not stays:
             self._lose(worker, error)
-
-    def _greeting_failed(self, error: BaseException, died: bool) -> None:
-        self._initializer_deaths += self.plan.initializer is not None
-        if not isinstance(error, ActorDied) or (died and self._initializer_deaths >= _INITIALIZER_DEATHS):
-            function = self.plan.initializer
-            what = (
-                ""
-                if function is None
-                else f"its initializer {getattr(function, '__qualname__', function)!s:.100} failed: "
-            )
-            self._break(error, what)
+        elif not batch.condemned:
+            self._greet_next(worker)
 
     def _calls_failed(self, batch: Batch, error: BaseException, stays: bool) -> None:
         left = [number for number, job in enumerate(batch.jobs) if job is not None]

@@ -63,3 +63,26 @@ def test_a_worker_that_died_with_nothing_to_do_leaves_its_successor_as_many_call
         pids = list(executor.map(callables.own_pid, range(8)))
 
     assert [pids.count(pid) for pid in dict.fromkeys(pids)] == [4, 4]
+
+
+def test_large_arguments_keep_no_memory_while_their_calls_run(start_method: str, tmp_path: Path) -> None:
+    fifos = [tmp_path / str(number) for number in range(3)]
+    for fifo in fifos:
+        os.mkfifo(fifo)
+    data = bytes(100 << 20)  # all three are more than there is memory for at any time
+    with ActorExecutor(3, multiprocessing.get_context(start_method)) as executor:
+        futures = [executor.submit(callables.read_beside, str(fifo), data) for fifo in fifos]
+        for fifo in reversed(fifos):
+            # Opened only when its call reads it: so each call runs while those before it do.
+            fifo.write_text("")
+
+        assert [len(data)] * 3 == [future.result(timeout=SECONDS) for future in futures]
+
+
+def test_workers_with_large_arguments_of_their_initializer_all_begin(start_method: str) -> None:
+    context = multiprocessing.get_context(start_method)
+    data = bytes(100 << 20)
+    with ActorExecutor(3, context, initializer=callables.share, initargs=(data,)) as executor:
+        assert executor.submit(callables.shared_size).result(timeout=SECONDS) == len(data)
+        executor.submit(callables.die_of, 1, 1).exception(timeout=SECONDS)
+        assert {len(data)} == set(executor.map(callables.shared_size, range(9)))
