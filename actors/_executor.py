@@ -20,7 +20,7 @@ from actors._futures import resolve, resolve_error
 from actors._jobs import Job, Plan, Source, check_owner, check_size, chosen_method
 from actors._pool_exit import is_exiting
 from actors._ref import KEEP, _Keep
-from actors._workforce import Workforce
+from actors._workforce import CLOSED, Workforce
 from actors.errors import SpecError
 
 if TYPE_CHECKING:
@@ -33,7 +33,6 @@ __all__ = ["ActorExecutor"]
 P = ParamSpec("P")
 R = TypeVar("R")
 
-_CLOSED = "cannot schedule new futures after shutdown"
 _EXITING = "cannot schedule new futures after interpreter shutdown"
 
 
@@ -149,7 +148,7 @@ class ActorExecutor(Executor):
         if self._force.broken is not None:
             raise self._force.broken
         if self._force.closed or is_exiting():
-            raise RuntimeError(_CLOSED if self._force.closed else _EXITING)
+            raise RuntimeError(CLOSED if self._force.closed else _EXITING)
 
     def map(
         self,

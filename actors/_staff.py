@@ -192,12 +192,23 @@ class Staff:
             return
         with contextlib.suppress(ActorsError):
             system.supervisor(self._path).stop()
+        others: list[Event] = []
+        try:
+            self._wait_until_gone(system, others)
+        finally:
+            for event in others:
+                self._events.put(event)
+
+    def _wait_until_gone(self, system: ActorSystem, others: list[Event]) -> None:
+        """Wait for the end of each worker; what else comes meanwhile is kept in *others*."""
         give_up = time.monotonic() + NO_WORKER_SECONDS
         while any(worker.doing != "gone" for worker in self.workers) and time.monotonic() < give_up:
             with contextlib.suppress(Empty):
-                what, which, _how = self._events.get(timeout=_LOOK_SECONDS)
-                if what == GONE:
-                    which.doing = "gone"
+                event = self._events.get(timeout=_LOOK_SECONDS)
+                if event[0] == GONE:
+                    event[1].doing = "gone"
+                else:
+                    others.append(event)
             if not system.is_running():
                 return
 

@@ -34,7 +34,9 @@ from actors.errors import (
     StartError,
 )
 
-__all__ = ["Workforce"]
+__all__ = ["CLOSED", "Workforce"]
+
+CLOSED: Final = "cannot schedule new futures after shutdown"
 
 _ADDED: Final = "added"
 _POKED: Final = "poked"
@@ -63,9 +65,10 @@ class Workforce:
         self._events: SimpleQueue[Event] = SimpleQueue()
         self._lock = threading.RLock()
         self._thread: threading.Thread | None = None
+        self._runner: threading.Thread | None = None
+        self._unclaimed = [True]
         self.closed = False
         self._terminated = False
-        self._ended = threading.Event()
         self._begun = threading.Event()
         # All below: of the thread.
         self._staff = Staff(plan, self._events)
@@ -88,21 +91,39 @@ class Workforce:
         with self._lock:
             if self._thread is None:
                 _pool_exit.remember(self)
-                self._thread = threading.Thread(target=self._run, name=f"{self._staff.name}-thread", daemon=True)
+                thread = threading.Thread(target=self._run, name=f"{self._staff.name}-thread", daemon=True)
                 try:
-                    self._thread.start()
-                except RuntimeError:
-                    self._thread = None
+                    self._thread = thread
+                    thread.start()
+                except BaseException:
+                    # Also by an interrupt, after which it may begin all the same: see _run().
+                    if thread.ident is None:
+                        self._thread = None
                     raise
         self._begun.wait(NO_WORKER_SECONDS)
 
     def add(self, source: Source) -> None:
-        """Have calls made. The caller has seen that the pool is open."""
-        self.start()
-        self._events.put((_ADDED, source, None))
-        if self._ended.is_set():
-            # Another thread has closed the pool in this very moment.
-            self._drop_rest(StartError("the pool was closed before this call was taken"))
+        """
+        Have calls made.
+
+        Raises:
+            RuntimeError: It was closed, maybe in this very moment; of a pool that is no executor, a ValueError.
+        """
+        claim = [source]
+        if not self.closed:
+            self.start()
+            # Whoever takes it out has the source: the pool's thread, or this one if it is too late. No lock: who closes the pool may
+            # be a finalizer or a signal handler within this very call, and may wait for the thread.
+            self._events.put((_ADDED, claim, None))
+            if not self.closed:
+                return
+        with contextlib.suppress(IndexError):
+            claim.pop()
+            raise self.refusal()
+
+    def refusal(self) -> Exception:
+        """What is raised where something is to be done after the end."""
+        return RuntimeError(CLOSED) if self.drains_at_exit else ValueError("Pool not running")
 
     def poke(self, source: Source) -> None:
         """There is more in *source*, or there is less room to wait for."""
@@ -127,8 +148,9 @@ class Workforce:
 
     def join(self) -> None:
         """Wait until the workers are gone."""
-        if self._thread is not None and self._thread is not threading.current_thread():
-            self._thread.join()
+        thread = self._runner or self._thread
+        if thread is not None and thread.ident is not None and thread is not threading.current_thread():
+            thread.join()
 
     def tell_later(self, sink: Sink) -> None:
         """In the pool's thread: something was told to *sink* by itself."""
@@ -136,7 +158,7 @@ class Workforce:
 
     def is_own_thread(self) -> bool:
         """Whether this is the pool's own thread, which runs callbacks."""
-        return self._thread is threading.current_thread()
+        return self._runner is threading.current_thread()
 
     def processes(self) -> list[int]:
         """The pids of the workers that live."""
@@ -145,6 +167,11 @@ class Workforce:
     # --- the thread ---------------------------------------------------------------------------------------------------------
 
     def _run(self) -> None:
+        try:
+            self._unclaimed.pop()
+        except IndexError:
+            return  # another one was started, since the start of this one was interrupted
+        self._runner = threading.current_thread()
         try:
             self._begin()
             while not self._is_over():
@@ -209,7 +236,9 @@ class Workforce:
         elif what == _batch.FAILED:
             self._take_failure(which, how)
         elif what == _ADDED:
-            self._dealer.sources.append(which)
+            # Nothing, where whoever added it was too late.
+            with contextlib.suppress(IndexError):
+                self._dealer.sources.append(which.pop())
         elif what == READY:
             self._greet(which)
         elif what == GONE:
@@ -234,8 +263,9 @@ class Workforce:
 
     def _finish(self) -> None:
         """The thread ends: so do the workers, and whatever was not done."""
+        self.closed = True
         self._begun.set()
-        why = self.broken or self._why_terminated()
+        why = self._why_over()
         self._fail_all(why)
         try:
             self._staff.stop(kill=self._terminated)
@@ -243,9 +273,10 @@ class Workforce:
             # Also what came in the very last moment.
             self._drop_rest(why)
             _pool_exit.forget(self)
-            self._ended.set()
 
-    def _why_terminated(self) -> BaseException:
+    def _why_over(self) -> BaseException:
+        if self.broken is not None or not self._terminated:
+            return self.broken or self.refusal()
         if self.drains_at_exit:
             return BrokenProcessPool("the workers were killed before this call was done")
         return StartError("the pool was terminated before this call was done")
@@ -255,7 +286,7 @@ class Workforce:
             while True:
                 what, which, _how = self._events.get_nowait()
                 if what == _ADDED:
-                    self._dealer.sources.append(which)
+                    self._take(what, which, None)
         self._fail_all(why)
 
     def _break(self, error: BaseException, what: str = "") -> None:

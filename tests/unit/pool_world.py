@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import threading
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -11,12 +12,14 @@ from typing import Any
 import attrs
 import pytest
 
-from actors import ActorRef, _calls, _errands, _workforce
+from actors import ActorRef, _batch, _calls, _errands, _workforce
 from actors._batch import Batch, Event
 from actors._dealing import Dealer
 from actors._errands import Errands
 from actors._jobs import Job, Plan, Worker
 from actors._outcomes import Outcomes
+from actors._staff import READY
+from actors._workforce import Workforce
 
 FUNCTION: _calls.Function = (b"function", True)
 
@@ -163,6 +166,61 @@ class Desk:
     def due(self) -> float:
         """In how many seconds it is to be looked at again."""
         return self.errands.next_due() - self.clock.now if self.errands.next_due() < math.inf else math.inf
+
+
+@attrs.define
+class Crew:
+    """A workforce whose thread is the test's."""
+
+    world: World
+    clock: Clock
+    force: Workforce
+
+    def turn(self, seconds: float = 0.0) -> None:
+        """All that is there to be done, so much later."""
+        self.clock.now += seconds
+        self.force._events.put(("poked", None, None))  # nothing is waited for
+        self.force._turn()
+
+    def finish(self) -> None:
+        """What the thread does at its end, if it is the end."""
+        assert self.force._is_over()
+        self.force._finish()
+
+    def item(self, batch: Batch, *value: Any) -> None:
+        self.world.events.put((_batch.ITEM, batch, list(value)))
+        self.turn()
+
+    def end(self, batch: Batch, value: Any) -> None:
+        self.world.events.put((_batch.ENDED, batch, value))
+        self.turn()
+
+    def fail(self, batch: Batch, error: BaseException) -> None:
+        self.world.events.put((_batch.FAILED, batch, error))
+        self.turn()
+
+
+def force(monkeypatch: pytest.MonkeyPatch, workers: int = 1, *, drains_at_exit: bool = True, **options: Any) -> Crew:
+    """A workforce without a thread, whose workers are ready."""
+    there, clock = world(workers), Clock()
+    monkeypatch.setattr(_errands, "time", clock)
+    monkeypatch.setattr(_workforce, "time", clock)
+
+    def staff(_plan: Plan, events: SimpleQueue[Event]) -> World:
+        there.events = events
+        return there
+
+    monkeypatch.setattr(_workforce, "Staff", staff)
+    made = Workforce(plan(workers, **options), drains_at_exit=drains_at_exit)
+    made._begun.set()
+    made._runner = threading.current_thread()
+    crew = Crew(there, clock, made)
+    for worker in there.workers:
+        there.events.put((READY, worker, None))
+    crew.turn()
+    for batch in list(there.batches):
+        crew.end(batch, True)
+    return crew
 
 
 def desk(monkeypatch: pytest.MonkeyPatch, workers: int = 1, **options: Any) -> Desk:
