@@ -156,7 +156,8 @@ class Channel(Generic[T]):
         """
         Have nothing more put, by anybody. What was put is still got. May be repeated.
 
-        Whoever waits to put gets a :class:`ChannelClosedError` at once; whoever waits to get, as soon as everything is done with.
+        Whoever waits to put gets a :class:`ChannelClosedError` at once; whoever waits to get, as soon as everything is done with. Where items
+        are left in it and nobody has it any more, it stays for who is told of it later, up to 128 such channels of 256 MiB together.
         """
         if self._end is not None:
             self._reach().close()

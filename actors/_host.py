@@ -327,6 +327,7 @@ class Host:
         ended = _exits.ExitReason("requested", evidence=("the system has stopped",))
         self.node.fail_all(lambda reply: died(reply, ended, may_have_run=False))
         self.mail.close()
+        self.channel_book.free_orphans()
         self.letters.close()
         for cell in list(self.runner.cells.values()):
             cell.close()

@@ -90,6 +90,18 @@ class Consumer(Actor):
         return made
 
     @handler
+    def make_closed(self, items: list[Any]) -> Channel[Any]:
+        made: Channel[Any] = self.make(len(items), items)
+        made.close()
+        return made
+
+    @handler
+    def hold_own(self, told: Channel[Any]) -> None:
+        """As hold, with the channel that the constructor was given."""
+        assert self.source is not None
+        self.hold(self.source, told)
+
+    @handler
     def scribble(self, channel: Channel[Any]) -> None:
         """Write junk over everything that this channel has."""
         assert channel._end is not None

@@ -1,7 +1,9 @@
 """
 The channels of a system: their files, pipes and keepers, and who has a hand in them.
 
-A channel stays until it is closed and no process has it any more. Any thread may make, find and lend; the pump alone takes back.
+A channel stays until it is closed, no process has it any more and nothing stands in it. One that is closed and has items, and that no process
+has, is an *orphan*: it may be named by a message on its way, or belong to an actor that is restarted. So many of them are kept.
+Any thread may make, find and lend; the pump alone takes back.
 """
 
 from __future__ import annotations
@@ -41,6 +43,9 @@ User = tuple[int, int]
 _MOST_PER_USER = 1024
 _MOST_CELLS_PER_USER = 1024
 _MOST_DELIVERIES = 1_000_000
+# Channels that are closed, and that no process has, but items are left in: so many, of so many bytes, one at least.
+_MOST_ORPHANS = 128
+_MOST_ORPHAN_BYTES = 256 << 20
 _REPAY_SECONDS = 0.05
 _SPLICE_F_NONBLOCK = 2
 _libc: Any = None
@@ -109,6 +114,7 @@ class ChannelBook:
     def __init__(self, host: Host) -> None:
         self._host = host
         self._made: dict[int, _Made] = {}
+        self._orphans: dict[int, int] = {}  # with their bytes, the oldest first
         self._numbers = itertools.count(1)
         self._lock = threading.RLock()
         self._scratch: tuple[int, int] | None = None
@@ -185,6 +191,7 @@ class ChannelBook:
             made = self._made.get(number)
             if made is None:
                 return None
+            self._orphans.pop(number, None)
             made.users.setdefault(user, _Uses()).count += 1
             return made.facts
 
@@ -276,12 +283,24 @@ class ChannelBook:
         if poison:
             self._host.letters.take(DeadLetter(made.facts.name, "poison", poison, None, 0))
         if made.keeper.core.is_closed and not made.users:
-            self._free(made)
+            self._leave(made)
         elif made.keeper.excess:
             self._repay_later()
 
+    def _leave(self, made: _Made) -> None:
+        """Nothing more can be put, and no process has it: it goes, or stays for who is told of it later."""
+        if not self._snapshot(made.full):
+            self._free(made)
+            return
+        self._orphans[made.facts.number] = os.fstat(made.file).st_blocks * 512
+        while len(self._orphans) > 1 and (
+            len(self._orphans) > _MOST_ORPHANS or sum(self._orphans.values()) > _MOST_ORPHAN_BYTES
+        ):
+            self._free(self._made[next(iter(self._orphans))])
+
     def _free(self, made: _Made) -> None:
-        """Nothing more can be put, and nobody is left who could get."""
+        """Nothing more can be put, and nobody will get what is left."""
+        self._orphans.pop(made.facts.number, None)
         left = min(max(0, made.keeper.core.unfinished()), made.facts.layout.slots)
         if left:
             self._host.letters.take(DeadLetter(made.facts.name, "dead", left, None, 0))
@@ -312,6 +331,12 @@ class ChannelBook:
         return frozenset(array.array("I", data[: len(data) // at.INDEX_BYTES * at.INDEX_BYTES]))
 
     # --- the end ----------------------------------------------------------------------------------------------------------
+
+    def free_orphans(self) -> None:
+        """The system ends: what stands in a closed channel that no process has is got by nobody."""
+        with self._lock:
+            for number in tuple(self._orphans):
+                self._free(self._made[number])
 
     def close(self) -> None:
         """Give everything back."""

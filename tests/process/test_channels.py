@@ -57,6 +57,15 @@ def all_is_free(system: ActorSystem) -> None:
     eventually(lambda: channels(system) == 0, 10.0, state=lambda: channels(system), what="all channels are gone")
 
 
+def nobody_has_any(system: ActorSystem) -> None:
+    """Wait until no process has a channel that is closed."""
+    host = system._life.host
+    assert host is not None
+    gc.collect()
+    made = host.channel_book._made
+    eventually(lambda: not any(one.users for one in tuple(made.values()) if one.keeper.core.is_closed), 10.0)
+
+
 def spawn(system: ActorSystem, count: int, **options: Any) -> list[ActorRef[Consumer]]:
     return [system.spawn(Consumer(), name=f"consumer-{number}", **options) for number in range(count)]
 
@@ -345,15 +354,17 @@ def test_who_waits_is_woken_when_it_is_closed(system: ActorSystem) -> None:
     all_is_free(system)
 
 
-def test_what_nobody_gets_is_a_dead_letter(system: ActorSystem) -> None:
+def test_what_nobody_gets_is_a_dead_letter_when_the_system_ends(start_method: Any) -> None:
     letters: list[DeadLetter] = []
-    system.subscribe_dead_letters(letters.append)
-    channel: Channel[int] = system.channel(10, "forgotten")
-    for number in range(4):
-        channel.put(number)
-    channel.close()
-    del channel
-    all_is_free(system)
+    with ActorSystem(start_method=start_method) as system:
+        system.subscribe_dead_letters(letters.append)
+        channel: Channel[int] = system.channel(10, "forgotten")
+        for number in range(4):
+            channel.put(number)
+        channel.close()
+        del channel
+        nobody_has_any(system)
+        assert channels(system) == 1
 
     eventually(lambda: letters)
     assert [(letter.target, letter.reason, letter.count) for letter in letters] == [("forgotten", "dead", 4)]

@@ -16,7 +16,7 @@ import actors
 from actors._channel_end import ChannelEnd
 from actors.errors import ChannelClosedError, ChannelEmptyError, ChannelFullError, EncodeError, ProtocolError
 from actors.mailbox import _channel_layout as at
-from actors.supervisor._channels import ChannelBook
+from actors.supervisor._channels import ChannelBook, ChannelFacts
 from tests.unit.mailbox.interrupts import interrupted_at
 
 MAXSIZE = 3
@@ -89,10 +89,10 @@ class Bench:
         self.facts = self.book.make(HOST, MAXSIZE, "bench", joinable, 3)
         self.sources: list[Source] = []
 
-    def end(self, user: int, *, holds: bool = True) -> ChannelEnd:
+    def end(self, user: int, *, holds: bool = True, facts: ChannelFacts | None = None) -> ChannelEnd:
         source = Source(self.book, (user, 1), holds)
         self.sources.append(source)
-        facts = self.book.find(self.facts.number, source.user)
+        facts = self.book.find((facts or self.facts).number, source.user)
         assert facts is not None
         with self.book.lent(facts.number) as lent:
             return ChannelEnd(facts, tuple(os.dup(one) for one in lent), source, inherit=False)

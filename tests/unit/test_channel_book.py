@@ -1,0 +1,70 @@
+"""The book of a system's channels: which of them stay, and what is made of what the ended leave."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from actors.supervisor._channels import ChannelFacts
+from actors.supervisor._letters import DeadLetter
+from tests.unit.test_channel_end import HOST, Bench
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    made = Bench()
+    yield made
+    made.book.close()
+
+
+def leave(bench: Bench, name: str, *items: object) -> ChannelFacts:
+    """Fill a channel, close it and let go of it."""
+    facts = bench.book.make(HOST, len(items), name, joinable=False, max_deliveries=3)
+    end = bench.end(1, facts=facts)
+    for item in items:
+        end.put(item, 0.0)
+    end.close()
+    bench.book.drop(facts.number, HOST, [])
+    return facts
+
+
+def test_a_closed_channel_that_no_process_has_keeps_its_items(bench: Bench) -> None:
+    facts = leave(bench, "left", 1, 2)
+    end = bench.end(2, facts=facts)
+    assert [end.get(0.0), end.get(0.0)] == [1, 2]
+    end.held.release()
+    del end
+
+    assert bench.book.find(facts.number, HOST) is None
+    assert bench.host.said == []
+
+
+def test_so_many_are_kept_that_no_process_has(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.supervisor._channels._MOST_ORPHANS", 2)
+    first, second = (leave(bench, name, 1, 2, 3) for name in ("first", "second"))
+    bench.end(2, facts=first)  # now it is the younger one
+    leave(bench, "third", 1)
+
+    assert bench.host.said == [DeadLetter("second", "dead", 3)]
+    assert bench.book.find(second.number, HOST) is None
+    assert len(bench.book) == 3
+
+
+def test_so_many_bytes_are_kept_and_one_channel_at_least(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("actors.supervisor._channels._MOST_ORPHAN_BYTES", 500_000)
+    leave(bench, "small", 1)
+    leave(bench, "large", bytes(1_000_000))
+    assert bench.host.said == [DeadLetter("small", "dead", 1)]
+    leave(bench, "small again", 1)
+
+    assert bench.host.said[1:] == [DeadLetter("large", "dead", 1)]
+
+
+def test_what_is_left_in_them_is_a_dead_letter_when_the_system_ends(bench: Bench) -> None:
+    leave(bench, "one", 1, 2)
+    leave(bench, "two", 1)
+    bench.book.free_orphans()
+
+    assert bench.host.said == [DeadLetter("one", "dead", 2), DeadLetter("two", "dead", 1)]
+    assert len(bench.book) == 1
