@@ -265,7 +265,12 @@ class ChannelEnd:
         Raises:
             ValueError: Nobody in this process holds any.
         """
-        if not self.held.release_first():
+        try:
+            found = self.held.release_first()
+        finally:
+            if self.stopped:
+                self._close_if_idle()
+        if not found:
             raise ValueError(f"task_done() called more often than items of channel {self.facts.name} were got here")
 
     def _read(self, cell: HeldCell) -> Any:

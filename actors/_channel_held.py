@@ -4,6 +4,7 @@ What the threads of a process have got from one channel, and not done with.
 
 from __future__ import annotations
 
+import contextlib
 import sys
 import threading
 from collections import deque
@@ -16,11 +17,13 @@ __all__ = ["HeldItems"]
 
 # Memory that large items have used is kept for the next ones, up to so much of one channel: fresh memory costs more than the copy.
 _KEPT_BYTES: Final = 16 << 20
+_take_first = deque.popleft
 
 
 class HeldItems:
     """
-    The cells that hold an item, by thread and in the order in which the items were got. Any thread.
+    The cells that hold an item, by thread and in the order in which the items were got. Any thread, and inside itself: one call into C takes
+    a cell out, so nobody else is done with the same one, and there is no lock that a signal handler could come upon.
 
     Args:
         core: The channel.
@@ -42,7 +45,7 @@ class HeldItems:
     def remove(self, cell: HeldCell) -> None:
         """Nobody holds it; harmless where nobody did."""
         for held in list(self.by_thread.values()):
-            if cell in held:
+            with contextlib.suppress(ValueError):
                 held.remove(cell)
 
     def numbers(self) -> set[int]:
@@ -56,12 +59,9 @@ class HeldItems:
     def release_first(self) -> bool:
         """What this thread has got first of what it holds is done with, else what another holds; False if nobody holds any."""
         own = self.by_thread.get(threading.get_ident())
-        held = own or next(filter(None, list(self.by_thread.values())), None)
-        if not held:
-            return False
-        self.done(held[0])
-        held.popleft().busy = False
-        return True
+        if own and self._finish_first(own):
+            return True
+        return any(self._finish_first(held) for held in list(self.by_thread.values()))
 
     def release_ended(self, main: int) -> bool:
         """
@@ -90,5 +90,19 @@ class HeldItems:
 
     def _release(self, held: deque[HeldCell] | None) -> None:
         while held:
-            self.done(held[0])
-            held.popleft().busy = False
+            self._finish_first(held)
+
+    def _finish_first(self, held: deque[HeldCell]) -> bool:
+        """The first of these is done with; False where there is none. Interrupted, it stands there as before."""
+        taken: list[HeldCell] = []
+        try:
+            try:
+                taken += map(_take_first, (held,))
+            except IndexError:
+                return False
+            self.done(taken[0])
+        except BaseException:
+            held.extendleft(taken)
+            raise
+        taken[0].busy = False
+        return True

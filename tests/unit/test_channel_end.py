@@ -16,6 +16,7 @@ import actors
 from actors._channel_end import ChannelEnd
 from actors.errors import ChannelClosedError, ChannelEmptyError, ChannelFullError, EncodeError, ProtocolError
 from actors.mailbox import _channel_layout as at
+from actors.mailbox._channel_core import HeldCell
 from actors.supervisor._channels import ChannelBook, ChannelFacts
 from tests.unit.mailbox.interrupts import interrupted_at
 
@@ -220,6 +221,55 @@ def test_an_end_that_is_interrupted_can_be_said_again(what: str) -> None:
             break
     assert 3 < number < 199
     bench.check(end, other)
+    bench.book.close()
+
+
+def test_two_threads_at_a_time_are_done_with_two_items() -> None:
+    bench = Bench(joinable=True)
+    end = bench.end(1)
+    for number in range(2):
+        end.put(number, 0.0)
+        end.get(0.0)
+    both, done = threading.Barrier(2), end.held.done
+
+    def done_slowly(cell: HeldCell) -> None:
+        done(cell)
+        both.wait()
+
+    end.held.done = done_slowly  # type: ignore[method-assign]
+    threads = [threading.Thread(target=end.task_done) for _ in range(2)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+    assert end.join(0.0)
+    assert not any(cell.busy for cell in end._getting)
+    bench.check(end)
+    bench.book.close()
+
+
+@pytest.mark.parametrize("raises", [False, True], ids=["returns", "raises"])
+def test_a_signal_handler_in_the_middle_of_task_done_loses_no_item(raises: bool) -> None:
+    bench = Bench(joinable=True)
+    end = bench.end(1)
+    step, went_on = 0, True
+    while went_on:
+        step += 1
+        for number in range(2):
+            end.put(number, 0.0)
+            end.get(0.0)
+        if raises:
+            went_on = interrupted_at(step, end.task_done, FILES)
+            while end.held.numbers():
+                end.task_done()
+        else:
+            went_on = interrupted_at(step, end.task_done, FILES, end.task_done)
+            if not went_on:
+                end.task_done()
+        assert end.join(0.0), step
+    assert step > 3
+    bench.check(end)
     bench.book.close()
 
 
