@@ -80,7 +80,7 @@ def run(*command: str, timeout: float = 50.0) -> subprocess.CompletedProcess[str
 def besides_kills(errors: str) -> list[str]:
     """The lines of standard error without the log of the kills that an example is about."""
     kills = re.compile(
-        r"event=actors\.(child_exited|crash_report) .*kind=signal"
+        r"event=actors\.(child_exited|crash_report) .*kind=(signal|hang .*a call of \w+ was not done within)"
         r"|event=actors\.task_timed_out "
         r"|event=actors\.breaker_opened "
         r"|event=actors\.dead_letters .*reason=crashed"
