@@ -51,6 +51,19 @@ def test_the_readme_shows_code() -> None:
     assert "README.md" in [path.name for path, _ in PAGES_WITH_CODE]
 
 
+def test_what_an_actor_costs_is_in_the_readme_as_it_was_measured() -> None:
+    measured = (ROOT / "docs" / "explanation" / "performance.md").read_text()
+    said = re.search(r"some (\d+) ms to start and some (\d+) MiB", (ROOT / "README.md").read_text())
+    start = re.search(r"^\| start to ready, 1 actor \|.*?\| ms \| ([\d.]+) \|", measured, re.MULTILINE)
+    memory = re.search(r"^\| PSS of 20 idle actors \|.*?\| MiB \| ([\d.]+) \|", measured, re.MULTILINE)
+
+    assert said is not None
+    assert start is not None
+    assert memory is not None
+    assert float(start[1]) == pytest.approx(int(said[1]), rel=0.2)
+    assert float(memory[1]) / 20 == pytest.approx(int(said[2]), rel=0.2)
+
+
 FAKE_PAGE = '''
 ```python
 import multiprocessing
