@@ -66,6 +66,8 @@ class Body:
         ready: Whether ``on_start`` is over.
         stop_sent: Whether it was asked to stop.
         drains: Whether it was asked to stop behind what is queued, and not since to leave that.
+        stop_asked: When that was, in ``time.monotonic()`` seconds; 0.0 for never.
+        terminated: When it got SIGTERM; 0.0 for never.
         killed_for: Why the supervisor killed it, or None.
         report: The crash report, or the failure of its start.
         broken: What it did to the protocol, or None.
@@ -111,6 +113,8 @@ class Body:
     ready: bool = False
     stop_sent: bool = False
     drains: bool = False
+    stop_asked: float = 0.0
+    terminated: float = 0.0
     killed_for: str | None = None
     report: dict[str, Any] | None = None
     broken: str | None = None

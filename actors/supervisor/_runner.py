@@ -31,6 +31,7 @@ from actors.supervisor._pools import Pools
 from actors.supervisor._replacing import Replacing
 from actors.supervisor._report import one_line
 from actors.supervisor._requests import Requests
+from actors.supervisor._rungs import limit_over
 from actors.supervisor._stacks import Stacks
 from actors.supervisor._watchers import Watchers
 
@@ -312,6 +313,7 @@ class Runner:
 
     def _ask_to_stop(self, cell: Cell, body: Body) -> None:
         body.stop_sent = True
+        body.stop_asked = time.monotonic()
         self.log_rung(cell, body, "request")
         # One that stood by while the one before it died is asked to stop before it serves: what it may have to drain is its own now.
         self.replacing.promote(cell, body)
@@ -362,17 +364,31 @@ class Runner:
 
     def log_rung(self, cell: Cell, body: Body, rung: str, stack: str = "") -> None:
         """Log that a rung of the ladder of a stop is taken: ``request``, or the name of a signal."""
-        polite = rung == "request"
-        self._host.log(
-            "debug" if polite else "warning",
-            "actors.stopping" if polite else "actors.stop_escalated",
-            path=cell.path,
-            uid=cell.uid,
-            incarnation=body.incarnation,
-            pid=body.pid,
+        if rung == "request":
+            self._log("debug", "actors.stopping", cell, body, rung=rung)
+            return
+        now = time.monotonic()
+        self._log(
+            "warning",
+            "actors.stop_escalated",
+            cell,
+            body,
             rung=rung,
+            seconds=round(now - body.stop_asked, 3) if body.stop_asked else None,
+            queued_messages=cell.view.count_waiting() if cell.body is body else None,
+            reason=limit_over(
+                rung,
+                shutdown=cell.options.shutdown,
+                term_grace=cell.options.term_grace,
+                since_term=now - body.terminated if body.terminated else None,
+                deadline=self._host.shutdown_deadline,
+            ),
             stack=stack or None,
         )
+        body.terminated = body.terminated or now
+
+    def _log(self, level: str, event: str, cell: Cell, body: Body, **keys: object) -> None:
+        self._host.log(level, event, path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid, **keys)
 
     def _gone(self, uid: int, reason: _exits.ExitReason) -> None:
         cell = self.cells.pop(uid)

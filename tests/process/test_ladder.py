@@ -79,6 +79,10 @@ def rungs(logs: list[Any], path: str) -> list[str]:
     return [log.get("rung", "exit") for log in logs if log["event"] in steps and log["path"] == path]
 
 
+def limits_over(logs: list[Any], path: str) -> list[str]:
+    return [log["reason"] for log in logs if log["event"] == "actors.stop_escalated" and log["path"] == path]
+
+
 def test_a_cooperative_actor_gets_no_signal_also_when_a_long_handler_holds_it_up(
     start_method: Any, tmp_path: Path
 ) -> None:
@@ -113,6 +117,10 @@ def test_each_rung_has_a_time_of_its_own(start_method: Any) -> None:
     assert ["request", "SIGTERM", "exit"] == rungs(logs, "/system/yields")
     assert ["request", "SIGTERM", "SIGKILL", "exit"] == rungs(logs, "/system/refuses")
     assert ["request", "SIGTERM", "SIGKILL", "exit"] == rungs(logs, "/system/deaf")
+    assert ["shutdown=0.4 s is over", "term_grace=0.3 s is over"] == limits_over(logs, "/system/refuses")
+    seconds = [log["seconds"] for log in logs if log["event"] == "actors.stop_escalated"]
+    assert min(seconds) >= 0.4
+    assert {0, 1} == {log["queued_messages"] for log in logs if log["event"] == "actors.stop_escalated"}
     assert 0.4 <= took["yields"] < 4.0
     assert 0.7 <= took["refuses"] < 7.0
     assert 0.7 <= took["deaf"] < 7.0
@@ -128,6 +136,7 @@ def test_no_time_for_a_request_means_a_kill_at_once(start_method: Any) -> None:
         eventually(lambda: not system.actors(), SECONDS)
 
     assert ["SIGKILL", "exit"] == rungs(logs, "/system/deaf")
+    assert ["shutdown=0: it is killed at once"] == limits_over(logs, "/system/deaf")
 
 
 def test_the_last_rung_takes_what_an_actor_has_started_along(start_method: Any) -> None:
@@ -156,12 +165,17 @@ def test_a_tree_of_actors_that_refuse_every_rung_ends_within_its_deadline(start_
 
 def test_a_tree_with_an_actor_that_is_stopped_dead_ends_within_its_deadline(start_method: Any) -> None:
     tree = Supervisor("app", children=[child(Worker(), name=f"w{number}") for number in range(3)])
-    with pytest.raises(LookupError), ActorSystem(tree, start_method=start_method, shutdown_deadline=1.0) as system:
+    with (
+        capture_logs() as logs,
+        pytest.raises(LookupError),
+        ActorSystem(tree, start_method=start_method, shutdown_deadline=1.0) as system,
+    ):
         pids = [pid_of(system.whereis(f"w{number}")) for number in range(3)]
         os.kill(pids[1], signal.SIGSTOP)
         began = time.monotonic()
         raise LookupError
 
+    assert ["shutdown_deadline=1 s is over"] == limits_over(logs, "/app/w1")
     assert 1.0 <= time.monotonic() - began < 10.0
     assert all(map(is_gone, pids))
 
