@@ -2,7 +2,7 @@
 Every log event of the package: its name, its keys, its level. The only import of structlog.
 
 Events go to the logger ``"actors"``. Where the program has configured structlog, that decides; where it has not, warnings and worse
-go to stderr as one line each, so that a script's output stays its own. Keys are always ``path``, ``uid``, ``incarnation``, ``pid``
+go to stderr as one line each, so that a script's output stays its own; stacks are folded there to what is the user's. Keys are always ``path``, ``uid``, ``incarnation``, ``pid``
 and ``reason`` as far as they apply. What takes more than a line (a traceback, the stacks of a process) is under ``stack``, which structlog's
 own console renderer and ours print below the line.
 
@@ -14,14 +14,18 @@ from __future__ import annotations
 import logging
 import sys
 import textwrap
+from collections.abc import Mapping
 from typing import Any
 
 import structlog
 
 from actors.supervisor._report import CrashReport, one_line, render
+from actors.supervisor._stack_text import fold
 
 __all__ = ["actor_logger", "emit", "emit_report"]
 
+# What follows them is the kill, and its report: it has the stack that these would show first.
+_BEFORE_A_REPORT = frozenset(("actors.hang_suspected", "actors.cancel_ignored"))
 _LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 
 
@@ -54,21 +58,22 @@ def _logger() -> Any:
 
 def emit(level: str, event: str, **keys: object) -> None:
     """Log one event. Runs users' processors: call it in the callback thread."""
+    stack = keys.get("stack")
+    if isinstance(stack, str) and not structlog.is_configured():
+        keys["stack"] = None if event in _BEFORE_A_REPORT else fold(stack)
+    _emit(level, event, keys)
+
+
+def _emit(level: str, event: str, keys: Mapping[str, object]) -> None:
     getattr(_logger(), level)(event, **{key: value for key, value in keys.items() if value is not None})
 
 
 def emit_report(report: CrashReport) -> None:
     """Log one crash report: its fields where the program has its own processors, else a text for people. As :func:`emit`."""
     if not structlog.is_configured():
-        emit(
-            "error",
-            "actors.crash_report",
-            path=report.path,
-            incarnation=report.incarnation,
-            kind=report.kind,
-            reason=one_line(report.reason),
-            stack=render(report),
-        )
+        text = render(report)
+        life = {"path": report.path, "incarnation": report.incarnation, "kind": report.kind}
+        _emit("error", "actors.crash_report", {**life, "reason": one_line(report.reason), "stack": text})
         return
     fields = report.to_dict()
     traceback = (fields["error"] or {}).pop("traceback", "")

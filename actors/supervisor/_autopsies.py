@@ -22,7 +22,8 @@ from actors.mailbox._inbox import queued_bytes
 from actors.mailbox._layout import FlightState
 from actors.mailbox._reader import count_messages
 from actors.supervisor import _exits, _view
-from actors.supervisor._report import CrashReport, plain_error, stack_text
+from actors.supervisor._report import CrashReport, plain_error
+from actors.supervisor._stack_text import stack_text
 from actors.supervisor._stacks import read_stack
 
 if TYPE_CHECKING:

@@ -12,8 +12,9 @@ from typing import Any, Final
 import attrs
 
 from actors.supervisor._exits import ExitKind
+from actors.supervisor._stack_text import fold
 
-__all__ = ["CrashReport", "one_line", "plain_error", "render", "stack_text"]
+__all__ = ["CrashReport", "one_line", "plain_error", "render"]
 
 _MAX_TYPE: Final = 1024
 _MAX_TEXT: Final = 16 * 1024
@@ -147,31 +148,20 @@ def one_line(text: str) -> str:
     return line if len(line) <= _MAX_LINE else f"{line[:_MAX_LINE]}..."
 
 
-def stack_text(written: str) -> str:
-    """
-    Stacks as they are read best: the thread that was interrupted first.
-
-    Args:
-        written: As :mod:`faulthandler` writes them: blocks, with an empty line between two.
-    """
-    blocks = written.strip("\n").split("\n\n")
-    blocks.sort(key=lambda block: not block.startswith(("Current thread", "Fatal Python error")))
-    return "\n\n".join(blocks) + "\n" if written else ""
-
-
 # --- on a console -----------------------------------------------------------------------------------------------------------
 
 
 def render(report: CrashReport) -> str:
     """
-    The report for people: a paragraph of facts, then traceback and stacks as they are known from Python. No newline at its end.
+    The report for people: a paragraph of facts, then traceback and stacks as they are known from Python, without what is not the
+    user's. No newline at its end.
 
     Args:
         report: Any report.
     """
     facts = "\n".join(f"{name:<9} {text}" for name, text in _facts(report) if text)
     traceback = (report.error or {}).get("traceback", "")
-    blocks = [facts, traceback, report.stack]
+    blocks = [facts, traceback, fold(report.stack)]
     return "\n\n".join(block.strip("\n") for block in blocks if block.strip())
 
 

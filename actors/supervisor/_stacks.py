@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 from actors import _probe
 from actors._dumps import STACK_SIGNAL
 from actors.mailbox._layout import create_file
+from actors.supervisor._stack_text import stack_text
 
 if TYPE_CHECKING:
     from actors.supervisor._cells import Body, Cell
@@ -56,7 +57,8 @@ class Stacks:
         Args:
             cell: Whose.
             body: Its incarnation.
-            then: Called in the pump's thread with the text, ``""`` for none. The process may have ended meanwhile.
+            then: Called in the pump's thread with the text, the interrupted thread first, ``""`` for none. The process may have ended
+                meanwhile.
         """
         if body.stack and time.monotonic() - body.stack_taken < _FRESH_SECONDS:
             then(body.stack)
@@ -92,6 +94,7 @@ class Stacks:
         if not over:
             self._pump.after(_LOOK_SECONDS, lambda: self._look(cell, body, found, give_up))
             return
+        found = stack_text(found)
         body.stack, body.stack_taken = found or body.stack, time.monotonic()
         body.note("its stack was taken" if found else "no stack came")
         takers, body.stack_takers = body.stack_takers, []

@@ -24,6 +24,7 @@ from actors.mailbox._inbox import queued_bytes
 from actors.supervisor import _watchdog
 from actors.supervisor._cells import Body, Cell
 from actors.supervisor._pump import Alarm
+from actors.supervisor._stack_text import top_frame
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -191,6 +192,7 @@ class Watchers:
             handler=sample.handler,
             state=sample.state,
             seconds=round(seconds, 3),
+            at=top_frame(stack) or None,
             stack=stack or None,
         )
 
@@ -247,7 +249,9 @@ class Watchers:
         """Its stack has come, or has not come in time: the first of the two ends it."""
         if self._watched(cell) != (guard, body) or guard.cancelled != place:
             return
-        self._log("warning", "actors.cancel_ignored", cell, body, reason=why, stack=stack or None)
+        self._log(
+            "warning", "actors.cancel_ignored", cell, body, reason=why, at=top_frame(stack) or None, stack=stack or None
+        )
 
         def unwanted() -> str:
             found = still()

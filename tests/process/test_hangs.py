@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from actors import (
@@ -23,6 +24,7 @@ from actors import (
     ActorSystem,
     AskTimeoutError,
     Backoff,
+    CrashReport,
     Reply,
     Supervisor,
     handler,
@@ -175,6 +177,8 @@ def test_a_hang_is_announced_with_a_stack_before_it_is_ended(start_method: Any) 
             patient.ask(Patient.turn).result(timeout=SECONDS)
 
     (suspected,) = [log for log in logs if log["event"] == "actors.hang_suspected"]
+    assert "in turn" in suspected["at"]
+    assert suspected["stack"].startswith("Current thread")
     told = {key: suspected[key] for key in ("path", "handler", "state", "incarnation", "log_level")}
     assert {
         "path": "/app/patient",
@@ -188,6 +192,26 @@ def test_a_hang_is_announced_with_a_stack_before_it_is_ended(start_method: Any) 
     ends = [log for log in logs if log["event"] == "actors.child_exited" and log["kind"] == "hang"]
     assert 1 == len(ends)
     assert logs.index(suspected) < logs.index(ends[0])
+
+
+def test_an_unconfigured_log_shows_the_stack_of_a_hang_once_and_of_it_what_is_the_users(
+    start_method: Any, capfd: pytest.CaptureFixture[str]
+) -> None:
+    structlog.reset_defaults()  # what other tests have configured
+    reports: list[CrashReport] = []
+    with ActorSystem(TREE, start_method=start_method, on_crash=reports.append) as system:
+        patient = system.spawn(Patient(), name="patient", **WATCHED)
+        with pytest.raises(ActorDied):
+            patient.ask(Patient.turn).result(timeout=SECONDS)
+        eventually(lambda: reports, SECONDS)
+
+    lines = capfd.readouterr().err.splitlines()
+    (suspected,) = [line for line in lines if "event=actors.hang_suspected" in line]
+    assert "in turn" in suspected
+    assert 1 == len([line for line in lines if line.startswith("    Current thread")])
+    assert 1 == len([line for line in lines if line.endswith("frames of actors")])
+    assert not [line for line in lines if "_attendant.py" in line]
+    assert "_attendant.py" in reports[0].stack
 
 
 def test_a_process_that_is_stopped_dead_between_messages_is_ended_when_mail_comes(system: ActorSystem) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import attrs
 import pytest
 
-from actors.supervisor._report import CrashReport, one_line, plain_error, render, stack_text
+from actors.supervisor._report import CrashReport, one_line, plain_error, render
 
 LEAST = CrashReport(
     system="s", path="/app/a", uid=1, incarnation=2, class_name="m.A", kind="crash", reason="crashed (exit 3)"
@@ -37,12 +37,6 @@ FULL = attrs.evolve(
     python_version="3.12.1",
     attempts=2,
 )
-FAULTHANDLER = """Thread 0x1 (most recent call first):
-  File "a.py", line 1 in a
-
-Current thread 0x2 (most recent call first):
-  File "b.py", line 2 in b
-"""
 
 
 def test_a_report_is_plain_data_by_its_attributes() -> None:
@@ -85,13 +79,6 @@ def test_what_a_hostile_process_describes_is_cut_to_its_bounds() -> None:
 
     assert plain is not None
     assert sum(map(len, plain.values())) < 100_000
-
-
-def test_the_interrupted_thread_comes_first() -> None:
-    assert stack_text(FAULTHANDLER).startswith("Current thread 0x2")
-    assert sorted(stack_text(FAULTHANDLER).split()) == sorted(FAULTHANDLER.split())
-    assert stack_text(f"Fatal Python error: Segmentation fault\n\n{FAULTHANDLER}").startswith("Fatal Python error")
-    assert "" == stack_text("")
 
 
 @pytest.mark.parametrize(
