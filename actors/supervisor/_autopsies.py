@@ -23,7 +23,7 @@ from actors.mailbox._layout import FlightState
 from actors.mailbox._reader import count_messages
 from actors.supervisor import _exits, _view
 from actors.supervisor._report import CrashReport, plain_error
-from actors.supervisor._stack_text import stack_text
+from actors.supervisor._stack_text import fold, stack_text
 from actors.supervisor._stacks import read_stack
 
 if TYPE_CHECKING:
@@ -87,7 +87,7 @@ class Autopsies:
         elif usage is not None:
             rss = usage.peak_rss
             body.note("its resident memory is the peak that the kernel reports")
-        return _exits.classify(
+        reason = _exits.classify(
             code,
             ready=body.ready,
             stop_requested=body.stop_sent,
@@ -101,6 +101,7 @@ class Autopsies:
             offence=body.offence,
             notes=body.notes,
         )
+        return attrs.evolve(reason, stack=fold(body.stack)) if reason.kind == "boot_timeout" else reason
 
     def _oom_kills(self, body: Body, *, suspect: bool) -> int:
         kills = self._host.oom.leave(body.oom_group, body.died, suspect=suspect)

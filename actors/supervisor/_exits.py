@@ -119,6 +119,8 @@ class ExitReason:
         status: The raw wait status, as :func:`os.waitpid` gives it; None where it is lost or there was no process.
         rss: The last that is known of its resident memory, in bytes: read before a kill of the supervisor's, else the peak that the
             kernel reports (evidence says which). None where neither is known.
+        stack: Where it was when it was not ready in time, as it reads best; ``""`` for any other end. It is told to who started it, and
+            goes to no other process.
     """
 
     kind: ExitKind
@@ -128,6 +130,7 @@ class ExitReason:
     evidence: tuple[str, ...] = ()
     status: int | None = None
     rss: int | None = None
+    stack: str = attrs.field(default="", eq=False, repr=False)
 
     def __str__(self) -> str:
         return describe(self)
@@ -280,7 +283,7 @@ _PHRASES: Final[Mapping[ExitKind, str]] = {
 _WAYS_TO_LEAVE: Final = "sys.exit, os._exit, or C code that calls exit"
 
 # Kinds of death that the supervisor itself has brought about, and can say why.
-_EXPLAINED: Final = frozenset(("protocol", "hang", "memory_limit"))
+_EXPLAINED: Final = frozenset(("protocol", "hang", "memory_limit", "boot_timeout"))
 
 
 def describe(reason: ExitReason) -> str:

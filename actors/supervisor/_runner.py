@@ -337,6 +337,8 @@ class Runner:
         if body.killed_for is None:
             body.killed_for = why
             body.rss = body.measure()
+            if why == "boot_timeout":
+                body.offence = f"start_timeout={cell.options.start_timeout:g} s is over"
             if why == "shutdown" and cell.standby is not body:  # one that stands by has nothing to be asked for first
                 self.log_rung(cell, body, "SIGKILL")
         if why in _STACK_FIRST:

@@ -403,5 +403,6 @@ def _as_exit(path: str, effect: Finish) -> ExitReason:
     reason = effect.reason
     # An actor may end normally once too often; for the supervisor above that is a failure all the same.
     kind = "crash" if reason.kind in ("normal", "requested") else reason.kind
-    evidence = (f"{path} gave up", *reason.evidence)[:_MAX_EVIDENCE]
-    return ExitReason(kind, None, reason.signal, reason.error, evidence)
+    # Behind the rule and what explains it, which stand first.
+    evidence = (*reason.evidence[: _MAX_EVIDENCE - 1], f"{path} gave up")
+    return ExitReason(kind, None, reason.signal, reason.error, evidence, stack=reason.stack)

@@ -141,7 +141,7 @@ def test_on_start_that_raises_comes_with_its_traceback(system: ActorSystem) -> N
 
 
 def test_on_start_that_ends_its_process_is_told_with_the_exit_code(system: ActorSystem) -> None:
-    with pytest.raises(StartError, match=r"/system/exits did not start.*exit 9"):
+    with pytest.raises(StartError, match=r"/system/exits did not start.*exit code 9"):
         system.spawn(Exits())
 
 
@@ -160,11 +160,22 @@ def test_on_start_that_never_returns_ends_at_start_timeout(system: ActorSystem) 
     other = system.spawn(Worker(), name="other")
     began = time.monotonic()
 
-    with pytest.raises(StartError, match="not ready in time"):
+    with pytest.raises(StartError, match=r"not ready in time: start_timeout=0\.5 s is over"):
         system.spawn(NeverReady(), start_timeout=0.5)
 
     assert time.monotonic() - began < 3.0
     assert 1 == other.ask(Worker.add, 1).result(timeout=5)
+
+
+def test_a_tree_below_which_an_actor_is_not_ready_says_at_which_line_it_waited(start_method: Any) -> None:
+    seconds = 5 if start_method == "spawn" else 1.5  # by then it waits, also where everything has to be imported first
+    inner = Supervisor("inner", children=[child(NeverReady(), name="never", start_timeout=seconds)])
+    said = f"/app/inner/never did not start: .*not ready in time: start_timeout={seconds} s is over"
+    with pytest.raises(StartError, match=said) as caught:
+        ActorSystem(Supervisor("app", children=[inner]), start_method=start_method).start()
+
+    assert "in on_start" in str(caught.value)
+    assert "_attendant.py" not in str(caught.value)
 
 
 def test_a_tree_of_which_one_actor_does_not_start_does_not_start(start_method: str) -> None:

@@ -108,6 +108,7 @@ def test_a_kill_that_came_too_late_is_evidence() -> None:
     [
         ("hang", "was killed because it hung: add made no progress for 2 s (exit -9)"),
         ("memory_limit", "was killed at its memory limit: add made no progress for 2 s (exit -9)"),
+        ("boot_timeout", "was killed because it was not ready in time: add made no progress for 2 s (exit -9)"),
     ],
 )
 def test_what_the_supervisor_saw_explains_its_kill(why: Any, text: str) -> None:
