@@ -98,7 +98,7 @@ class ActorDirectory:
                 return Route(ref.uid, ref.path, Outbox(), gone=_exits.from_data(reason))
         raise ProtocolError(f"resolve of {ref.path}: the supervisor answered {fields!r}")
 
-    def answer_lane(self, uid: int) -> AnswerLane:  # noqa: ARG002 - the host has a lane for each
+    def answer_lane(self, ref: ActorRef[Any]) -> AnswerLane:  # noqa: ARG002 - the host has a lane for each
         """See :class:`~actors._routes.Directory`. One lane for all callees."""
         if self._lane is None:
             with self._lock:

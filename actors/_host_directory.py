@@ -45,11 +45,11 @@ class HostDirectory:
             return cell.route
         raise gone_error(ref.path, self._host.reason_of(ref.uid))
 
-    def answer_lane(self, uid: int) -> AnswerLane:
+    def answer_lane(self, ref: ActorRef[Any]) -> AnswerLane:
         """See :class:`~actors._routes.Directory`."""
-        cell = self._host.runner.cells.get(uid)
+        cell = self._host.runner.cells.get(ref.uid)
         if cell is None:
-            raise gone_error(f"the actor with uid {uid}", self._host.reason_of(uid))
+            raise gone_error(ref.path, self._host.reason_of(ref.uid))
         return cell.lane
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:

@@ -177,7 +177,7 @@ class Node(OpenAsks):
         except EncodeError as error:
             _address(error, route, name)
             raise
-        reply = kind(ask_id, ref, self, self._directory.answer_lane(ref.uid), deadline)
+        reply = kind(ask_id, ref, self, self._directory.answer_lane(ref), deadline)
         self.asks[ask_id] = reply
         try:
             if route.gone is not None or route.stopping:

@@ -75,8 +75,8 @@ class Directory(Protocol):
         """Return a new route to *ref*; a route that is gone where the actor is. Blocks."""
         ...
 
-    def answer_lane(self, uid: int) -> AnswerLane:
-        """Return the lane on which *uid* answers this process, made at the first ask. Blocks."""
+    def answer_lane(self, ref: ActorRef[Any]) -> AnswerLane:
+        """Return the lane on which *ref* answers this process, made at the first ask. Blocks."""
         ...
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:

@@ -167,12 +167,12 @@ def test_on_start_that_never_returns_ends_at_start_timeout(system: ActorSystem) 
     assert 1 == other.ask(Worker.add, 1).result(timeout=5)
 
 
-def test_a_tree_below_which_an_actor_is_not_ready_says_at_which_line_it_waited(start_method: Any) -> None:
+def test_a_tree_below_which_an_actor_is_not_ready_says_at_which_line_it_waited(start_method: str) -> None:
     seconds = 5 if start_method == "spawn" else 1.5  # by then it waits, also where everything has to be imported first
     inner = Supervisor("inner", children=[child(NeverReady(), name="never", start_timeout=seconds)])
     said = f"/app/inner/never did not start: .*not ready in time: start_timeout={seconds} s is over"
     with pytest.raises(StartError, match=said) as caught:
-        ActorSystem(Supervisor("app", children=[inner]), start_method=start_method).start()
+        ActorSystem(Supervisor("app", children=[inner]), start_method=start_method).start()  # type: ignore[arg-type]
 
     assert "in on_start" in str(caught.value)
     assert "_attendant.py" not in str(caught.value)

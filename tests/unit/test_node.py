@@ -68,7 +68,7 @@ class FakeDirectory:
     def drop_route(self, route: Route) -> None:
         route.outbox.close()
 
-    def answer_lane(self, uid: int) -> Any:
+    def answer_lane(self, ref: ActorRef[Any]) -> Any:
         return None
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
