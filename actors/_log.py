@@ -45,7 +45,7 @@ def _default() -> Any:
         structlog.WriteLogger(file=sys.stderr),
         processors=[
             structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="%H:%M:%S"),
+            structlog.processors.TimeStamper(fmt="iso", utc=True),
             _line_and_block,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import os
 import platform
 import signal
 from collections.abc import Iterator
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -272,7 +273,9 @@ def test_a_program_that_has_configured_nothing_gets_a_readable_text(
 
     lines = capfd.readouterr().err.splitlines()
     begin = next(number for number, line in enumerate(lines) if "event=actors.crash_report" in line)
-    block = lines[begin + 1 :]
+    stamp = lines[begin].split()[0].removeprefix("timestamp=")
+    assert datetime.fromisoformat(stamp).utcoffset() == timedelta(0)
+    block = list(itertools.takewhile(lambda line: not line.startswith("timestamp="), lines[begin + 1 :]))
     assert "handler   fail" in block[0]
     assert "    Traceback (most recent call last):" in block
     assert "    ValueError: broken" in block
