@@ -21,6 +21,7 @@ from actors.errors import ProtocolError
 from actors.mailbox._inbox import queued_bytes
 from actors.mailbox._layout import FlightState
 from actors.mailbox._reader import count_messages
+from actors.supervisor import _events as ev
 from actors.supervisor import _exits, _view
 from actors.supervisor._report import CrashReport, plain_error
 from actors.supervisor._stack_text import fold, stack_text
@@ -123,8 +124,9 @@ class Autopsies:
                 handler, since = flight.handler, flight.since
         return LastWords(handler, since, cell.view.recent(), (cell.deaths.place, cell.deaths.count))
 
-    def report(self, cell: Cell, body: Body, reason: _exits.ExitReason, words: LastWords) -> None:
-        """Tell of an abnormal death; after its messages were settled, before anything of it is closed."""
+    def report(self, cell: Cell, body: Body, exited: ev.ActorExited, words: LastWords) -> None:
+        """Tell of an abnormal death; after its messages were settled, before anything of it is closed, and before the tree is told."""
+        reason = exited.reason
         if reason.kind in _QUIET:
             return
         usage = _ending_of(body)
@@ -132,7 +134,7 @@ class Autopsies:
         handler = words.handler or (named if isinstance(named, str) else None)
         lasted = body.died - words.since if handler is not None and words.since else None
         report = attrs.evolve(
-            self._report(cell, body.incarnation, reason),
+            self._report(cell, exited),
             stack=_stack_of(body, reason),
             handler=handler,
             handler_seconds=None if lasted is None or lasted < 0 else lasted,
@@ -145,11 +147,12 @@ class Autopsies:
         )
         self._host.crashed(report)
 
-    def report_unborn(self, cell: Cell, incarnation: int, reason: _exits.ExitReason) -> None:
+    def report_unborn(self, cell: Cell, exited: ev.ActorExited) -> None:
         """Tell of an incarnation for which no process could be made."""
-        self._host.crashed(self._report(cell, incarnation, reason))
+        self._host.crashed(self._report(cell, exited))
 
-    def _report(self, cell: Cell, incarnation: int, reason: _exits.ExitReason) -> CrashReport:
+    def _report(self, cell: Cell, exited: ev.ActorExited) -> CrashReport:
+        reason = exited.reason
         info = _view.actor_info(self._host.runner.state, cell.uid)
         handled, waiting = None, None
         with contextlib.suppress(ProtocolError):
@@ -160,7 +163,7 @@ class Autopsies:
             system=self._host.name,
             path=cell.path,
             uid=cell.uid,
-            incarnation=incarnation,
+            incarnation=exited.incarnation,
             class_name=f"{cell.cls.__module__}.{cell.cls.__qualname__}",
             kind=reason.kind,
             reason=_exits.describe(reason),
@@ -170,8 +173,10 @@ class Autopsies:
             error=plain_error(reason.error),
             queued_messages=None if waiting is None or in_pipe else _count_queued(cell, waiting),
             queued_bytes=None if waiting is None else waiting + in_pipe,
+            unread_bytes=in_pipe,
             handled=handled,
             restarts=0 if info is None else info.restarts,
+            then=self._host.runner.foresee(exited),
             rss=reason.rss,
             evidence=reason.evidence,
             ancestors=_ancestors(cell.path),

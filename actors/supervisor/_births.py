@@ -252,10 +252,11 @@ class Births:
             status_known=True,
         )
         self._runner.burials.log_exit(cell, incarnation, None, reason)
-        self._runner.burials.autopsies.report_unborn(cell, incarnation, reason)
+        exited = ev.ActorExited(cell.uid, incarnation, reason, random.random())
+        self._runner.burials.autopsies.report_unborn(cell, exited)
         cell.last = reason
         self._runner.obituaries.ended(cell, incarnation, reason)
-        self._runner.handle(ev.ActorExited(cell.uid, incarnation, reason, random.random()))
+        self._runner.handle(exited)
 
     def introduced(self, cell: Cell, body: Body, pidfd: int) -> None:
         """

@@ -101,18 +101,20 @@ class Burials:
         self._pump.unwatch(body.lane.fileno())
         self._pump.unwatch(body.pidfd)
         self._pump.unwatch(body.sentinel)
+        exited = ev.ActorExited(cell.uid, body.incarnation, reason, random.random())
         with self._host.letters.held():
-            self._settle(cell, body, reason)
+            self._settle(cell, body, exited)
         successor = cell.standby
         if successor is not None and successor.ready and body.handing_over and not is_abnormal(reason):
             self._runner.obituaries.handed_over(cell, body.incarnation, successor.incarnation)
         else:
             self._runner.obituaries.ended(cell, body.incarnation, reason)
         self._release(cell, body)
-        self._runner.handle(ev.ActorExited(cell.uid, body.incarnation, reason, random.random()))
+        self._runner.handle(exited)
 
-    def _settle(self, cell: Cell, body: Body, reason: _exits.ExitReason) -> None:
+    def _settle(self, cell: Cell, body: Body, exited: ev.ActorExited) -> None:
         """What becomes of its messages and its memory, and the report of it."""
+        reason = exited.reason
         words = self.autopsies.last_words(cell, body)
         if cell.forget(body):
             cell.last = reason
@@ -122,7 +124,7 @@ class Burials:
         self._host.memory.orphan(cell.uid, body.incarnation)
         self._host.memory.forget_user(cell.uid, body.incarnation)
         self._host.channel_book.forget((cell.uid, body.incarnation), in_order=reason.exit_code == 0)
-        self.autopsies.report(cell, body, reason, words)
+        self.autopsies.report(cell, body, exited, words)
 
     def _release(self, cell: Cell, body: Body) -> None:
         """Close what it had, and let go whoever depends on it."""

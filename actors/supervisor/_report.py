@@ -48,8 +48,10 @@ class CrashReport:
         handler: Of the message in flight; ``"timer"`` for a timer.
         handler_seconds: How long that had been running.
         recent: The handlers of its last messages, 16 at most, the last one at the end, over all incarnations.
-        queued_messages: Messages that wait for the next incarnation; None where there are too many to count here.
+        queued_messages: Messages that wait for the next incarnation; None where there are too many to count here, or where some were not
+            read yet.
         queued_bytes: Their bytes.
+        unread_bytes: How many of those no incarnation has read yet.
         handled: Messages handled, over all incarnations.
         uptime: Seconds from the begin of its start.
         restarts: Its deaths before this one that were answered by a restart.
@@ -65,6 +67,8 @@ class CrashReport:
         python_version: Such as ``"3.12.4"``.
         time: When its end was seen: UTC, ISO 8601 with microseconds.
         attempts: How often the actor died of the message in flight, this time counted; 0 where none was.
+        then: What follows, as decided when this was written, for people: such as ``"restarted in 0.01 s (restart 2 of 5 in 30 s)"``;
+            ``""`` where nothing does.
     """
 
     system: str
@@ -84,6 +88,7 @@ class CrashReport:
     recent: tuple[str, ...] = ()
     queued_messages: int | None = None
     queued_bytes: int | None = None
+    unread_bytes: int = 0
     handled: int | None = None
     uptime: float | None = None
     restarts: int = 0
@@ -98,6 +103,7 @@ class CrashReport:
     python_version: str = ""
     time: str = ""
     attempts: int = 0
+    then: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the report as plain values by the names of its attributes, ready for :func:`json.dumps`."""
@@ -166,10 +172,11 @@ def render(report: CrashReport) -> str:
 
 
 def _facts(report: CrashReport) -> Iterator[tuple[str, str]]:
-    yield (
-        "handler",
-        _join(_handler(report), f"its last messages: {', '.join(report.recent)}" if report.recent else None),
-    )
+    handler, recent = _handler(report), ", ".join(report.recent)
+    if handler:
+        yield "handler", _join(handler, f"its last messages: {recent}" if recent else None)
+    else:
+        yield "messages", f"the last: {recent}" if recent else ""
     yield "mailbox", _join(_queue(report), _number(report.handled, "handled"))
     yield (
         "process",
@@ -184,6 +191,7 @@ def _facts(report: CrashReport) -> Iterator[tuple[str, str]]:
         ),
     )
     yield "evidence", "; ".join(report.evidence)
+    yield "then", report.then
 
 
 def _handler(report: CrashReport) -> str | None:
@@ -198,7 +206,8 @@ def _queue(report: CrashReport) -> str | None:
     if report.queued_bytes is None:
         return None
     messages = "" if report.queued_messages is None else f"{report.queued_messages} messages, "
-    return f"{messages}{report.queued_bytes} bytes queued"
+    unread = f", {report.unread_bytes} of them not read yet" if report.unread_bytes else ""
+    return f"{messages}{report.queued_bytes} bytes queued{unread}"
 
 
 def _number(count: int | None, of_what: str) -> str | None:

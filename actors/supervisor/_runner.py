@@ -28,6 +28,7 @@ from actors.supervisor._cells import Body, Cell
 from actors.supervisor._meters import Meters
 from actors.supervisor._obituaries import Obituaries
 from actors.supervisor._pools import Pools
+from actors.supervisor._prospect import prospect
 from actors.supervisor._replacing import Replacing
 from actors.supervisor._report import one_line
 from actors.supervisor._requests import Requests
@@ -84,6 +85,7 @@ class Runner:
         self.started: Callable[[], object] = lambda: None
         self._queue: list[ev.Event] = []
         self._stepping = False
+        self._foreseen: tuple[ev.Event, _tree.TreeState, tuple[_tree.TreeState, tuple[ev.Effect, ...]]] | None = None
         self._pump.deadlines.append(lambda _now: _tree.next_deadline(self.state))
 
     def when_started(
@@ -107,11 +109,25 @@ class Runner:
         self._stepping = True
         try:
             while self._queue:
-                self.state, effects = _tree.step(self.state, self._queue.pop(0), time.monotonic())
+                self.state, effects = self._decide(self._queue.pop(0))
                 for effect in effects:
                     self._perform(effect)
         finally:
             self._stepping = False
+
+    def foresee(self, exited: ev.ActorExited) -> str:
+        """Say what will follow from a death that :meth:`handle` is about to be told; ``""`` where other events come first."""
+        if self._stepping:
+            return ""
+        now = time.monotonic()
+        self._foreseen = exited, self.state, _tree.step(self.state, exited, now)
+        return prospect(exited, *self._foreseen[2], now)
+
+    def _decide(self, event: ev.Event) -> tuple[_tree.TreeState, tuple[ev.Effect, ...]]:
+        foreseen, self._foreseen = self._foreseen, None
+        if foreseen is not None and foreseen[0] is event and foreseen[1] is self.state:
+            return foreseen[2]
+        return _tree.step(self.state, event, time.monotonic())
 
     def tick(self, now: float) -> None:
         """Tell the tree that a deadline of its has come."""

@@ -95,6 +95,7 @@ def test_a_report_says_all_that_is_known(start_method: Any, reports: Reports) ->
     assert platform.python_version() == report.python_version
     assert began <= datetime.fromisoformat(report.time) <= datetime.now(UTC)
     assert 1 == report.attempts
+    assert "restarted at once (restart 1 of 10 in 5 s)" == report.then
     assert "secret" not in json.dumps(report.to_dict(), allow_nan=False)
 
 
@@ -132,7 +133,7 @@ def test_nothing_is_reported_of_an_end_that_was_wanted(system: ActorSystem, repo
         reason_of(system, ref)
     spawn(system).tell(Casualty.leave, 3)
 
-    assert "crash" == one(reports).kind
+    assert ("crash", "gone for good") == (one(reports).kind, reports[0].then)
 
 
 def test_a_start_that_fails_is_reported(system: ActorSystem, reports: Reports) -> None:

@@ -36,6 +36,7 @@ FULL = attrs.evolve(
     start_method="fork",
     python_version="3.12.1",
     attempts=2,
+    then="restarted at once",
 )
 
 
@@ -95,6 +96,7 @@ handler   add, for 0.250 s, died of it 2 times; its last messages: add, add
 mailbox   3 messages, 30 bytes queued; 7 handled
 process   m.A; pid 77; up 12.3 s; 1 restarts before; 3.0 MiB resident; 0.50 s of CPU; fork, Python 3.12.1 on h
 evidence  wrote a crash report; more
+then      restarted at once
 
 Traceback
   File
@@ -109,4 +111,14 @@ def test_what_nobody_knows_is_left_out() -> None:
         attrs.evolve(LEAST, start_method="spawn", python_version="3.12.1", host="h")
     )
     assert "handler   add; " not in render(attrs.evolve(LEAST, handler="add"))
-    assert "mailbox   9 bytes queued" in render(attrs.evolve(LEAST, queued_bytes=9))
+    assert "mailbox   9 bytes queued\n" in render(attrs.evolve(LEAST, queued_bytes=9))
+
+
+def test_what_was_not_read_yet_and_so_not_counted_is_told() -> None:
+    text = render(attrs.evolve(LEAST, queued_bytes=29, unread_bytes=20))
+
+    assert "mailbox   29 bytes queued, 20 of them not read yet\n" in text
+
+
+def test_the_last_messages_of_one_that_was_at_none_have_a_row_of_their_own() -> None:
+    assert "messages  the last: add, sub\n" in render(attrs.evolve(LEAST, recent=("add", "sub")))
