@@ -12,6 +12,7 @@ from collections.abc import Callable
 from datetime import datetime
 
 from actors import _log
+from actors.errors import SpecError
 from actors.supervisor._report import CrashReport
 
 __all__ = ["KEPT", "CrashFiles", "CrashOutlets", "outlet_problems"]
@@ -46,6 +47,17 @@ class CrashOutlets:
         self._hook = hook
         self._files = None if directory is None else CrashFiles(os.path.abspath(directory), keep)
 
+    def check(self) -> None:
+        """
+        Look whether files can be written, before there is one to write; makes nothing.
+
+        Raises:
+            SpecError: They cannot.
+        """
+        problem = None if self._files is None else self._files.problem()
+        if problem is not None:
+            raise SpecError(problem)
+
     def publish(self, report: CrashReport) -> None:
         """
         Let a report out, by every outlet.
@@ -53,9 +65,8 @@ class CrashOutlets:
         Raises:
             Exception: The user's hook raised it; the other outlets are done.
         """
-        _log.emit_report(report)
-        if self._files is not None:
-            self._files.write(report)
+        file = None if self._files is None else self._files.write(report)
+        _log.emit_report(report, file)
         if self._hook is not None:
             self._hook(report)
 
@@ -75,11 +86,27 @@ class CrashFiles:
         self._number = 0
         self._failing = False
 
-    def write(self, report: CrashReport) -> None:
-        """Write one report, and remove the oldest beyond what is kept. Where that cannot be, one warning says so."""
+    def problem(self) -> str | None:
+        """Why no file can be written there now, nor the directory be made; None where nothing is in the way."""
+        nearest = self._directory
+        while not os.path.lexists(nearest):
+            nearest = os.path.dirname(nearest)
+        if not os.path.isdir(nearest):
+            return f"crash_directory={self._directory!r}: cannot be made: {nearest} is no directory"
+        if not os.access(nearest, os.W_OK | os.X_OK, effective_ids=True):
+            return f"crash_directory={self._directory!r}: cannot be written: no permission to write into {nearest}"
+        return None
+
+    def write(self, report: CrashReport) -> str | None:
+        """
+        Write one report, and remove the oldest beyond what is kept.
+
+        Returns:
+            The path of its file; None where none could be written, which one warning says.
+        """
         try:
             os.makedirs(self._directory, exist_ok=True)
-            self._write(report)
+            place = self._write(report)
             self._remove_oldest()
         except OSError as error:
             # A full disk, a directory that is gone or not ours: the log has the report, and says once that the file is missing.
@@ -93,10 +120,11 @@ class CrashFiles:
                     reason=str(error),
                 )
             self._failing = True
-        else:
-            self._failing = False
+            return None
+        self._failing = False
+        return place
 
-    def _write(self, report: CrashReport) -> None:
+    def _write(self, report: CrashReport) -> str:
         self._number += 1
         place = os.path.join(self._directory, file_name(report, self._number))
         part = os.path.join(self._directory, f".{os.path.basename(place)}.{os.getpid()}{_PART}")
@@ -109,6 +137,7 @@ class CrashFiles:
             with contextlib.suppress(OSError):
                 os.unlink(part)
             raise
+        return place
 
     def _remove_oldest(self) -> None:
         found = sorted(name for name in os.listdir(self._directory) if _OURS.fullmatch(name))

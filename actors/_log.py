@@ -68,17 +68,23 @@ def _emit(level: str, event: str, keys: Mapping[str, object]) -> None:
     getattr(_logger(), level)(event, **{key: value for key, value in keys.items() if value is not None})
 
 
-def emit_report(report: CrashReport) -> None:
-    """Log one crash report: its fields where the program has its own processors, else a text for people. As :func:`emit`."""
+def emit_report(report: CrashReport, file: str | None = None) -> None:
+    """
+    Log one crash report: its fields where the program has its own processors, else a text for people. As :func:`emit`.
+
+    Args:
+        report: Any report.
+        file: Where it was written to, or None.
+    """
     if not structlog.is_configured():
         text = render(report)
         life = {"path": report.path, "incarnation": report.incarnation, "kind": report.kind}
-        _emit("error", "actors.crash_report", {**life, "reason": one_line(report.reason), "stack": text})
+        _emit("error", "actors.crash_report", {**life, "reason": one_line(report.reason), "file": file, "stack": text})
         return
     fields = report.to_dict()
     traceback = (fields["error"] or {}).pop("traceback", "")
     blocks = [block.strip("\n") for block in (traceback, fields.pop("stack")) if block.strip()]
-    emit("error", "actors.crash_report", **fields, stack="\n\n".join(blocks) or None)
+    emit("error", "actors.crash_report", **fields, file=file, stack="\n\n".join(blocks) or None)
 
 
 def actor_logger(path: str, incarnation: int) -> Any:

@@ -139,11 +139,12 @@ class ActorSystem:
 
         Raises:
             StartError: A child did not get ready; everything that had started was stopped.
-            SpecError: It was started before.
+            SpecError: It was started before, or nothing can be written into ``crash_directory``.
         """
         if self._life.host is not None:
             raise SpecError(f"system {self.name} was started before: make a new ActorSystem")
         check_platform()
+        self._outlets.check()
         modules = [snap.module for snap in self._modules()]
         zygote.preload([module for module in modules if module != "__main__"])
         _descriptors.raise_limit()

@@ -250,6 +250,16 @@ def test_a_directory_that_goes_away_is_one_warning(start_method: Any, reports: R
     assert 1 == len([log for log in logs if log["event"] == "actors.crash_file_failed"])
 
 
+def test_a_directory_that_cannot_be_is_refused_by_start(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    system = ActorSystem(crash_directory=tmp_path / "file" / "below")
+
+    with pytest.raises(SpecError, match="crash_directory"):
+        system.start()
+
+    assert not system.is_running()
+
+
 def test_one_event_has_the_fields_of_the_report(system: ActorSystem, reports: Reports) -> None:
     with capture_logs() as logs:
         spawn(system).tell(Casualty.fail, "broken")

@@ -13,7 +13,8 @@ import attrs
 import pytest
 from structlog.testing import capture_logs
 
-from actors._crash_outlets import CrashFiles, file_name
+from actors._crash_outlets import CrashFiles, CrashOutlets, file_name
+from actors.errors import SpecError
 from actors.supervisor._report import CrashReport
 
 REPORT = CrashReport(
@@ -90,6 +91,38 @@ def test_a_directory_that_cannot_be_made_is_one_warning(tmp_path: Path) -> None:
         files.write(REPORT)
 
     assert 1 == len(logs)
+
+
+def test_a_directory_that_could_not_be_made_is_found_before_there_is_a_report(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+
+    with pytest.raises(SpecError, match=r"crash_directory='.*/file/below/it': cannot be made: .*/file is no directory"):
+        CrashOutlets(directory=tmp_path / "file" / "below" / "it").check()
+
+
+def test_a_directory_that_may_not_be_written_is_found_before_there_is_a_report(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(os, "access", lambda *_, **__: False)  # nothing is forbidden to root
+
+    with pytest.raises(SpecError, match="no permission to write into"):
+        CrashOutlets(directory=tmp_path / "reports").check()
+
+
+def test_a_directory_that_can_be_made_is_not_made_before_it_is_needed(tmp_path: Path) -> None:
+    CrashOutlets(directory=tmp_path / "new" / "reports").check()
+    CrashOutlets().check()
+
+    assert [] == list(tmp_path.iterdir())
+
+
+def test_the_log_says_where_the_file_of_a_report_is(tmp_path: Path) -> None:
+    with capture_logs() as logs:
+        CrashOutlets(directory=tmp_path).publish(REPORT)
+        CrashOutlets().publish(REPORT)
+
+    (found,) = tmp_path.iterdir()
+    assert [str(found), None] == [log.get("file") for log in logs]
 
 
 def test_a_directory_that_vanishes_is_made_again(tmp_path: Path) -> None:
