@@ -4,6 +4,7 @@ What an actor can do and know in its own process: behind ``self.ref``, ``self.sp
 
 from __future__ import annotations
 
+import functools
 import threading
 import time
 from collections.abc import Mapping
@@ -38,7 +39,11 @@ class Context:
         self.ref: ActorRef[Any] = process.ref
         parent = process.setup["parent"]
         self.parent: ActorRef[Any] | None = parent if isinstance(parent, ActorRef) else None
-        self.log = _log.actor_logger(process.ref.path, process.setup["incarnation"])
+
+    @functools.cached_property
+    def log(self) -> Any:
+        """Made at its first use: what ``on_start`` has configured counts."""
+        return _log.actor_logger(self.ref.path, self._process.setup["incarnation"])
 
     @property
     def deadline(self) -> float | None:

@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Any
 
 import pytest
+import structlog
 
 from actors import (
     ActorDied,
@@ -21,6 +23,7 @@ from actors import (
     Supervisor,
     TooManyChildrenError,
     child,
+    handler,
 )
 from tests.helpers import eventually
 from tests.troupe import Worker
@@ -262,3 +265,34 @@ def test_the_class_of_an_actor_gives_its_options_and_spawn_overrides_them(start_
 
         assert 1 == other.ask(Worker.add, 1).result(timeout=SECONDS)
         eventually(lambda: ["/system/other"] == list(states(system)), SECONDS, state=system.actors)
+
+
+# --- what an actor's process is to be like ----------------------------------------------------------------------------------
+
+
+class Logs(Worker):
+    """Configures logging in its own process, and keeps what it said."""
+
+    def on_start(self) -> None:
+        super().on_start()
+        self.said: list[dict[str, Any]] = []
+
+        def keep(_logger: object, _level: str, event: MutableMapping[str, Any]) -> str:
+            self.said.append(dict(event))
+            raise structlog.DropEvent
+
+        structlog.configure(processors=[keep])
+
+    @handler
+    def say(self, text: str) -> list[dict[str, Any]]:
+        self.log.info(text)
+        return self.said
+
+
+def test_what_on_start_configures_counts_for_the_log_of_the_actor(start_method: Any) -> None:
+    with ActorSystem(start_method=start_method) as system:
+        logs = system.spawn(Logs(), name="logs")
+
+        assert logs.ask(Logs.say, "hello").result(timeout=SECONDS) == [
+            {"event": "hello", "path": "/system/logs", "incarnation": 1}
+        ]
