@@ -35,6 +35,7 @@ SHELL = (
     "actors.supervisor._burials",
     "actors.supervisor._cells",
     "actors.supervisor._channels",
+    "actors.supervisor._chronicle",
     "actors.supervisor._inboxes",
     "actors.supervisor._letter_office",
     "actors.supervisor._mail",

@@ -235,7 +235,7 @@ class Obituaries:
             return  # it has ended, was unlinked, or is on the ladder of a stop
         if body.report is None:
             body.report = report
-        self._runner.log_rung(cell, body, rung.name)
+        self._runner.chronicle.rung(cell, body, rung.name)
         after, then = (cell.options.term_grace, signal.SIGKILL) if rung is signal.SIGTERM else (None, rung)
         if not (body.signal(rung) if rung is signal.SIGTERM else body.kill_group()):
             after, then = _AGAIN_SECONDS, rung  # its start is not over

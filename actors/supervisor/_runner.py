@@ -25,14 +25,13 @@ from actors.supervisor import _exits, _tree, _view
 from actors.supervisor._births import Births
 from actors.supervisor._burials import Burials
 from actors.supervisor._cells import Body, Cell
+from actors.supervisor._chronicle import Chronicle
 from actors.supervisor._meters import Meters
 from actors.supervisor._obituaries import Obituaries
 from actors.supervisor._pools import Pools
 from actors.supervisor._prospect import prospect
 from actors.supervisor._replacing import Replacing
-from actors.supervisor._report import one_line
 from actors.supervisor._requests import Requests
-from actors.supervisor._rungs import limit_over
 from actors.supervisor._stacks import Stacks
 from actors.supervisor._watchers import Watchers
 
@@ -68,6 +67,7 @@ class Runner:
         self._pump = host.pump
         self.state = state
         self.cells: dict[int, Cell] = {}
+        self.chronicle = Chronicle(host)
         self.obituaries = Obituaries(host, self)
         self.requests = Requests(host, self)
         self.births = Births(host, self)
@@ -155,11 +155,11 @@ class Runner:
                 self._gone(uid, reason)
             case ev.ActorParked(uid, reason):
                 self._park(self.cells[uid], reason)
-            case ev.RestartScheduled(uid, incarnation, at, attempt):
-                self._log_restart(uid, incarnation, at, attempt)
+            case ev.RestartScheduled(uid):
+                self.chronicle.restart(self.cells[uid], effect)
             case ev.IntensityExceeded():
                 self._call_back(effect.path, effect.reason)
-                self._log_exhausted(effect)
+                self.chronicle.exhausted(effect)
             case ev.TreeStarted():
                 self.started()
             case ev.TreeFinished():
@@ -200,29 +200,6 @@ class Runner:
         self.pools.given_up(cell)
         self._host.mail.park(cell, reason)
         self.pools.parked(cell)
-
-    def _log_exhausted(self, effect: ev.IntensityExceeded) -> None:
-        self._host.log(
-            "error",
-            "actors.restart_intensity_exceeded",
-            path=effect.path,
-            restarts=effect.restarts,
-            max_restarts=effect.max_restarts,
-            period=effect.period,
-            then=effect.then,
-            reason=one_line(_exits.describe(effect.reason)),
-        )
-
-    def _log_restart(self, uid: int, incarnation: int, at: float, attempt: int) -> None:
-        self._host.log(
-            "info",
-            "actors.restart_scheduled",
-            path=self.cells[uid].path,
-            uid=uid,
-            incarnation=incarnation,
-            delay=round(max(0.0, at - time.monotonic()), 3),
-            attempt=attempt,
-        )
 
     # --- while it lives ---------------------------------------------------------------------------------------------------
 
@@ -330,7 +307,7 @@ class Runner:
     def _ask_to_stop(self, cell: Cell, body: Body) -> None:
         body.stop_sent = True
         body.stop_asked = time.monotonic()
-        self.log_rung(cell, body, "request")
+        self.chronicle.rung(cell, body, "request")
         # One that stood by while the one before it died is asked to stop before it serves: what it may have to drain is its own now.
         self.replacing.promote(cell, body)
         body.drains = cell.drain or bool(self._drains)
@@ -339,7 +316,7 @@ class Runner:
     def _terminate(self, cell: Cell, body: Body) -> None:
         def terminate(stack: str) -> None:
             if not body.dead and body.killed_for is None:
-                self.log_rung(cell, body, "SIGTERM", stack)
+                self.chronicle.rung(cell, body, "SIGTERM", stack)
                 body.signal(signal.SIGTERM)
 
         self.stacks.take(cell, body, terminate)
@@ -356,7 +333,7 @@ class Runner:
             if why == "boot_timeout":
                 body.offence = f"start_timeout={cell.options.start_timeout:g} s is over"
             if why == "shutdown" and cell.standby is not body:  # one that stands by has nothing to be asked for first
-                self.log_rung(cell, body, "SIGKILL")
+                self.chronicle.rung(cell, body, "SIGKILL")
         if why in _STACK_FIRST:
             self.stacks.take(cell, body, lambda _stack: self._kill_now(cell, body, why))
         else:
@@ -379,34 +356,6 @@ class Runner:
     def _free(self, body: Body) -> None:
         if body.boot is not None and body.process is None and not body.start_failed:
             self._host.starter.cancel(body.boot)
-
-    def log_rung(self, cell: Cell, body: Body, rung: str, stack: str = "") -> None:
-        """Log that a rung of the ladder of a stop is taken: ``request``, or the name of a signal."""
-        if rung == "request":
-            self._log("debug", "actors.stopping", cell, body, rung=rung)
-            return
-        now = time.monotonic()
-        self._log(
-            "warning",
-            "actors.stop_escalated",
-            cell,
-            body,
-            rung=rung,
-            seconds=round(now - body.stop_asked, 3) if body.stop_asked else None,
-            queued_messages=cell.view.count_waiting() if cell.body is body else None,
-            reason=limit_over(
-                rung,
-                shutdown=cell.options.shutdown,
-                term_grace=cell.options.term_grace,
-                since_term=now - body.terminated if body.terminated else None,
-                deadline=self._host.shutdown_deadline,
-            ),
-            stack=stack or None,
-        )
-        body.terminated = body.terminated or now
-
-    def _log(self, level: str, event: str, cell: Cell, body: Body, **keys: object) -> None:
-        self._host.log(level, event, path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid, **keys)
 
     def _gone(self, uid: int, reason: _exits.ExitReason) -> None:
         cell = self.cells.pop(uid)
