@@ -51,6 +51,7 @@ class ActorContext(Protocol):
     def spawn(self, actor: Actor, name: str | None, options: Mapping[str, Any]) -> ActorRef[Any]: ...
     def spawn_pool(self, spec: ActorPool[Any]) -> PoolRef[Any]: ...
     def whereis(self, name: str) -> ActorRef[Any]: ...
+    def find_pool(self, name: str) -> PoolRef[Any]: ...
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray: ...
     def channel(self, maxsize: int, name: str, *, joinable: bool, max_deliveries: int) -> Channel[Any]: ...
     def watch(self, ref: ActorRef[Any], handler: str) -> Cancellable: ...
@@ -106,7 +107,7 @@ class Actor(multiprocessing.Process):
     ``spawn(...)`` override them. On an object they mean nothing, and are refused there.
 
     These names are taken, for attributes, methods and handlers: ``attempt``, ``authkey``, ``call_every``, ``call_later``,
-    ``cancelled``, ``channel``, ``close``, ``daemon``, ``deadline``, ``exitcode``, ``ident``, ``interrupt``, ``is_alive``,
+    ``cancelled``, ``channel``, ``close``, ``daemon``, ``deadline``, ``exitcode``, ``find_pool``, ``ident``, ``interrupt``, ``is_alive``,
     ``join``, ``kill``, ``link``, ``log``, ``name``, ``parent``, ``pid``, ``progress``, ``ref``, ``run``, ``sentinel``,
     ``shared_array``, ``spawn``, ``spawn_pool``, ``start``, ``stop``, ``terminate``, ``trap_exits``, ``unlink``, ``watch``
     and ``whereis``.
@@ -280,6 +281,22 @@ class Actor(multiprocessing.Process):
         if not isinstance(name, str):
             raise SpecError(f"whereis({name!r:.80}): must be a path or a name")
         return self._inside("whereis").whereis(name)
+
+    def find_pool(self, path: str) -> PoolRef[Any]:
+        """
+        Return the ref of a pool, also of one that stands in the tree. For on_start and handlers.
+
+        Args:
+            path: As for :meth:`whereis`: a path such as ``"/app/parsers"``, the name of a pool beside this actor, or one that only one
+                pool has.
+
+        Raises:
+            SpecError: It is no string.
+            ActorNotRunningError: There is none, or there are several; says which.
+        """
+        if not isinstance(path, str):
+            raise SpecError(f"find_pool({path!r:.80}): must be a path or a name")
+        return self._inside("find_pool").find_pool(path)
 
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any = float) -> SharedArray:
         """

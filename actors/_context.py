@@ -85,6 +85,16 @@ class Context:
             case answer:
                 raise ProtocolError(f"whereis {name!r}: the supervisor answered {answer!r}")
 
+    def find_pool(self, name: str) -> PoolRef[Any]:
+        """Ask the supervisor for the ref of a pool."""
+        match self._process.attendant.request("find_pool", name)[0]:
+            case ("ok", int(number), str(path)):
+                return PoolRef(self.ref.system, number, path)
+            case (_none, text):
+                raise ActorNotRunningError(str(text), target=name)
+            case answer:
+                raise ProtocolError(f"find_pool {name!r}: the supervisor answered {answer!r}")
+
     def shared_array(self, shape: int | tuple[int, ...], dtype: Any) -> SharedArray:
         """Make an array in memory that other processes can share."""
         return make_shared_array(self.ref.system, shape, dtype)

@@ -35,7 +35,6 @@ from actors._supervisor_ref import SupervisorRef, is_actor
 from actors._tasks import Tasks, make_tasks
 from actors._zygote import zygote
 from actors.errors import (
-    ActorNotRunningError,
     ActorsError,
     SpecError,
     StartError,
@@ -274,19 +273,14 @@ class ActorSystem:
         Return the ref of a pool, also of one that stands in the tree.
 
         Args:
-            path: Such as ``"/app/parsers"``; the root's own name may be left out.
+            path: Such as ``"/app/parsers"``, the same without the root, or a name that only one pool has.
 
         Raises:
-            ActorNotRunningError: There is none; says which there are.
+            ActorNotRunningError: There is none, or there are several; says which.
         """
-        pools = self._life.running().pools
-        for candidate in (path, f"{self._root}/{path.strip('/')}", f"/{path.strip('/')}"):
-            ref = pools.ref(candidate)
-            if ref is not None:
-                return ref
-        raise ActorNotRunningError(
-            f"there is no pool {path!r}; there are: {', '.join(pools.paths()) or 'none'}", target=path
-        )
+        host = self._life.running()
+        paths = [cell.path for cell in list(host.runner.cells.values())]
+        return find_by_name(path, host.pools.refs(), (self._root, ""), kind="pool", others=paths)
 
     def supervisor(self, path: str) -> SupervisorRef:
         """
@@ -366,7 +360,7 @@ class ActorSystem:
         """
         host = self._life.running()
         cells = {cell.path: cell for cell in list(host.runner.cells.values())}
-        return self._ref(find_by_name(name, cells, (self._root,)))
+        return self._ref(find_by_name(name, cells, (self._root,), others=host.pools.refs()))
 
     def _ref(self, cell: Cell) -> ActorRef[Any]:
         return ActorRef(system=self.name, uid=cell.uid, path=cell.path)

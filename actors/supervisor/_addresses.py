@@ -1,11 +1,11 @@
 """
-How a name finds an actor: by its path, beside whoever asks, or as the only one of that name.
+How a name finds an actor or a pool: by its path, beside whoever asks, or as the only one of that name.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
-from typing import Final, TypeVar
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Final, Literal, TypeVar
 
 from actors.errors import ActorNotRunningError
 
@@ -15,28 +15,46 @@ T = TypeVar("T")
 
 # Enough to see what was meant, of trees of any size.
 _MAX_LISTED: Final = 20
+# What the other kind is, and how one of that kind is found.
+_OTHER: Final = {"actor": ("a pool", "find_pool"), "pool": ("an actor", "whereis")}
 
 
-def find_by_name(name: str, actors: Mapping[str, T], places: Iterable[str]) -> T:
+def find_by_name(
+    name: str,
+    there: Mapping[str, T],
+    places: Sequence[str],
+    *,
+    kind: Literal["actor", "pool"] = "actor",
+    others: Iterable[str] = (),
+) -> T:
     """
     Find what *name* means: a whole path, a path below one of *places*, or a name that only one actor has. The first of these wins.
 
     Args:
         name: Such as ``"/app/readers/reader-1"``, ``"readers/reader-1"`` or ``"reader-1"``.
-        actors: What to find, by path.
+        there: What to find, by path.
         places: Paths of supervisors, the nearest first.
+        kind: What that is.
+        others: Paths of what is of the other kind, for who takes one for the other.
 
     Raises:
         ActorNotRunningError: There is none, or there are several; says which.
     """
-    for path in (name, *(f"{place}/{name.strip('/')}" for place in places)):
-        if path in actors:
-            return actors[path]
-    found = [path for path in actors if path.rsplit("/", 1)[-1] == name]
+    found = _matching(name, there, places)
     if len(found) == 1:
-        return actors[found[0]]
-    what = f"{len(found)} actors are" if found else "no actor is"
-    raise ActorNotRunningError(f"{what} called {name!r}; there are: {_listed(found or list(actors))}", target=name)
+        return there[found[0]]
+    for path in () if found else _matching(name, list(others), places):
+        what, finder = _OTHER[kind]
+        raise ActorNotRunningError(f"{path} is {what}: use {finder}({name!r})", target=name)
+    how_many = f"{len(found)} {kind}s are" if found else f"no {kind} is"
+    raise ActorNotRunningError(f"{how_many} called {name!r}; there are: {_listed(found or list(there))}", target=name)
+
+
+def _matching(name: str, paths: Collection[str], places: Iterable[str]) -> list[str]:
+    for path in (name, *(f"{place}/{name.strip('/')}" for place in places)):
+        if path in paths:
+            return [path]
+    return [path for path in paths if path.rsplit("/", 1)[-1] == name]
 
 
 def _listed(paths: list[str]) -> str:

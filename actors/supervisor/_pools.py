@@ -79,9 +79,10 @@ class Pools:
         book = self._by_path.get(path)
         return None if book is None else PoolRef(self._host.name, book.number, book.path)
 
-    def paths(self) -> list[str]:
-        """Where there are pools. Any thread."""
-        return sorted(self._by_path)
+    def refs(self) -> dict[str, PoolRef[Any]]:
+        """Return the refs of all pools, by path. Any thread."""
+        books = sorted(list(self._by_path.items()), key=lambda item: item[0])  # noqa: C414 - taken in one step: others may be added
+        return {path: PoolRef(self._host.name, book.number, book.path) for path, book in books}
 
     def fields(self, number: int) -> tuple[Any, ...] | None:
         """Return the present table of a pool as values; None if it is gone. Any thread."""

@@ -19,6 +19,7 @@ notice             fields                          answer
 ``lane_wanted``    uid of a caller                 ``lane`` caller, incarnation, and the write end if there is one
 ``resolve``        number, uid                     ``answer`` ok, path, on_full, send_timeout and the write end; or gone
 ``whereis``        number, name                    ``answer`` ok, uid, path; or none, and what there is
+``find_pool``      number, name                    ``answer`` ok, its number, path; or none, and what there is
 ``reply_lane``     number                          ``answer`` ok, and the read end
 ``new_arena``      number, slot_bytes, slots       ``answer`` ok, id, and the file
 ``arena``          number, id                      ``answer`` ok, and the file; or gone
@@ -107,6 +108,7 @@ class Requests:
             "lane_wanted": self._lane_wanted,
             "resolve": self._resolve,
             "whereis": self._whereis,
+            "find_pool": self._find_pool,
             "reply_lane": self._reply_lane,
             "new_arena": self._new_arena,
             "arena": self._arena,
@@ -304,16 +306,24 @@ class Requests:
             self._answer(body, number, *fields, descriptors=(inbox,))
 
     def _whereis(self, cell: Cell, body: Body, number: int, name: Any) -> None:
-        if not isinstance(name, str):
-            raise ProtocolError(f"it looks for {str(name)[:80]}, which is no name")
         cells = {other.path: other for other in self._runner.cells.values()}
-        above = cell.path.rsplit("/", 1)[0]
+        pools = self._runner.pools.refs()
         try:
-            found = find_by_name(name, cells, (above, f"/{above.split('/')[1]}"))
+            found = find_by_name(_a_name(name), cells, _places(cell), others=pools)
         except ActorNotRunningError as error:
             self._answer(body, number, "none", str(error))
             return
         self._answer(body, number, "ok", found.uid, found.path)
+
+    def _find_pool(self, cell: Cell, body: Body, number: int, name: Any) -> None:
+        paths = [other.path for other in self._runner.cells.values()]
+        pools = self._runner.pools.refs()
+        try:
+            found = find_by_name(_a_name(name), pools, (*_places(cell), ""), kind="pool", others=paths)
+        except ActorNotRunningError as error:
+            self._answer(body, number, "none", str(error))
+            return
+        self._answer(body, number, "ok", found.number, found.path)
 
     def _reply_lane(self, _cell: Cell, body: Body, number: int) -> None:
         with _descriptors.fork_lock:
@@ -495,3 +505,15 @@ def _pid_of(pidfd: int) -> int | None:
             if line.startswith(b"Pid:"):
                 return int(line[4:])
     return None
+
+
+def _a_name(claim: Any) -> str:
+    if not isinstance(claim, str):
+        raise ProtocolError(f"it looks for {str(claim)[:80]}, which is no name")
+    return claim
+
+
+def _places(cell: Cell) -> tuple[str, str]:
+    """Where a name that *cell* says is looked for: beside it, and below the root."""
+    above = cell.path.rsplit("/", 1)[0]
+    return above, f"/{above.split('/')[1]}"

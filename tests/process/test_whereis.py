@@ -10,14 +10,17 @@ import pytest
 from actors import (
     Actor,
     ActorDied,
+    ActorNotRunningError,
     ActorRef,
     ActorSystem,
     Backoff,
     HandlerError,
+    PoolRef,
     StartError,
     Supervisor,
     child,
     handler,
+    pool,
 )
 from tests.troupe import Worker
 
@@ -102,3 +105,56 @@ def test_nobody_of_that_name_is_an_error_that_says_who_is_there(start_method: An
         with pytest.raises(StartError, match="no actor is called 'nobody'"):
             system.spawn(Seeker("nobody"), name="lost")
         assert 1 == seeker.incarnation
+
+
+class PoolSeeker(Actor):
+    """Finds a pool when it starts, and others when it is asked to."""
+
+    def on_start(self) -> None:
+        self.workers: PoolRef[Worker] = self.find_pool("workers")
+        self.total = self.workers.ask(Worker.add, 1).result(timeout=SECONDS)
+
+    @handler
+    def add(self, amount: int) -> int:
+        return self.workers.ask(Worker.add, amount).result(timeout=SECONDS)
+
+    @handler
+    def find(self, path: Any) -> PoolRef[Any]:
+        return self.find_pool(path)
+
+    @handler
+    def find_actor(self, name: str) -> ActorRef[Any]:
+        return self.whereis(name)
+
+
+def pooled() -> Supervisor:
+    return Supervisor("app", strategy="rest_for_one", children=[pool(Worker(7), 1), child(PoolSeeker(), name="seeker")])
+
+
+def test_an_actor_finds_a_pool_as_the_system_does_and_uses_it(start_method: Any) -> None:
+    with ActorSystem(pooled(), start_method=start_method) as system:
+        seeker: ActorRef[PoolSeeker] = system.whereis("seeker")
+        late = system.spawn_pool(pool(Worker(), 1, name="late"))
+
+        assert 10 == seeker.ask(PoolSeeker.add, 2).result(timeout=SECONDS)
+        for path in ("workers", "/app/workers", "app/workers", "/workers"):
+            assert system.find_pool(path) == seeker.ask(PoolSeeker.find, path).result(timeout=SECONDS)
+        assert late == seeker.ask(PoolSeeker.find, "late").result(timeout=SECONDS)
+
+
+def test_who_takes_a_pool_for_an_actor_is_told_how_it_is_found(start_method: Any) -> None:
+    with ActorSystem(pooled(), start_method=start_method) as system:
+        seeker: ActorRef[PoolSeeker] = system.whereis("seeker")
+
+        with pytest.raises(HandlerError, match=r"/app/workers is a pool: use find_pool\('workers'\)"):
+            seeker.ask(PoolSeeker.find_actor, "workers").result(timeout=SECONDS)
+        with pytest.raises(HandlerError, match=r"/app/seeker is an actor: use whereis\('seeker'\)"):
+            seeker.ask(PoolSeeker.find, "seeker").result(timeout=SECONDS)
+        with pytest.raises(HandlerError, match="no pool is called 'nobody'; there are: /app/workers"):
+            seeker.ask(PoolSeeker.find, "nobody").result(timeout=SECONDS)
+        with pytest.raises(HandlerError, match=r"SpecError: find_pool\(5\): must be a path or a name"):
+            seeker.ask(PoolSeeker.find, 5).result(timeout=SECONDS)
+        with pytest.raises(ActorNotRunningError, match=r"/app/workers is a pool: use find_pool\('/app/workers'\)"):
+            system.whereis("/app/workers")
+        with pytest.raises(ActorNotRunningError, match=r"/app/seeker is an actor: use whereis\('seeker'\)"):
+            system.find_pool("seeker")

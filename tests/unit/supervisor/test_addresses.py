@@ -43,6 +43,16 @@ def test_a_name_of_none_or_of_several_is_refused_with_what_there_is(name: str, s
     assert caught.value.target == name
 
 
+def test_who_takes_a_pool_for_an_actor_is_told_how_it_is_found() -> None:
+    with pytest.raises(ActorNotRunningError, match=r"^/app/parsers is a pool: use find_pool\('parsers'\)$"):
+        find_by_name("parsers", TREE, ("/app",), others=["/app/parsers"])
+    with pytest.raises(ActorNotRunningError, match=r"^/app/db is an actor: use whereis\('/app/db'\)$"):
+        find_by_name("/app/db", {}, ("/app",), kind="pool", others=TREE)
+    with pytest.raises(ActorNotRunningError, match="^no pool is called 'readers'; there are: /app/parsers$"):
+        find_by_name("readers", {"/app/parsers": 1}, ("/app",), kind="pool", others=TREE)
+    assert find_by_name("parsers", {"/app/parsers": 1}, ("/app",), kind="pool", others=["/app/x/parsers"]) == 1
+
+
 def test_of_very_many_some_are_named() -> None:
     with pytest.raises(ActorNotRunningError, match="/app/19 and 80 more$"):
         find_by_name("x", {f"/app/{number}": number for number in range(100)}, ("/app",))
