@@ -97,7 +97,7 @@ class ActorRef(Generic[A_co]):
                 raise AttributeError(name)
             raise AttributeError(
                 f"a ref has no {name!r}: {self.path} lives in another process; "
-                f"send it a message: ref.tell({name!r}, ...) or ref.ask({name!r}, ...)",
+                f"send it a message, with the handler as its class has it: ref.ask(Class.{name}, ...) or ref.tell(Class.{name}, ...)",
                 name=name,
                 obj=self,
             )
@@ -320,7 +320,10 @@ def _info(handler: object, path: str) -> HandlerInfo:
             f"{name} is no handler: mark the method with @handler, and name it by its class, as in Counter.add",
             target=path,
         )
-    raise SpecError(f"a message is a method marked @handler, or its name, and its arguments; got {handler!r} first")
+    raise SpecError(
+        f"a message is a method marked @handler, or its name, and its arguments; got {handler!r:.200} first. "
+        "Pass the handler itself, and not a call of it: ref.ask(Counter.add, 5)"
+    )
 
 
 def _option_problem(name: str, value: object) -> str | None:
