@@ -202,7 +202,7 @@ def _code_by_value(function: Any, error: Exception) -> Function | None:
     except ImportError:
         error.add_note(
             "Functions that no module has by name (lambdas, closures, nested functions) travel where cloudpickle is installed: "
-            "pip install 'actors[closures]'. Or define the function with def at the top level of a module."
+            "pip install cloudpickle (the extra 'closures'). Or define the function with def at the top level of a module."
         )
         return None
     return cloudpickle.dumps(function, _PROTOCOL), False

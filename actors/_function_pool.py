@@ -163,7 +163,7 @@ class Pool:
             func: What is called.
             iterable: Is read at once.
             chunksize: How many items stand in one task; by default so many that each worker gets about four tasks.
-            progress: Whether to show a bar on stderr, and under what name. Needs rich: ``pip install 'actors[progress]'``.
+            progress: Whether to show a bar on stderr, and under what name. Needs rich: ``pip install rich`` (the extra ``progress``).
         """
         show = _progress.shower(progress)
         results: list[R] = show.whole(self._map_async(_calls.MAP, func, iterable, chunksize, None, None))

@@ -103,6 +103,6 @@ def shower(progress: bool | str) -> Shower:
         importlib.import_module("rich.progress")
     except ImportError as error:
         raise ImportError(
-            "progress=True shows a bar by rich, which is not installed: pip install 'actors[progress]'"
+            "progress=True shows a bar by rich, which is not installed: pip install rich (the extra 'progress')"
         ) from error
     return Shower("calls" if progress is True else progress)

@@ -125,7 +125,7 @@ def _numpy() -> Any:
     try:
         import numpy as found  # noqa: ICN001, PLC0415 - an optional package, which costs 100 ms
     except ImportError:
-        raise SpecError("a shared array needs numpy: pip install 'actors[numpy]'") from None
+        raise SpecError("a shared array needs numpy: pip install numpy (the extra 'numpy')") from None
     return found
 
 

@@ -33,7 +33,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         topology's ``main`` returned.
     """
     if importlib.util.find_spec("click") is None:
-        print("actors: the command line needs click, which is missing: pip install 'actors[cli]'", file=sys.stderr)
+        print(
+            "actors: the command line needs click, which is missing: pip install click rich (the extra 'cli')",
+            file=sys.stderr,
+        )
         return 2
     from actors.cli import _commands
 

@@ -310,7 +310,7 @@ def test_without_cloudpickle_a_lambda_is_refused_with_what_to_install(
     error = executor.submit(lambda: 1).exception(timeout=SECONDS)
 
     assert error is not None
-    assert any("actors[closures]" in note for note in error.__notes__)
+    assert any("pip install cloudpickle (the extra 'closures')" in note for note in error.__notes__)
     with pytest.raises(type(error)):
         list(executor.map(lambda _number: 1, [1]))
 

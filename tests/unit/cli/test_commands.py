@@ -124,4 +124,4 @@ def test_without_click_the_error_says_what_to_type(
     code = main(["run", "topo.py"])
 
     assert code == 2
-    assert "pip install 'actors[cli]'" in capsys.readouterr().err
+    assert "pip install click rich (the extra 'cli')" in capsys.readouterr().err
