@@ -47,7 +47,8 @@ class Reply(concurrent.futures.Future[R]):
     The answer to come of one ask.
 
     ``reply.result(timeout)`` waits in a thread, ``await reply`` in an event loop; it also fits ``concurrent.futures.wait``,
-    ``as_completed`` and ``asyncio.wrap_future``. An ask ends once: answered, failed, timed out or cancelled.
+    ``as_completed`` and ``asyncio.wrap_future``. Where asyncio wants a task, ``asyncio.ensure_future(reply)`` is one, as of every awaitable;
+    ``asyncio.create_task`` takes coroutines alone. An ask ends once: answered, failed, timed out or cancelled.
 
     Args:
         ask_id: Number of the ask, unique among those of this process.
