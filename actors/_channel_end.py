@@ -12,6 +12,7 @@ import fcntl
 import os
 import select
 import struct
+import sys
 import termios
 import threading
 import time
@@ -47,6 +48,9 @@ _NEAR_END_SECONDS: Final = 0.005
 _JOIN_SECONDS: Final = (0.0005, 0.02)
 _INT: Final = struct.Struct("i")
 _decode = _codec.decode  # read once for each item
+# Ends that hold an item: it is taken until it is done with, though nothing refers to the channel meanwhile.
+_holding: Final[set[ChannelEnd]] = set()
+_keep: Final = _holding.add
 
 
 class EndSource(Protocol):
@@ -236,6 +240,7 @@ class ChannelEnd:
     def _take_back(self, cell: HeldCell) -> bool:
         """After an interruption: whether the cell keeps its item for the next get of this process."""
         self.held.remove(cell)
+        self.let_go_if_done()
         if self.core.take_back(cell):
             return False
         self._undelivered.append(cell)
@@ -256,7 +261,15 @@ class ChannelEnd:
             self._done(cell)
             return False
         self.held.add(cell)
+        _keep(self)  # after that: see let_go_if_done
         return True
+
+    def let_go_if_done(self) -> None:
+        """Let this end go with the last that refers to it if this process holds no item any more."""
+        if self.held.is_empty():
+            _holding.discard(self)
+            if not self.held.is_empty():  # another thread has got one meanwhile
+                _keep(self)
 
     def task_done(self) -> None:
         """
@@ -267,6 +280,7 @@ class ChannelEnd:
         """
         try:
             found = self.held.release_first()
+            self.let_go_if_done()
         finally:
             if self.stopped:
                 self._close_if_idle()
@@ -378,6 +392,7 @@ class ChannelEnd:
         """The system has stopped: whoever waits is told, and what this process has of the channel goes."""
         with self._closing:
             self.stopped = True
+            _holding.discard(self)
             if not self._is_closed:
                 self._ring()
                 self._close_if_idle()
@@ -416,8 +431,9 @@ class ChannelEnd:
             cells.append(cell)
         return cell
 
-    def __del__(self) -> None:
-        if self._is_closed or os.getpid() != self._pid:
+    def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
+        # At the end of a process the kernel closes everything, and the supervisor takes back what is still taken.
+        if self._is_closed or is_finalizing() or os.getpid() != self._pid:
             return
         self._is_closed = True
         _descriptors.close(*self._descriptors)

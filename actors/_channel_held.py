@@ -50,7 +50,11 @@ class HeldItems:
 
     def numbers(self) -> set[int]:
         """Which cells hold an item."""
-        return {cell.number for cells in list(self.by_thread.values()) for cell in cells}
+        return {cell.number for cells in list(self.by_thread.values()) for cell in tuple(cells)}
+
+    def is_empty(self) -> bool:
+        """Whether no cell holds an item."""
+        return not any(list(self.by_thread.values()))
 
     def release(self) -> None:
         """What this thread holds is done with."""

@@ -97,6 +97,7 @@ class Channels:
                 end.held.release()
                 if end.held.release_ended(main):
                     self.held = True  # looked at again when the next one returns
+                end.let_go_if_done()
 
     def close(self) -> None:
         """The system has stopped: whoever waits is told."""

@@ -132,7 +132,7 @@ class ActorProcess:
         except SystemExit as leaving:
             self._leave(_chosen(leaving))
             raise
-        self._leave(ExitReason(self.stop_reason, exit_code=0))
+        self._leave(ExitReason(self.stop_reason, exit_code=0), in_order=True)
 
     def _take_setup(self) -> None:
         """Wait for what the supervisor has to say of this incarnation, and build the parts."""
@@ -256,8 +256,14 @@ class ActorProcess:
         if self.is_copy:
             os._exit(0)
 
-    def _leave(self, reason: ExitReason) -> None:
-        """Run ``on_stop``, and let everything out that others will take."""
+    def _leave(self, reason: ExitReason, *, in_order: bool = False) -> None:
+        """
+        Run ``on_stop``, and let everything out that others will take.
+
+        Args:
+            reason: Why it ends.
+            in_order: Whether no handler was left in its middle: then what was got from a channel is done with when ``on_stop`` returns.
+        """
         if self.is_copy:
             os._exit(reason.exit_code or 0)
         if self.has_mailbox:
@@ -267,6 +273,8 @@ class ActorProcess:
         try:
             if self.has_begun:
                 self.actor.on_stop(reason)
+            if in_order:
+                self.directory.channels.release()
             if self.coroutines is not None:
                 self.coroutines.close()
             self.node.flush_all()

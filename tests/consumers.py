@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import gc
 import os
 import resource
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +17,7 @@ from typing import Any
 from actors import Actor, Channel, ChannelClosedError, ChannelEmptyError, handler
 from actors.mailbox import _layout as at
 
-__all__ = ["Consumer"]
+__all__ = ["Consumer", "LastGetter"]
 
 
 class Consumer(Actor):
@@ -102,6 +104,36 @@ class Consumer(Actor):
         self.hold(self.source, told)
 
     @handler
+    def leave(self, source: Channel[Any], how: str) -> None:
+        """Get one, and be gone with it, with exit code 0; or stay, with a thread that holds it and does not end."""
+        if how == "thread":
+            got = threading.Event()
+
+            def hold() -> None:
+                source.get()
+                got.set()
+                threading.Event().wait()
+
+            threading.Thread(target=hold, daemon=True).start()
+            got.wait()
+            return
+        source.get()
+        if how == "sys.exit":
+            sys.exit(0)
+        os._exit(0)
+
+    @handler
+    def task_done(self, source: Channel[Any]) -> None:
+        source.task_done()
+
+    @handler
+    def forget_channels(self) -> None:
+        """Let go of those that linger, as time does."""
+        process: Any = self._context._process  # type: ignore[union-attr]
+        process.directory.channels._recent.clear()
+        gc.collect()
+
+    @handler
     def scribble(self, channel: Channel[Any]) -> None:
         """Write junk over everything that this channel has."""
         assert channel._end is not None
@@ -186,3 +218,11 @@ class Consumer(Actor):
     @handler
     def pid_of(self) -> int:
         return os.getpid()
+
+
+class LastGetter(Consumer):
+    """Gets one more at its end."""
+
+    def on_stop(self, reason: Any) -> None:
+        assert self.source is not None
+        self.kept.append((reason, self.source.get(timeout=20)))

@@ -111,12 +111,12 @@ def settle_put(cell: Cell, seen: Whereabouts) -> Verdict:
 
 def settle_get(cell: Cell, seen: Whereabouts, *, is_done: bool) -> Verdict:
     """
-    What a consumer has left: the item that it held goes to another.
+    What a consumer has left: an item that it held, and was not done with, goes to another.
 
     Args:
         cell: Its cell.
         seen: Where slots are.
-        is_done: Whether what it held counts as done, since it ended in good order, or since too many have died of it.
+        is_done: Whether what it held counts as done, since too many have died of it.
     """
     if cell.at_rest:
         return Verdict(cell.slot, 0, 0, excess=False, count=cell.count)

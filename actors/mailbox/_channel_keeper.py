@@ -100,18 +100,18 @@ class ChannelKeeper:
         self._lent[number] = lent
         return lent
 
-    def settle(self, numbers: Collection[int], *, is_done: bool) -> int:
+    def settle(self, numbers: Collection[int], *, in_order: bool) -> int:
         """
         Take cells back whose process has ended, or lets go of the channel.
 
         Args:
             numbers: The cells.
-            is_done: Whether an item that a consumer held counts as done.
+            in_order: Whether its holder was asked to end, or lives: then nobody has died with the item that it held.
 
         Returns:
             How many items too many consumers have died of; they are done with.
         """
-        return sum(self._settle(self._lent.pop(number), is_done=is_done) for number in numbers)
+        return sum(self._settle(self._lent.pop(number), in_order=in_order) for number in numbers)
 
     def repay(self) -> None:
         """Take out the places that items given back have taken beyond the bound, as far as there are any."""
@@ -122,7 +122,7 @@ class ChannelKeeper:
                 self._keep(slot)
             self.excess -= 1
 
-    def _settle(self, lent: Lent, *, is_done: bool) -> int:
+    def _settle(self, lent: Lent, *, in_order: bool) -> int:
         cell = self._read(lent)
         if cell is None:
             return 0  # written over: what it had is lost to this channel
@@ -130,8 +130,8 @@ class ChannelKeeper:
         if lent.kind == at.PUT:
             verdict = settle_put(cell, self._whereabouts(cell, lent.number))
         else:
-            fatal = not (is_done or cell.at_rest or cell.returning) and self._count_delivery(cell.claim)
-            verdict = settle_get(cell, self._whereabouts(cell, lent.number), is_done=is_done or fatal)
+            fatal = not (in_order or cell.at_rest or cell.returning) and self._count_delivery(cell.claim)
+            verdict = settle_get(cell, self._whereabouts(cell, lent.number), is_done=fatal)
         self._apply(lent, verdict)
         return int(fatal)
 

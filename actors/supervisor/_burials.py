@@ -123,7 +123,7 @@ class Burials:
         self._host.arenas.release_marked(lane_number(cell.uid, body.incarnation))
         self._host.memory.orphan(cell.uid, body.incarnation)
         self._host.memory.forget_user(cell.uid, body.incarnation)
-        self._host.channel_book.forget((cell.uid, body.incarnation), in_order=reason.exit_code == 0)
+        self._host.channel_book.forget((cell.uid, body.incarnation), in_order=reason.kind == "requested")
         self.autopsies.report(cell, body, exited, words)
 
     def _release(self, cell: Cell, body: Body) -> None:

@@ -266,7 +266,13 @@ class ChannelBook:
             self._settle(made, own, in_order=True)
 
     def forget(self, user: User, *, in_order: bool) -> None:
-        """A process has ended: what it had claimed goes back, and an item that it held to another consumer."""
+        """
+        A process has ended: what it had claimed goes back, and an item that it held to another consumer.
+
+        Args:
+            user: The process.
+            in_order: Whether it was asked to end: then it does not count as one that has died with the item.
+        """
         with self._lock:
             for made in list(self._made.values()):
                 uses = made.users.pop(user, None)
@@ -276,7 +282,7 @@ class ChannelBook:
     def _settle(self, made: _Made, cells: Collection[int], *, in_order: bool) -> None:
         poison = 0
         try:
-            poison = made.keeper.settle(cells, is_done=in_order and not made.facts.joinable)
+            poison = made.keeper.settle(cells, in_order=in_order)
         except (ProtocolError, OSError, ValueError, LookupError, OverflowError) as error:
             # Whatever a child wrote there: it can spoil this channel, and nothing else.
             self._host.log("error", "actors.channel_spoiled", name=made.facts.name, reason=str(error))

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 
-from actors import ActorSystem, Channel
-from tests.consumers import Consumer
+import pytest
+
+from actors import ActorSystem, Channel, DeadLetter
+from tests.consumers import Consumer, LastGetter
+from tests.helpers import eventually
 from tests.process.test_channels import HARDY, SECONDS, all_is_free, hardy, nobody_has_any
 
 __all__ = ["hardy"]  # a fixture
@@ -60,3 +63,64 @@ def test_the_only_consumer_of_a_closed_channel_gets_the_rest_in_its_next_life(ha
 
     assert item == 0
     assert [worker.ask(Consumer.get_own).result(timeout=SECONDS) for _ in range(3)] == [1, 2, 0]
+
+
+# --- who leaves, and was not killed -----------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("how", ["sys.exit", "os._exit", "thread"])
+def test_what_a_consumer_was_in_the_middle_of_when_it_left_by_itself_or_was_stopped_comes_again(
+    system: ActorSystem, how: str
+) -> None:
+    worker = system.spawn(Consumer(), restart="temporary")
+    tasks: Channel[int] = system.channel(1)
+    tasks.put(1)
+    if how == "thread":
+        worker.ask(Consumer.leave, tasks, how).result(timeout=SECONDS)
+        worker.stop()
+    else:
+        worker.tell(Consumer.leave, tasks, how)
+    eventually(lambda: not worker.is_alive(), SECONDS)
+
+    assert tasks.get(timeout=SECONDS) == 1
+
+
+def test_who_leaves_with_an_item_has_died_of_it_and_who_is_stopped_has_not(system: ActorSystem) -> None:
+    letters: list[DeadLetter] = []
+    system.subscribe_dead_letters(letters.append)
+    tasks: Channel[int] = system.channel(1, "tasks", joinable=True, max_deliveries=1)
+    tasks.put(1)
+    for _ in range(3):
+        worker = system.spawn(Consumer(), restart="temporary")
+        assert worker.ask(Consumer.get, tasks, SECONDS).result(timeout=SECONDS) == 1
+        worker.stop()
+    system.spawn(Consumer(), restart="temporary").tell(Consumer.leave, tasks, "os._exit")
+
+    assert tasks.join(timeout=SECONDS)
+    eventually(lambda: [letter.target for letter in letters if letter.reason == "poison"] == ["tasks"])
+
+
+def test_what_was_got_in_on_stop_is_done_with_when_it_returns(system: ActorSystem) -> None:
+    tasks: Channel[int] = system.channel(2)
+    worker = system.spawn(LastGetter(tasks), restart="temporary")
+    tasks.put(1)
+    tasks.put(2)
+    worker.stop(drain=True)
+    eventually(lambda: not worker.is_alive(), SECONDS)
+    tasks.close()
+
+    assert list(tasks) == [2]
+
+
+def test_an_item_stays_taken_until_task_done_though_nothing_refers_to_the_channel(system: ActorSystem) -> None:
+    worker = system.spawn(Consumer())
+    tasks: Channel[int] = system.channel(1, joinable=True)
+    tasks.put(1)
+    assert worker.ask(Consumer.get, tasks, SECONDS).result(timeout=SECONDS) == 1
+    worker.ask(Consumer.forget_channels).result(timeout=SECONDS)
+    worker.ask(Consumer.task_done, tasks).result(timeout=SECONDS)
+
+    assert tasks.join(timeout=SECONDS)
+    tasks.close()
+    del tasks
+    all_is_free(system)

@@ -34,6 +34,7 @@ def test_a_closed_channel_that_no_process_has_keeps_its_items(bench: Bench) -> N
     end = bench.end(2, facts=facts)
     assert [end.get(0.0), end.get(0.0)] == [1, 2]
     end.held.release()
+    end.let_go_if_done()
     del end
 
     assert bench.book.find(facts.number, HOST) is None

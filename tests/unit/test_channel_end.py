@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 import actors
 from actors._channel_end import ChannelEnd
+from actors._channel_held import HeldItems
 from actors.errors import ChannelClosedError, ChannelEmptyError, ChannelFullError, EncodeError, ProtocolError
 from actors.mailbox import _channel_layout as at
 from actors.mailbox._channel_core import HeldCell
@@ -199,6 +201,21 @@ def test_who_dies_after_an_interrupted_get_leaves_the_item_to_others() -> None:
         if not went_on:
             break
         step += 1
+    assert step > 10
+
+
+def test_an_item_whose_get_was_interrupted_goes_back_when_nothing_refers_to_the_channel() -> None:
+    step, went_on = 0, True
+    while went_on:
+        step += 1
+        bench = Bench()
+        ends = [bench.end(1)]
+        other = bench.end(2)
+        other.put("item", 0.0)
+        went_on = interrupted_at(step, lambda ends=ends: ends[0].get(0.0), FILES)  # type: ignore[misc]
+        ends.clear()
+        assert get_all(other) == ["item"] * went_on
+        bench.book.close()
     assert step > 10
 
 
@@ -400,11 +417,39 @@ def test_cells_beyond_what_one_may_have_are_refused(bench: Bench, monkeypatch: p
     assert get_all(bench.end(2)) == ["item"]
 
 
+def test_an_end_that_holds_an_item_stays_until_it_is_done_with(monkeypatch: pytest.MonkeyPatch) -> None:
+    bench = Bench(joinable=True)
+    end = bench.end(1)
+    for number in range(2):
+        end.put(number, 0.0)
+        end.get(0.0)
+    kept = weakref.ref(end)
+    end.task_done()
+    del end
+
+    seen = iter((True, False))
+    monkeypatch.setattr(HeldItems, "is_empty", lambda _self: next(seen))
+    again = kept()
+    assert again is not None
+    again.let_go_if_done()  # as another thread gets one
+    monkeypatch.undo()
+    del again
+    last = kept()
+    assert last is not None
+    last.task_done()
+    assert last.join(0.0)
+    del last
+    assert kept() is None
+    bench.book.close()
+
+
 def test_an_end_that_nobody_refers_to_is_dropped(bench: Bench) -> None:
     end, other = bench.end(1), bench.end(2)
     end.put("item", 0.0)
     assert other.get(0.0) == "item"
     other.close()
+    other.held.release()
+    other.let_go_if_done()
     del other
     made = bench.book._made[bench.facts.number]
     assert set(made.users) == {HOST, (1, 1)}

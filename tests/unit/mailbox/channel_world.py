@@ -149,8 +149,8 @@ class World:
         _pause()
         return free, frozenset(self.full.slots())
 
-    def settle(self, user: User, *, is_done: bool = False) -> None:
-        self.poison += self.keeper.settle([user.putting.number, user.getting.number], is_done=is_done)
+    def settle(self, user: User, *, in_order: bool = False) -> None:
+        self.poison += self.keeper.settle([user.putting.number, user.getting.number], in_order=in_order)
 
     def check(self) -> None:
         """Nothing is lost, nothing comes twice, and every slot is in one place."""
@@ -159,7 +159,7 @@ class World:
             pass
         last.release()
         assert last.core.unfinished() == 0
-        self.keeper.settle([last.putting.number, last.getting.number], is_done=True)
+        self.keeper.settle([last.putting.number, last.getting.number], in_order=True)
         self.keeper.repay()
         assert not self.full
         assert self.keeper.excess == 0

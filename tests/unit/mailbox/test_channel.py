@@ -80,7 +80,7 @@ class History:
             self._settle_on()
         for user in self.users:
             user.release()
-            self.world.settle(user, is_done=True)
+            self.world.settle(user, in_order=True)
 
 
 MOVES = st.tuples(
@@ -153,15 +153,34 @@ def test_an_item_that_many_died_of_is_done_with() -> None:
     assert len(world.free) == 2
 
 
-def test_what_a_consumer_held_that_ended_in_order_is_done_with() -> None:
-    world = World(2)
+def test_what_a_consumer_held_that_ended_in_order_comes_again_and_nobody_has_died_with_it() -> None:
+    world = World(2, max_deliveries=1)
+    giver = User(world)
+    assert giver.put(b"item")
+    for _ in range(3):
+        user = User(world)
+        assert user.get()
+        user.die()
+        world.settle(user, in_order=True)
+        assert giver.core.unfinished() == 1
+    assert world.poison == 0
     user = User(world)
-    assert user.put(b"item")
     assert user.get()
-    world.settle(user, is_done=True)
+    world.settle(user)
 
-    assert user.core.unfinished() == 0
+    assert world.poison == 1
     assert not world.full
+
+
+def test_what_a_consumer_was_done_with_before_it_ended_does_not_come_again() -> None:
+    for in_order in (True, False):
+        world = World(2)
+        user = User(world)
+        assert user.put(b"item")
+        assert user.get()
+        user.release()
+        world.settle(user, in_order=in_order)
+        world.check()
 
 
 def test_nothing_can_be_put_into_what_is_closed() -> None:
@@ -182,7 +201,7 @@ def test_cells_are_lent_as_long_as_there_are_any() -> None:
     assert None not in lent
     assert world.keeper.lend(at.PUT) is None
     assert lent[3] is not None
-    world.keeper.settle([lent[3].number], is_done=False)
+    world.keeper.settle([lent[3].number], in_order=False)
 
     assert world.keeper.lend(at.GET) is None  # a cell counts items put, or items done, for ever
     again = world.keeper.lend(at.PUT)
