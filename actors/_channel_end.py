@@ -88,18 +88,19 @@ class ChannelEnd:
 
     Args:
         facts: Of the channel.
-        descriptors: Its file, the pipe of free slots, that of full ones, and the bell. They are this object's from now on.
+        descriptors: Its file, the pipe of free slots, that of full ones, and the bell. They are this object's once it is made.
         source: The process.
         inherit: Whether what the user forks may have the mapping.
     """
 
     def __init__(self, facts: ChannelFacts, descriptors: tuple[int, ...], source: EndSource, *, inherit: bool) -> None:
+        self._is_closed = True  # until this object is whole, they are the caller's to close
         self._pid = os.getpid()
         self._descriptors = descriptors
         self._source = source
         self._putting: list[HeldCell] = []
         self._getting: list[HeldCell] = []
-        self.stopped = self._is_closed = False
+        self.stopped = False
         self.facts = facts
         self._joinable = facts.joinable
         self._is_ending, self._holding, self._progressed = source.is_ending, source.holding, source.progressed
@@ -115,6 +116,7 @@ class ChannelEnd:
         self._by_thread, self._release, self._done = self.held.by_thread, self.held.release, self.held.done
         self._undelivered: deque[HeldCell] = deque()
         self._patience = Patience()
+        self._is_closed = False
 
     # --- put --------------------------------------------------------------------------------------------------------------
 

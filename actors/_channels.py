@@ -80,7 +80,7 @@ class Channels:
     def _open(self, facts: ChannelFacts, descriptors: tuple[int, ...], *, is_new: bool = False) -> ChannelEnd:
         try:
             end = ChannelEnd(facts, descriptors, self._source, inherit=self._inherit)
-        except OSError:
+        except BaseException:
             if is_new:
                 close_file(descriptors[0])  # nobody else will ever do it
             _descriptors.close(*descriptors)

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import gc
+import os
 from collections.abc import Iterator
+from typing import NoReturn
 
+import attrs
 import pytest
 
+from actors import _descriptors
+from actors._channels import Channels
+from actors.errors import SpecError
 from actors.supervisor._channels import ChannelFacts
 from actors.supervisor._letters import DeadLetter
-from tests.unit.test_channel_end import HOST, Bench
+from tests.unit.test_channel_end import HOST, Bench, Source
 
 
 @pytest.fixture
@@ -27,6 +34,50 @@ def leave(bench: Bench, name: str, *items: object) -> ChannelFacts:
     end.close()
     bench.book.drop(facts.number, HOST, [])
     return facts
+
+
+@attrs.define(eq=False)
+class Finder(Source):
+    """A process that finds channels by their numbers."""
+
+    lent: tuple[int, ...] = ()
+
+    def find_channel(self, number: int) -> tuple[ChannelFacts, tuple[int, ...]] | None:
+        facts = self.book.find(number, self.user)
+        assert facts is not None
+        with self.book.lent(number) as lent:
+            self.lent = tuple(os.dup(one) for one in lent)
+        return facts, self.lent
+
+    def make_channel(self, *_: object) -> NoReturn:
+        raise NotImplementedError
+
+
+@pytest.mark.parametrize("error", [OSError, SpecError], ids=["no memory", "too short a file"])
+def test_one_that_cannot_be_mapped_has_its_descriptors_closed_once(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    closed: list[int] = []
+    really_close = _descriptors.close
+
+    def refuse(*_: object, **__: object) -> NoReturn:
+        raise error
+
+    def close(*descriptors: int) -> None:
+        closed.extend(descriptors)
+        really_close(*(one for one in descriptors if closed.count(one) == 1))
+
+    monkeypatch.setattr("actors._channel_end.map_channel", refuse)
+    finder = Finder(bench.book, (1, 1))
+    channels = Channels(finder, inherit=False)
+    with monkeypatch.context() as patched:
+        patched.setattr("actors._descriptors.close", close)
+        with pytest.raises(error):
+            channels.find(bench.facts.number)
+        gc.collect()
+
+    assert [closed.count(one) for one in finder.lent] == [1, 1, 1, 1]
+    assert set(bench.book._made[bench.facts.number].users) == {HOST}
 
 
 def test_a_closed_channel_that_no_process_has_keeps_its_items(bench: Bench) -> None:
