@@ -177,5 +177,5 @@ class CallWorker(Actor):
 def _shown(value: object) -> str:
     try:
         return repr(value)[:200]
-    except Exception as error:  # noqa: BLE001 - a user's __repr__ may raise anything
+    except BaseException as error:  # noqa: BLE001 - a user's __repr__ may raise anything
         return f"<a {type(value).__name__} whose repr() raised {type(error).__name__}>"

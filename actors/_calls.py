@@ -262,7 +262,8 @@ def code_error(error: BaseException) -> Coded:
     """*error* with its traceback as text: pickled if that can be, and as data in any case."""
     described = _failure.describe(error)
     try:
-        error.__traceback__ = None
+        # Not by an assignment: its class may refuse attributes.
+        BaseException.with_traceback(error, None)
         data = pickle.dumps(error, _PROTOCOL)
     except BaseException:  # noqa: BLE001 - a user's __reduce__ may raise anything; the data says what it was
         return [FAILED, None, described]
@@ -288,7 +289,7 @@ def read_error(coded: Coded, target: str) -> BaseException:
         return lost
     if not isinstance(error, BaseException):
         return HandlerError(f"{target} raised what came back as {error!r:.200}", target=target)
-    error.__cause__ = RemoteTraceback(described["traceback"])
+    vars(BaseException)["__cause__"].__set__(error, RemoteTraceback(described["traceback"]))
     return error
 
 

@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import time
@@ -272,6 +273,8 @@ class _FutureSink:
 
     def begin(self, index: int) -> bool:  # noqa: ARG002 - there is one
         future = self._future
+        if future.running():
+            return True  # it was handed out before
         # One that its user has given a result has no use for this one.
         return not (future.done() and not future.cancelled()) and future.set_running_or_notify_cancel()
 
@@ -288,8 +291,13 @@ class _FutureSink:
         pass
 
     def cancel(self) -> None:
-        if self._future.cancel():
-            self._future.set_running_or_notify_cancel()
+        future = self._future
+        try:
+            future.cancel()
+        finally:
+            # Also where a callback has raised: whoever waits for it is told.
+            if future.cancelled():
+                future.set_running_or_notify_cancel()
 
 
 def _cancel(source: Source) -> None:
@@ -300,7 +308,8 @@ def _cancel(source: Source) -> None:
 
 
 def _with_note(error: BaseException, shown: str) -> BaseException:
-    error.add_note(f"The call returned {shown}, which cannot travel.")
+    with contextlib.suppress(BaseException):  # its class may refuse attributes, by whatever it raises
+        error.add_note(f"The call returned {shown}, which cannot travel.")
     return error
 
 

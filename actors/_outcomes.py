@@ -41,7 +41,7 @@ class Outcomes:
     def fail(self, job: Job, error: BaseException) -> None:
         """Tell that *job* was not done."""
         if job.begun or job.sink.begin(job.index):
-            self._quietly(job.sink.fail, job.index, error)
+            self.quietly(job.sink.fail, job.index, error)
             self._told[job.sink] = None
 
     def tell(self, is_wanted: Callable[[], bool] = lambda: False) -> None:
@@ -69,23 +69,32 @@ class Outcomes:
         sink, index, code = job.sink, job.index, coded[0]
         self._told[sink] = None
         if code == _calls.PLAIN:
-            self._quietly(sink.succeed, index, coded[1])
-        elif code == _calls.PICKLED:
-            try:
-                value = _calls.read_value(coded)
-            except BaseException as error:  # noqa: BLE001 - a user's __setstate__ may raise anything; it is that call's outcome
-                self._quietly(sink.fail, index, error)
-            else:
-                self._quietly(sink.succeed, index, value)
+            self.quietly(sink.succeed, index, coded[1])
+            return
+        try:
+            value = _read(coded, worker)
+        except BaseException as error:  # noqa: BLE001 - a user's __setstate__ may raise anything; it is that call's outcome
+            self.quietly(sink.fail, index, error)
+            return
+        if code == _calls.PICKLED:
+            self.quietly(sink.succeed, index, value)
         elif code == _calls.FAILED:
-            self._quietly(sink.fail, index, _calls.read_error(coded, worker.ref.path))
+            self.quietly(sink.fail, index, value)
         else:
-            self._quietly(sink.unsendable, index, _calls.read_error(coded[1], worker.ref.path), coded[2])
+            self.quietly(sink.unsendable, index, value, coded[2])
 
     @staticmethod
-    def _quietly(tell: Any, *args: Any) -> None:
+    def quietly(tell: Any, *args: Any) -> None:
+        """Call what may run a callback of a user's."""
         try:
             tell(*args)
         except BaseException:  # noqa: BLE001 - a user's callback may raise anything; futures show what is an Exception themselves
             sys.stderr.write("actors: a callback of a pool raised\n")
             traceback.print_exc()
+
+
+def _read(coded: list[Any], worker: Worker) -> Any:
+    """A result or an exception. Raises whatever making it raises."""
+    if coded[0] == _calls.PICKLED:
+        return _calls.read_value(coded)
+    return _calls.read_error(coded if coded[0] == _calls.FAILED else coded[1], worker.ref.path)

@@ -249,7 +249,7 @@ class Workforce:
             busy = sum(worker.doing == "calls" for worker in self._staff.workers)
             self._dealer.keep(self.plan.size - busy)
             for source in self._dealer.take_sources():
-                which(source)
+                self._outcomes.quietly(which, source)
 
     # --- beginning and end --------------------------------------------------------------------------------------------------
 

@@ -121,6 +121,38 @@ class OwnError(Exception):
     pass
 
 
+class FrozenError(Exception):
+    """Refuses every attribute, as the exceptions of frozen classes do."""
+
+    def __setattr__(self, name: str, value: object) -> None:
+        raise AttributeError(f"{name} cannot be set")
+
+
+def raise_frozen() -> NoReturn:
+    raise FrozenError("all", "of it")
+
+
+def raise_because_frozen() -> NoReturn:
+    try:
+        raise_frozen()
+    except FrozenError as error:
+        raise OwnError("in consequence") from error
+
+
+class Shy:
+    """Neither travels nor is shown."""
+
+    def __reduce__(self) -> NoReturn:
+        raise FrozenError("no")
+
+    def __repr__(self) -> str:
+        raise SystemExit(5)
+
+
+def shy() -> Shy:
+    return Shy()
+
+
 def raise_lost() -> NoReturn:
     raise LostError(1, 2)
 

@@ -137,14 +137,16 @@ def _text_of(error: BaseException) -> str:
 
 
 def _cause_of(error: BaseException) -> BaseException | None:
-    cause = error.__cause__ or (None if error.__suppress_context__ else error.__context__)
+    cause = error.__cause__
+    if cause is None and not error.__suppress_context__:
+        cause = error.__context__
     return None if isinstance(cause, RemoteTraceback) else cause
 
 
 def _guarded(compute: Callable[[], _T], otherwise: _T) -> _T:
     try:
         return compute()
-    except Exception:  # noqa: BLE001 - the user's __str__ and __notes__ run here, and a failure must be told, not lost
+    except BaseException:  # noqa: BLE001 - the user's __str__ and __notes__ run here, and a failure must be told, not lost
         return otherwise
 
 

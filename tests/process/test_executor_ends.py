@@ -79,6 +79,38 @@ def test_a_callback_that_exits_is_shown_and_the_pool_goes_on(
     eventually(lambda: "SystemExit: 3" in capsys.readouterr().err, SECONDS)
 
 
+def test_exceptions_that_refuse_attributes_and_values_that_refuse_to_be_shown_are_outcomes_as_any(
+    start_method: str,
+) -> None:
+    with ActorExecutor(1, multiprocessing.get_context(start_method)) as executor:
+        first = executor.submit(callables.own_pid).result(timeout=SECONDS)
+        frozen = executor.submit(callables.raise_frozen).exception(timeout=SECONDS)
+        because = executor.submit(callables.raise_because_frozen).exception(timeout=SECONDS)
+        shy = executor.submit(callables.shy).exception(timeout=SECONDS)
+
+        assert executor.submit(callables.own_pid).result(timeout=SECONDS) == first
+    assert isinstance(frozen, callables.FrozenError)
+    assert frozen.args == ("all", "of it")
+    assert "in raise_frozen" in str(frozen.__cause__)
+    assert isinstance(because, callables.OwnError)
+    assert isinstance(shy, callables.FrozenError)
+
+
+def test_a_callback_that_exits_as_its_future_is_cancelled_keeps_no_other_from_it(start_method: str, fifo: str) -> None:
+    executor = ActorExecutor(1, multiprocessing.get_context(start_method))
+    running = executor.submit(callables.read, fifo)
+    eventually(running.running, SECONDS)
+    waiting = [executor.submit(callables.square, number) for number in range(5)]
+    waiting[1].add_done_callback(lambda _future: sys.exit(3))
+    executor.shutdown(wait=False, cancel_futures=True)
+
+    assert concurrent.futures.wait(waiting, SECONDS).not_done == set()
+    assert all(future.cancelled() for future in waiting)
+    Path(fifo).write_text("undisturbed")
+    assert running.result(timeout=SECONDS) == "undisturbed"
+    executor.shutdown()
+
+
 def test_a_future_that_its_user_ends_disturbs_nobody(start_method: str, fifo: str) -> None:
     with ActorExecutor(1, multiprocessing.get_context(start_method)) as executor:
         running = executor.submit(callables.read, fifo)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import pytest
@@ -116,6 +117,38 @@ def test_what_a_callback_raises_is_shown_and_costs_nobody_else_anything(capsys: 
 
     assert other.told == [("succeed", 0, 8), "flush"]
     assert "a callback of a pool raised" in capsys.readouterr().err
+
+
+class Rude(BaseException):
+    """Ends whoever shows it, or makes it anew."""
+
+    def __str__(self) -> str:
+        raise SystemExit(4)
+
+    def __repr__(self) -> str:
+        raise SystemExit(4)
+
+
+class Ended:
+    def __reduce__(self) -> Any:
+        return _leave, ()
+
+
+def _leave() -> None:
+    raise Rude
+
+
+def test_what_an_exception_raises_as_it_is_read_is_told_in_its_place() -> None:
+    outcomes, sink = Outcomes(), _Sink()
+    described = _calls.code_error(KeyError("k"))[2]
+    assert "failed" in _calls.code_error(Rude())[2]["text"]
+    unreadable = [_calls.FAILED, pickle.dumps(Ended()), described]
+    _note(outcomes, sink, 0, unreadable)
+    _note(outcomes, sink, 1, [_calls.UNSENDABLE, unreadable, "<it>"])
+    _note(outcomes, sink, 2, [_calls.PLAIN, 7])
+    outcomes.tell()
+
+    assert sink.told == [("fail", 0, SystemExit), ("fail", 1, SystemExit), ("succeed", 2, 7), "flush"]
 
 
 def test_a_sink_that_was_told_by_others_is_flushed_with_the_rest() -> None:
