@@ -37,7 +37,8 @@ class Batch(Reply[Any]):
         jobs: The calls; for the pool.
 
     Attributes:
-        then: What is to be asked when this is done, for which it only brings what is needed; or None. For the pool.
+        left: Calls that were neither answered nor taken back; *made* are those that were answered. For the pool, as the others.
+        then: What is to be asked when this is done, for which it only brings what is needed; or None.
     """
 
     def __init__(self, events: SimpleQueue[Event], worker: Any, name: str, jobs: list[Any]) -> None:
@@ -49,6 +50,7 @@ class Batch(Reply[Any]):
         self.began = 0.0
         self.progressed = 0.0
         self.left = self.left_before = len(jobs)
+        self.made = 0
         self.deadline_at: float | None = None
         self.kinds: set[tuple[bytes, int]] = set()
         self.then: tuple[str, tuple[Any, ...]] | None = None

@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from actors._child import ActorProcess
     from actors._context import Context
 
-__all__ = ["DONE", "INHERITED", "TAKEN_BACK", "CallWorker"]
+__all__ = ["BEGUN", "DONE", "INHERITED", "TAKEN_BACK", "CallWorker"]
 
 TAKEN_BACK: Final = 4
-"""The code of an item that says which calls will not be made here; behind the codes of outcomes."""
+"""The code of an item that says which calls will not be made here; behind the codes of outcomes, as the next one."""
+
+BEGUN: Final = 5
+"""The code of an item that says that the initializer runs, from now on for as long as it takes."""
 
 DONE: Final = -1
 
@@ -88,6 +91,7 @@ class CallWorker(Actor):
             function, args = _calls.read_value([*initializer, *large])
         del large, buffers
         if function is not None:
+            self.process.dispatcher.give(self.process.flow.asked(), [DONE, BEGUN])
             function(*args)
         self.greeted = True
         return True

@@ -14,12 +14,12 @@ from typing import Any, Final, cast
 
 from actors import _calls
 from actors._batch import Batch, Event
-from actors._call_worker import DONE
+from actors._call_worker import BEGUN, DONE
 from actors._dealing import Dealer
-from actors._jobs import Job, Plan, Worker, pack
+from actors._jobs import Job, Plan, Worker, pack, worker_died
 from actors._outcomes import Outcomes
 from actors._staff import GONE, Staff
-from actors.errors import ActorsError, AskTimeoutError, CodecError, MailboxFullError
+from actors.errors import ActorDied, ActorsError, AskTimeoutError, CodecError, MailboxFullError
 
 __all__ = ["KILLED", "Errands"]
 
@@ -104,11 +104,14 @@ class Errands:
         return batch
 
     def take_item(self, batch: Batch, value: Any) -> None:
-        """One call of a message was answered, or some will not be made."""
+        """One call of a message was answered, or some will not be made; or an initializer has begun."""
         if batch not in self.batches:
             return
         if value[0] == DONE:
-            self.put_back(batch, value[2])
+            if value[1] == BEGUN:
+                batch.worker.doing = "initializing"
+            else:
+                self.put_back(batch, value[2])
             return
         number, *coded = value
         job = batch.jobs[number] if number < len(batch.jobs) else None
@@ -116,6 +119,8 @@ class Errands:
             return  # delivered twice, or given up
         batch.jobs[number] = None
         batch.left -= 1
+        batch.made += 1
+        batch.worker.made += 1
         self._outcomes.note(job, coded, batch.worker)
 
     def put_back(self, batch: Batch, numbers: Iterable[int]) -> None:
@@ -129,14 +134,50 @@ class Errands:
                 jobs.append(job)
         self._dealer.put_back(jobs)
 
+    def end_calls(self, batch: Batch, seconds: float | None) -> None:
+        """
+        A message of calls is done.
+
+        Args:
+            batch: Which.
+            seconds: How long it took; None where none was begun.
+        """
+        if seconds is not None:
+            self._dealer.note_seconds(batch.kinds, seconds / max(1, batch.made))
+        # What is not answered was taken back, which is on its way, or was never begun.
+        self.put_back(batch, range(len(batch.jobs)))
+
+    def fail_calls(self, batch: Batch, error: BaseException, *, died: bool) -> None:
+        """
+        A message of calls will not be answered any more.
+
+        Args:
+            batch: Which.
+            error: Why not.
+            died: Whether its worker has died of it: then the first call is the one that it was making.
+        """
+        left = [number for number, job in enumerate(batch.jobs) if job is not None]
+        if left and died:
+            job, batch.jobs[left[0]] = batch.jobs[left[0]], None
+            if job.retries > 0 and not batch.condemned:
+                job.retries -= 1
+                self._dealer.put_back([job])
+            else:
+                self._outcomes.fail(job, worker_died(cast("ActorDied", error), job.function))
+        elif left and not isinstance(error, ActorDied):
+            for number in left:
+                self._outcomes.fail(batch.jobs[number], error)
+                batch.jobs[number] = None
+        self.put_back(batch, range(len(batch.jobs)))
+
     def next_due(self) -> float:
         """When to :meth:`look` again, as ``time.monotonic()`` has it."""
         due = self._retry_at
         for batch in self.batches:
             if batch.deadline_at is not None and batch.left and not batch.condemned:
                 due = min(due, batch.deadline_at)
-            if batch.left > 1 and not batch.asked_back and batch.then is None:
-                due = min(due, batch.progressed + (_WAIT_SECONDS if self.idle else _LONG_WAIT_SECONDS))
+            if batch.left > 1 and batch.then is None:
+                due = min(due, batch.progressed + self._patience(batch))
         return due
 
     def look(self, now: float) -> None:
@@ -146,14 +187,19 @@ class Errands:
         for batch in list(self.batches):
             if batch.deadline_at is not None and batch.deadline_at <= now and batch.left and not batch.condemned:
                 self._condemn(batch)
-            patience = _WAIT_SECONDS if self.idle else _LONG_WAIT_SECONDS
-            if batch.left > 1 and not batch.asked_back and batch.then is None and batch.progressed + patience <= now:
+            patience = self._patience(batch)
+            if batch.left > 1 and batch.then is None and batch.progressed + patience <= now:
                 self._ask_back(batch, now, patience)
+
+    def _patience(self, batch: Batch) -> float:
+        """How long nothing may be answered until what waits is taken back. Again and again: the worker may not have begun before."""
+        return _WAIT_SECONDS if self.idle and not batch.asked_back else _LONG_WAIT_SECONDS
 
     def _ask_back(self, batch: Batch, now: float, patience: float) -> None:
         """Nothing was answered for a while: take back what waits behind the call that runs."""
+        batch.progressed = now
         if batch.left != batch.left_before:
-            batch.left_before, batch.progressed = batch.left, now
+            batch.left_before = batch.left
             if patience != _WAIT_SECONDS:
                 return
         batch.asked_back = True

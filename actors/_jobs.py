@@ -144,12 +144,12 @@ class Worker:
 
     Attributes:
         ref: Its actor.
-        doing: What it was asked last.
+        doing: What it was asked last; "initializing" from when its process has begun with that.
         made: How many calls its present process has made.
     """
 
     ref: ActorRef[CallWorker]
-    doing: Literal["starting", "greeting", "nothing", "calls", "retiring", "gone"] = "starting"
+    doing: Literal["starting", "greeting", "initializing", "nothing", "calls", "retiring", "gone"] = "starting"
     made: int = 0
 
 

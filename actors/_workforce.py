@@ -17,7 +17,7 @@ import time
 from collections.abc import Callable
 from concurrent.futures.process import BrokenProcessPool
 from queue import Empty, SimpleQueue
-from typing import Any, Final, cast
+from typing import Any, Final
 
 from actors import _batch, _pool_exit
 from actors._batch import Batch, Event
@@ -25,7 +25,7 @@ from actors._call_worker import INHERITED
 from actors._dealing import Dealer
 from actors._errands import KILLED, Errands
 from actors._greeting import Greeter
-from actors._jobs import Plan, Sink, Source, Worker, check_owner, worker_died
+from actors._jobs import Plan, Sink, Source, Worker, check_owner
 from actors._outcomes import Outcomes
 from actors._staff import GONE, NO_WORKER_SECONDS, READY, Staff
 from actors.errors import (
@@ -35,6 +35,9 @@ from actors.errors import (
 )
 
 __all__ = ["CLOSED", "Workforce"]
+
+# What a queue takes as a timeout has a bound; whoever waits for longer looks in between.
+_LONGEST_WAIT: Final = 86_400.0
 
 CLOSED: Final = "cannot schedule new futures after shutdown"
 
@@ -194,7 +197,7 @@ class Workforce:
         due = self._next_due()
         event: Event | None = None
         with contextlib.suppress(Empty):
-            event = self._events.get(timeout=None if due == math.inf else max(0.0, due - now))
+            event = self._events.get(timeout=None if due == math.inf else min(max(0.0, due - now), _LONGEST_WAIT))
         count = self._events.qsize()
         while event is not None:
             self._take(*event)
@@ -211,14 +214,20 @@ class Workforce:
 
     def _next_due(self) -> float:
         due = self._errands.next_due()
-        if self._dealer.waits and not self._errands.calls_run and not self._errands.idle:
+        if self._lacks_workers():
             due = min(due, self._idle_since + NO_WORKER_SECONDS)
         return due
 
+    def _lacks_workers(self) -> bool:
+        """Whether calls wait, and no worker is known to do anything. An initializer may take as long as it likes."""
+        if self._errands.idle or self._errands.calls_run or not self._dealer.waits or self.broken is not None:
+            return False
+        return all(worker.doing != "initializing" for worker in self._staff.workers)
+
     def _look_for_workers(self, now: float) -> None:
-        if self._errands.idle or self._errands.calls_run or not self._dealer.waits:
+        if not self._lacks_workers():
             self._idle_since = now
-        elif now >= self._idle_since + NO_WORKER_SECONDS and self.broken is None:
+        elif now >= self._idle_since + NO_WORKER_SECONDS:
             self._break(StartError(f"no worker was ready within {NO_WORKER_SECONDS:g} s"))
 
     def _hand_out(self) -> None:
@@ -351,7 +360,7 @@ class Workforce:
             return
         worker = batch.worker
         if batch.name == "make":
-            self._calls_ended(batch, result)
+            self._errands.end_calls(batch, result)
         if batch.condemned:
             return
         if batch.then is not None:
@@ -374,14 +383,6 @@ class Workforce:
         else:
             self._errands.go_on(batch)
 
-    def _calls_ended(self, batch: Batch, seconds: float | None) -> None:
-        if seconds is not None:
-            made = max(0, len(batch.jobs) - batch.left)
-            batch.worker.made += made
-            self._dealer.note_seconds(batch.kinds, seconds / max(1, made))
-        # What is not answered was taken back, which is on its way, or was never begun.
-        self._errands.put_back(batch, range(len(batch.jobs)))
-
     def _take_failure(self, batch: Batch, error: BaseException) -> None:
         if self._errands.batches.pop(batch, self) is self:
             return
@@ -390,23 +391,8 @@ class Workforce:
         if batch.purpose == "greet":
             self._greeter.failed(error, died=stays)
         elif batch.purpose == "make":
-            self._calls_failed(batch, error, stays)
+            self._errands.fail_calls(batch, error, died=stays)
         if isinstance(error, ActorDied) and not stays:
             self._lose(worker, error)
         elif not batch.condemned:
             self._greet_next(worker)
-
-    def _calls_failed(self, batch: Batch, error: BaseException, stays: bool) -> None:
-        left = [number for number, job in enumerate(batch.jobs) if job is not None]
-        if left and stays:
-            job, batch.jobs[left[0]] = batch.jobs[left[0]], None
-            if job.retries > 0 and not batch.condemned:
-                job.retries -= 1
-                self._dealer.put_back([job])
-            else:
-                self._outcomes.fail(job, worker_died(cast("ActorDied", error), job.function))
-        elif left and not isinstance(error, ActorDied):
-            for number in left:
-                self._outcomes.fail(batch.jobs[number], error)
-                batch.jobs[number] = None
-        self._errands.put_back(batch, range(len(batch.jobs)))

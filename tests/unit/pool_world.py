@@ -200,8 +200,15 @@ class Crew:
         self.turn()
 
 
-def force(monkeypatch: pytest.MonkeyPatch, workers: int = 1, *, drains_at_exit: bool = True, **options: Any) -> Crew:
-    """A workforce without a thread, whose workers are ready."""
+def force(
+    monkeypatch: pytest.MonkeyPatch,
+    workers: int = 1,
+    *,
+    drains_at_exit: bool = True,
+    greeted: bool = True,
+    **options: Any,
+) -> Crew:
+    """A workforce without a thread, whose workers are ready, or are about to be greeted."""
     there, clock = world(workers), Clock()
     monkeypatch.setattr(_errands, "time", clock)
     monkeypatch.setattr(_workforce, "time", clock)
@@ -218,7 +225,7 @@ def force(monkeypatch: pytest.MonkeyPatch, workers: int = 1, *, drains_at_exit: 
     for worker in there.workers:
         there.events.put((READY, worker, None))
     crew.turn()
-    for batch in list(there.batches):
+    for batch in list(there.batches if greeted else ()):
         crew.end(batch, True)
     return crew
 

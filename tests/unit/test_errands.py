@@ -122,6 +122,43 @@ def test_calls_that_are_too_much_together_are_handed_out_one_by_one(
     assert told.errors == {}
 
 
+# --- what waits behind a long call -------------------------------------------------------------------------------------------------
+
+
+def test_what_waits_is_asked_back_again_and_again_since_the_worker_may_not_have_begun_before(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    at, told = desk(monkeypatch, workers=2), Told()
+    at.add(*(job(told, number) for number in range(4)))
+    at.errands.idle.pop()
+    at.errands.hand_out()
+    (batch,) = at.world.batches
+    assert len(batch.jobs) > 1
+    at.errands.idle.append(at.world.workers[1])
+
+    for seconds, times in ((0.01, 1), (0.04, 1), (0.01, 2), (0.05, 3)):
+        at.clock.now += seconds
+        at.errands.look(at.clock.now)
+        assert len(at.world.taken_back) == times
+    at.errands.put_back(batch, range(1, len(batch.jobs)))
+    at.clock.now += 100.0
+    at.errands.look(at.clock.now)
+
+    assert len(at.world.taken_back) == 3
+    assert at.errands.next_due() == math.inf
+
+
+def test_what_was_only_loaded_is_not_asked_back(monkeypatch: pytest.MonkeyPatch) -> None:
+    at, told = desk(monkeypatch), Told()
+    at.add(job(told, 0, LARGE), job(told, 1, LARGE))
+    hand(at)
+    assert len(at.world.batches[0].jobs) == 2
+    at.look(100.0)
+
+    assert at.world.taken_back == []
+    assert at.due == math.inf
+
+
 # --- memory for an initializer ----------------------------------------------------------------------------------------------------
 
 

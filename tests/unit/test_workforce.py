@@ -3,16 +3,45 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from actors import _calls, _workforce
 from actors._batch import Event
+from actors._call_worker import BEGUN, DONE, TAKEN_BACK
+from actors._jobs import Job, Source
 from actors._staff import GONE, Staff
-from tests.unit.pool_world import Crew, Told, force, job, plan, world
+from tests.unit.pool_world import FUNCTION, Crew, Told, force, job, plan, world
+
+
+class Many(Source):
+    """A source of calls that are there."""
+
+    def __init__(self, jobs: list[Job]) -> None:
+        self.jobs = deque(jobs)
+        self.function, self.how = jobs[0].function, jobs[0].how
+        self.timeout: float | None = None
+        self.aborted: BaseException | None = None
+
+    def take(self, most: int) -> list[Job]:
+        return [self.jobs.popleft() for _ in range(min(most, len(self.jobs)))]
+
+    @property
+    def over(self) -> bool:
+        return not self.jobs
+
+    @property
+    def waiting(self) -> int:
+        return len(self.jobs)
+
+    def abort(self, error: BaseException) -> None:
+        self.aborted = error
+
 
 # --- calls that come as the pool is closed ------------------------------------------------------------------------------------
 
@@ -194,3 +223,89 @@ def test_of_two_threads_of_which_one_was_thought_not_to_have_begun_one_does_the_
     crew.force._run()
 
     assert crew.world.stopped == [False]
+
+
+# --- how long is waited, and for what ----------------------------------------------------------------------------------------------
+
+
+def test_a_deadline_in_centuries_is_waited_for_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, told = force(monkeypatch), Told()
+    crew.force.add(job(told, timeout=1e10))
+    crew.turn()
+    waits: list[float | None] = []
+
+    def get(*, timeout: float | None) -> Event:
+        waits.append(timeout)
+        return ("poked", None, None)
+
+    monkeypatch.setattr(crew.force, "_events", SimpleNamespace(get=get, qsize=lambda: 0, empty=lambda: True))
+    crew.force._turn()
+
+    assert waits == [86_400.0]
+
+
+def test_an_initializer_may_take_as_long_as_it_likes(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, told = force(monkeypatch, greeted=False, initializer=print), Told()
+    crew.force.add(job(told))
+    (greeting,) = crew.world.batches
+    crew.turn(59.0)
+    crew.item(greeting, DONE, BEGUN)
+    for _ in range(10):
+        crew.turn(100.0)
+    crew.end(greeting, True)
+    crew.item(crew.world.batches[-1], 0, _calls.PLAIN, 7)
+
+    assert (told.values, crew.force.broken) == ({0: 7}, None)
+
+
+def test_workers_that_do_not_even_begin_with_their_initializer_are_not_waited_for_for_ever(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, told = force(monkeypatch, greeted=False, initializer=print), Told()
+    crew.force.add(job(told))
+    crew.turn()
+    crew.turn(59.0)
+    assert told.errors == {}
+    crew.turn(2.0)
+
+    assert "no worker was ready within 60 s" in str(told.errors[0])
+
+
+def test_calls_that_are_taken_back_count_neither_for_their_worker_nor_for_how_long_a_call_takes(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, told = force(monkeypatch, most_calls=10), Told()
+    crew.force._dealer.note_seconds([(FUNCTION[0], _calls.CALL)], 1e-6)
+    crew.world.events.put(("added", [Many([job(told, number) for number in range(5)])], None))
+    crew.turn()
+    batch = crew.world.batches[-1]
+    assert len(batch.jobs) == 5
+    crew.item(batch, DONE, TAKEN_BACK, [1, 2, 3, 4])
+    crew.item(batch, 0, _calls.PLAIN, "slow")
+    crew.end(batch, 1.0)
+
+    assert crew.world.workers[0].made == 1
+    assert len(crew.world.batches[-1].jobs) == 1  # they take half a second each, as far as is known
+
+
+def test_calls_of_which_none_was_begun_go_to_the_worker_when_it_was_greeted_and_count_from_zero(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, told = force(monkeypatch, most_calls=3), Told()
+    for number in range(2):
+        crew.force.add(job(told, number))
+        crew.turn()
+        crew.item(crew.world.batches[-1], 0, _calls.PLAIN, number)
+        crew.end(crew.world.batches[-1], 0.0)
+    crew.force.add(job(told, 2))
+    crew.turn()
+    crew.end(crew.world.batches[-1], None)
+    assert crew.world.names[-2:] == ["make", "greet"]
+    assert crew.world.workers[0].made == 0
+    crew.end(crew.world.batches[-1], False)  # that process has died as well
+    assert crew.world.names[-1] == "greet"
+    crew.end(crew.world.batches[-1], True)
+    crew.item(crew.world.batches[-1], 0, _calls.PLAIN, 2)
+
+    assert told.values == {0: 0, 1: 1, 2: 2}
+    assert told.begun == [0, 1, 2]
