@@ -13,6 +13,7 @@ import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, Final
 
 from actors import _calls
@@ -102,6 +103,16 @@ class CallStream:
                 self._force.tell_later(self)
             else:
                 jobs.append(Job(self, number, self.function, self.how, coded, self.timeout, self._retries))
+        return jobs
+
+    def drop(self) -> list[Job]:
+        """See :class:`~actors._jobs.Source`. Runs no code of a user: nobody waits for what will not be made."""
+        jobs: list[Job] = []
+        with suppress(IndexError):
+            while True:
+                self._items.popleft()
+                jobs.append(Job(self, self._next, self.function, self.how, []))
+                self._next += 1
         return jobs
 
     @property

@@ -20,7 +20,6 @@ _BUDGET_SECONDS: Final = 0.002
 _MOST_CALLS: Final = 1000
 _KNOWN_FUNCTIONS: Final = 1000
 _LOOKED_AT: Final = 16  # sources, to know how many calls wait
-_ALL: Final = 1 << 62
 
 
 class Dealer:
@@ -66,7 +65,7 @@ class Dealer:
         self.redo.clear()
         self.sources.clear()
         for source in sources:
-            jobs += source.take(_ALL)
+            jobs += source.drop()
         return jobs, sources
 
     def keep(self, count: int) -> None:
@@ -126,9 +125,10 @@ class Dealer:
             None where there are none now. Infinity for what is to have a message of its own: nobody knows how long it takes, or it
             has a deadline.
         """
-        if self.redo:
+        while self.redo:
             job = self.redo.popleft()
-            return [job], math.inf if job.alone else self._expected(job)
+            if self._wanted(job):  # still
+                return [job], math.inf if job.alone else self._expected(job)
         sources = self.sources
         for _ in range(len(sources)):
             source = sources[0]

@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 from actors import _calls
 from actors._call_stream import OrderedResults
 from actors._futures import resolve, resolve_error
-from actors._jobs import Job, Plan, Source, check_owner, check_size, chosen_method
+from actors._jobs import Job, Plan, Source, again, check_owner, check_size, chosen_method
 from actors._pool_exit import is_exiting
 from actors._ref import KEEP, _Keep
 from actors._workforce import CLOSED, Workforce
@@ -147,7 +147,7 @@ class ActorExecutor(Executor):
     def _check_open(self) -> None:
         check_owner(self._pid)
         if self._force.broken is not None:
-            raise self._force.broken
+            raise again(self._force.broken)
         if self._force.closed or is_exiting():
             raise RuntimeError(CLOSED if self._force.closed else _EXITING)
 
@@ -194,8 +194,8 @@ class ActorExecutor(Executor):
         try:
             function = _calls.code_function(fn, finds_main=self._force.plan.finds_main)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of these calls
-            # In its turn: when the first result is asked for.
-            return _raise(error)
+            # In its turn: when the first result is asked for, if there is any.
+            return _raise(error) if items else _flat(iter(()))
         stream = OrderedResults(
             self._force, function, how, code, items, timeout=self._timeout, retries=self._retries, unsendable=_with_note
         )
@@ -345,10 +345,19 @@ def _future_results(futures: deque[Future[Any]], more: Iterator[Future[Any]], en
         while futures:
             futures.extend(itertools.islice(more, 1))
             # Not kept here while the consumer works with its result.
-            yield futures.popleft().result(None if end is None else end - time.monotonic())
+            yield _result(futures.popleft(), None if end is None else end - time.monotonic())
     finally:
         for future in futures:
             future.cancel()
+
+
+def _result(future: Future[Any], seconds: float | None) -> Any:
+    """The result of a future of which nobody else knows."""
+    try:
+        return future.result(seconds)
+    finally:
+        future.cancel()
+        del future  # it may hold the exception, which holds this frame
 
 
 def processors() -> int:

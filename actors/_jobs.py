@@ -30,6 +30,7 @@ __all__ = [
     "Source",
     "Worker",
     "WorkerDied",
+    "again",
     "check_owner",
     "check_size",
     "chosen_method",
@@ -98,6 +99,10 @@ class Job:
         """See :class:`Source`."""
         return [self]
 
+    def drop(self) -> list[Job]:
+        """See :class:`Source`."""
+        return [self]
+
     def abort(self, error: BaseException) -> None:
         """See :class:`Source`."""
 
@@ -121,6 +126,10 @@ class Source(Protocol):
 
     def take(self, most: int) -> list[Job]:
         """The next calls that are there, at most so many."""
+        ...
+
+    def drop(self) -> list[Job]:
+        """All calls that are there, of which none will be made: their arguments may be missing."""
         ...
 
     def abort(self, error: BaseException) -> None:
@@ -186,6 +195,15 @@ def worker_died(error: ActorDied, function: _calls.Function) -> WorkerDied:
     call = f"this call{_calls.shown(function)}"
     text = f"{error.target} {_exits.describe(error.reason)} while it was making {call}; it was replaced"
     return WorkerDied(text, target=error.target, reason=error.reason, may_have_run=True)
+
+
+def again(error: BaseException) -> BaseException:
+    """The same once more, where it is why a pool is broken: each that raises it has a traceback of its own."""
+    if type(error) is not BrokenProcessPool:
+        return error
+    made = BrokenProcessPool(*error.args)
+    made.__cause__ = error.__cause__
+    return made
 
 
 def check_owner(pid: int) -> None:

@@ -25,7 +25,7 @@ from actors._call_worker import INHERITED
 from actors._dealing import Dealer
 from actors._errands import KILLED, Errands
 from actors._greeting import Greeter
-from actors._jobs import Plan, Sink, Source, Worker, check_owner
+from actors._jobs import Plan, Sink, Source, Worker, again, check_owner
 from actors._outcomes import Outcomes
 from actors._staff import GONE, NO_WORKER_SECONDS, READY, Staff
 from actors.errors import (
@@ -311,11 +311,11 @@ class Workforce:
         for batch in self._errands.batches:
             for job in batch.jobs:
                 if job is not None:
-                    self._outcomes.fail(job, error)
+                    self._outcomes.fail(job, again(error))
             batch.jobs = []
         jobs, sources = self._dealer.drain()
         for job in jobs:
-            self._outcomes.fail(job, error)
+            self._outcomes.fail(job, again(error))
         for source in sources:
             source.abort(error)
         self._outcomes.tell()

@@ -90,6 +90,7 @@ def test_a_map_gives_its_results_in_order_whatever_the_chunks(executor: ActorExe
     )
     assert [0, 2, 6] == list(executor.map(callables.multiply, range(3), range(1, 9), chunksize=chunksize))
     assert [] == list(executor.map(callables.square, [], chunksize=chunksize))
+    assert [] == list(executor.map(threading.Lock().acquire, [], chunksize=chunksize))
 
 
 def test_a_map_raises_in_its_turn_and_begins_nothing_more(executor: ActorExecutor) -> None:
@@ -109,6 +110,19 @@ def test_a_map_gives_up_when_its_time_is_over(executor: ActorExecutor, fifo: str
     with pytest.raises(TimeoutError):
         next(results)
     Path(fifo).write_text("")
+
+
+def test_a_call_of_a_map_with_a_buffer_that_is_too_late_is_not_made(
+    start_method: str, fifo: str, tmp_path: Path
+) -> None:
+    with ActorExecutor(1, multiprocessing.get_context(start_method)) as executor:
+        running = executor.submit(callables.read, fifo)
+        eventually(running.running, SECONDS)
+        with pytest.raises(TimeoutError):
+            list(executor.map(callables.note, [str(tmp_path)] * 3, [1, 2, 3], buffersize=2, timeout=0.01))
+        Path(fifo).write_text("")
+
+    assert [path.name for path in tmp_path.iterdir()] == ["fifo"]
 
 
 @pytest.mark.parametrize("chunksize", [1, 4])

@@ -212,3 +212,12 @@ def test_no_more_is_read_than_there_is_room_for(kind: Any) -> None:
     before = len(read)
     eventually(lambda: len(read) > before + 10 * stream._room, SECONDS)
     stream.close()
+
+
+def test_what_will_not_be_made_is_dropped_without_looking_at_it() -> None:
+    stream = make(OrderedResults, cast("Any", [threading.Lock()] * 3))
+    jobs = stream.drop()
+
+    assert [(job.index, job.coded) for job in jobs] == [(0, []), (1, []), (2, [])]
+    assert stream.over
+    assert stream.drop() == []

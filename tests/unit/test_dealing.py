@@ -43,6 +43,9 @@ class Items(Source):
         self.ends = over
         self.aborted: BaseException | None = None
 
+    def drop(self) -> list[Job]:
+        return self.take(self.count)
+
     def take(self, most: int) -> list[Job]:
         count = min(most, self.count)
         self.count -= count
@@ -177,3 +180,12 @@ def test_a_message_names_each_function_once_and_has_its_buffers_in_order() -> No
     assert functions == [[b"quick", True], [b"new", True]]
     assert packed == [[0, 0, 0, [], 0], [1, 0, 1, None, 2], [0, 0, 0, [], 0]]
     assert buffers == [large, large]
+
+
+def test_a_call_that_was_put_back_is_not_made_if_nobody_wants_it_any_more(dealer: Dealer) -> None:
+    told = Told()
+    dealer.put_back([job(index=0, sink=told), job(index=1, sink=told), job(index=2, sink=told)])
+    told.unwanted = (0, 1)
+
+    assert [each.index for each in dealer.choose(math.inf)] == [2]
+    assert not dealer.waits

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import threading
 from collections import deque
 from collections.abc import Callable
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from actors import _calls, _workforce
+from actors import MailboxFullError, _calls, _workforce
 from actors._batch import Event
 from actors._call_worker import BEGUN, DONE, TAKEN_BACK
 from actors._jobs import Job, Source
@@ -30,6 +31,9 @@ class Many(Source):
 
     def take(self, most: int) -> list[Job]:
         return [self.jobs.popleft() for _ in range(min(most, len(self.jobs)))]
+
+    def drop(self) -> list[Job]:
+        return self.take(len(self.jobs))
 
     @property
     def over(self) -> bool:
@@ -308,4 +312,35 @@ def test_calls_of_which_none_was_begun_go_to_the_worker_when_it_was_greeted_and_
     crew.item(crew.world.batches[-1], 0, _calls.PLAIN, 2)
 
     assert told.values == {0: 0, 1: 1, 2: 2}
-    assert told.begun == [0, 1, 2]
+    assert told.begun == [0, 1, 2, 2]
+
+
+# --- a broken pool ------------------------------------------------------------------------------------------------------------------
+
+
+def test_a_pool_that_breaks_while_it_waits_for_memory_looks_at_nothing_any_more(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, told = force(monkeypatch, workers=2), Told()
+    crew.world.errors.append(MailboxFullError("full", target="/pool/worker-1"))
+    crew.force.add(job(told))
+    crew.turn()
+    assert crew.force._next_due() < math.inf
+    crew.force._break(OSError("lost"))
+    crew.turn(1.0)
+
+    assert crew.force._next_due() == math.inf
+    assert "lost" in str(told.errors[0])
+
+
+def test_each_that_is_told_why_a_pool_is_broken_gets_an_exception_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, told = force(monkeypatch), Told()
+    for number in range(3):
+        crew.force.add(job(told, number))
+    cause = OSError("lost")
+    crew.force._break(cause)
+    crew.turn()
+
+    assert {str(error) for error in told.errors.values()} == {"no call can be made by this pool: lost"}
+    assert all(error.__cause__ is cause for error in told.errors.values())
+    assert len(set(map(id, told.errors.values()))) == 3
