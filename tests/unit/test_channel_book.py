@@ -49,7 +49,7 @@ class Finder(Source):
             self.lent = tuple(os.dup(one) for one in lent)
         return facts, self.lent
 
-    def make_channel(self, *_: object) -> NoReturn:
+    def make_channel(self, *_: object, **__: object) -> NoReturn:
         raise NotImplementedError
 
 
