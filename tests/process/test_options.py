@@ -98,7 +98,7 @@ def test_a_transient_child_ends_for_good_by_an_exit_code_that_is_expected(start_
 
         eventually(lambda: {"/app/job": "parked"} == states(system), SECONDS, state=system.actors)
         assert 2 == job.incarnation
-        with pytest.raises(ActorNotRunningError, match="exit 75"):
+        with pytest.raises(ActorNotRunningError, match="exit code 75"):
             job.ask(Worker.add, 1)
 
 
@@ -207,7 +207,7 @@ def test_a_part_that_gives_up_by_parking_leaves_the_rest_serving_and_is_revived_
         eventually(lambda: parked.items() <= states(system).items(), SECONDS, state=system.actors)
         assert [None, None] == [actor.pid for actor in system.actors() if actor.state == "parked"]
         assert 1 == other.ask(Worker.add, 1).result(timeout=SECONDS)
-        with pytest.raises(ActorNotRunningError, match="exit 3"):
+        with pytest.raises(ActorNotRunningError, match="exit code 3"):
             bad.ask(Worker.add, 1)
 
         for name in ("bad", "near"):
