@@ -388,7 +388,7 @@ def test_locks_and_shared_values_travel_to_the_initializer(start_method: str, tm
     assert (ended.code, ended.out) == (0, "45 45\n"), ended
 
 
-@pytest.mark.parametrize(("initializer", "says"), [("fail_to_begin", "no licence"), ("exit_to_begin", "exit 3")])
+@pytest.mark.parametrize(("initializer", "says"), [("fail_to_begin", "no licence"), ("exit_to_begin", "exit code 3")])
 def test_an_initializer_that_always_fails_fails_all_calls_with_its_reason(
     start_method: str, initializer: str, says: str
 ) -> None:

@@ -323,7 +323,7 @@ def test_a_worker_that_dies_fails_only_the_call_that_it_was_making(pool: Pool) -
 
 
 def test_a_call_that_exits_ends_its_worker_and_says_so(pool: Pool) -> None:
-    with pytest.raises(WorkerDied, match="exit 5"):
+    with pytest.raises(WorkerDied, match="exit code 5"):
         pool.apply(callables.leave, (5,))
     assert 4 == pool.apply(callables.square, (2,))
 
@@ -331,11 +331,11 @@ def test_a_call_that_exits_ends_its_worker_and_says_so(pool: Pool) -> None:
 def test_an_initializer_that_always_fails_fails_the_calls(start_method: str) -> None:
     context = multiprocessing.get_context(start_method)
     with Pool(2, initializer=callables.exit_to_begin, context=context) as pool:
-        with pytest.raises(BrokenProcessPool, match="exit 3"):
+        with pytest.raises(BrokenProcessPool, match="exit code 3"):
             pool.apply(callables.square, (1,))
-        with pytest.raises(BrokenProcessPool, match="exit 3"):
+        with pytest.raises(BrokenProcessPool, match="exit code 3"):
             pool.map(callables.square, range(10))
-        with pytest.raises(BrokenProcessPool, match="exit 3"):
+        with pytest.raises(BrokenProcessPool, match="exit code 3"):
             list(pool.imap(callables.square, range(10)))
 
 
