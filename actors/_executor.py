@@ -12,7 +12,7 @@ import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, Future
+from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 
 from actors import _calls
@@ -275,8 +275,12 @@ class _FutureSink:
         future = self._future
         if future.running():
             return True  # it was handed out before
-        # One that its user has given a result has no use for this one.
-        return not (future.done() and not future.cancelled()) and future.set_running_or_notify_cancel()
+        # One that its user has given a result, maybe in this very moment, has no use for this one.
+        if future.done() and not future.cancelled():
+            return False
+        with contextlib.suppress(InvalidStateError):
+            return future.set_running_or_notify_cancel()
+        return False
 
     def succeed(self, index: int, value: Any) -> None:  # noqa: ARG002 - as above
         resolve(self._future, value)

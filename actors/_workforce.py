@@ -103,6 +103,8 @@ class Workforce:
                     if thread.ident is None:
                         self._thread = None
                     raise
+            elif self._thread.ident is None:
+                return  # a signal handler in the middle of this very start, which goes on behind it
         self._begun.wait(NO_WORKER_SECONDS)
 
     def add(self, source: Source) -> None:
@@ -317,7 +319,7 @@ class Workforce:
         for job in jobs:
             self._outcomes.fail(job, again(error))
         for source in sources:
-            source.abort(error)
+            source.abort(again(error))
         self._outcomes.tell()
 
     # --- workers ------------------------------------------------------------------------------------------------------------

@@ -218,6 +218,23 @@ def test_a_start_that_was_interrupted_can_be_made_again(monkeypatch: pytest.Monk
     assert crew.world.stopped == [False]
 
 
+def test_a_signal_handler_in_the_middle_of_a_start_does_not_wait_for_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew, told = force(monkeypatch), Told()
+    crew.force._begun.clear()
+    monkeypatch.setattr(crew.force, "_run", crew.force._begun.set)
+    start = threading.Thread.start
+
+    def interrupted_start(thread: threading.Thread) -> None:
+        crew.force.add(job(told))
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", interrupted_start)
+    crew.force.start()
+    crew.turn()
+
+    assert told.begun == [0]
+
+
 def test_of_two_threads_of_which_one_was_thought_not_to_have_begun_one_does_the_work(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
