@@ -82,6 +82,7 @@ class Channel(Generic[T]):
             ChannelFullError: No place in time.
             ChannelClosedError: It is closed, or its system has stopped.
             EncodeError: The item cannot travel. Nothing was put.
+            StartError: A thousand others put at this moment. See :meth:`get`.
         """
         self._reach().put(item, _until(block, timeout))
 
@@ -96,6 +97,8 @@ class Channel(Generic[T]):
         Raises:
             ChannelEmptyError: Nothing came in time.
             ChannelClosedError: It is closed and everything is done with, its system has stopped, or this actor is to stop.
+            StartError: This process holds a thousand items that are not done with (1024 with the threads that put and get), or all
+                consumers and producers together hold as many as the channel has room for, 4096 as a rule. No item was taken.
         """
         item: T = self._reach().get(_until(block, timeout))
         return item

@@ -30,6 +30,7 @@ from actors.errors import (
     CodecError,
     EncodeError,
     ProtocolError,
+    StartError,
 )
 from actors.mailbox import _channel_layout as at
 from actors.mailbox import _codec
@@ -132,6 +133,7 @@ class ChannelEnd:
             EncodeError: It cannot travel, or is too large.
             ChannelFullError: No room in time.
             ChannelClosedError: The channel is closed.
+            StartError: There is no cell for one more exchange.
         """
         try:
             message = encode(item)
@@ -201,6 +203,7 @@ class ChannelEnd:
             ChannelEmptyError: Nothing came in time.
             ChannelClosedError: Nothing more will come, or this actor is to stop.
             CodecError: What came cannot be read here.
+            StartError: As for :meth:`put`.
         """
         if self._by_thread and not self._joinable:
             self._release()
@@ -423,7 +426,10 @@ class ChannelEnd:
         return int(count) // at.INDEX_BYTES
 
     def _new_cell(self, kind: int, cells: list[HeldCell]) -> HeldCell:
-        number, identity, slot, count = self._source.lend_cell(self.facts.number, kind)
+        try:
+            number, identity, slot, count = self._source.lend_cell(self.facts.number, kind)
+        except OSError as error:
+            raise StartError(str(error)) from error
         if not 0 <= number < self._layout.cells:
             raise ProtocolError(f"channel {self.facts.name}: a cell {number}")
         with self._closing:

@@ -14,10 +14,10 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from actors import Actor, Channel, ChannelClosedError, ChannelEmptyError, handler
+from actors import Actor, ActorsError, Channel, ChannelClosedError, ChannelEmptyError, handler
 from actors.mailbox import _layout as at
 
-__all__ = ["Consumer", "LastGetter"]
+__all__ = ["Consumer", "LastGetter", "get_until_refused"]
 
 
 class Consumer(Actor):
@@ -123,6 +123,10 @@ class Consumer(Actor):
         os._exit(0)
 
     @handler
+    def get_until_refused(self, source: Channel[Any]) -> tuple[list[Any], str, str]:
+        return get_until_refused(source)
+
+    @handler
     def task_done(self, source: Channel[Any]) -> None:
         source.task_done()
 
@@ -218,6 +222,16 @@ class Consumer(Actor):
     @handler
     def pid_of(self) -> int:
         return os.getpid()
+
+
+def get_until_refused(source: Channel[Any]) -> tuple[list[Any], str, str]:
+    """Get as many as one may hold, and say which, and what comes then."""
+    got = []
+    try:
+        while True:
+            got.append(source.get(timeout=20))
+    except ActorsError as error:
+        return got, type(error).__name__, str(error)
 
 
 class LastGetter(Consumer):

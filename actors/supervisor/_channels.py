@@ -233,12 +233,16 @@ class ChannelBook:
             if made is None or user not in made.users or kind not in {at.PUT, at.GET}:
                 raise ProtocolError(f"channel {number!r} is not in use by {user}, or has no cells of kind {kind!r}")
             cells = made.users[user].cells
-            lent = None if len(cells) >= _MOST_CELLS_PER_USER else made.keeper.lend(kind)
+            if len(cells) >= _MOST_CELLS_PER_USER:
+                raise OSError(
+                    f"channel {made.facts.name}: this process holds {len(cells)} of its items, or is putting and getting as many; "
+                    "say task_done() of some first"
+                )
+            lent = made.keeper.lend(kind)
             if lent is None:
                 raise OSError(
-                    errno.EMFILE,
-                    f"{made.facts.name} has no room for one more consumer or producer: it has {made.facts.cells}, "
-                    f"and one process at most {_MOST_CELLS_PER_USER}, items that are got and not done included",
+                    f"channel {made.facts.name}: all its consumers and producers hold {made.facts.cells} items, or are putting "
+                    "and getting as many; say task_done() of some first"
                 )
             cells.add(lent.number)
             return lent.number, lent.identity, lent.slot, lent.count

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 
 import pytest
 
 from actors import ActorSystem, Channel, DeadLetter
-from tests.consumers import Consumer, LastGetter
+from tests.consumers import Consumer, LastGetter, get_until_refused
 from tests.helpers import eventually
 from tests.process.test_channels import HARDY, SECONDS, all_is_free, hardy, nobody_has_any
 
@@ -124,3 +125,29 @@ def test_an_item_stays_taken_until_task_done_though_nothing_refers_to_the_channe
     tasks.close()
     del tasks
     all_is_free(system)
+
+
+# --- who holds many ---------------------------------------------------------------------------------------------------------
+
+
+def test_who_holds_as_many_items_as_one_may_is_told_so_and_loses_none(system: ActorSystem) -> None:
+    count = 1050
+    worker = system.spawn(Consumer(), restart="temporary")
+    tasks: Channel[int] = system.channel(count, "tasks", joinable=True)
+    for number in range(count):
+        tasks.put(number)
+    told = worker.ask(Consumer.get_until_refused, tasks).result(timeout=SECONDS)
+    worker.stop()
+    eventually(lambda: not worker.is_alive(), SECONDS)
+    told_here = get_until_refused(tasks)
+
+    assert [len(told[0]), len(told_here[0])] == [1024, 1023]  # here is a producer, too
+    for _items, error, text in (told, told_here):
+        assert error == "StartError"
+        assert re.fullmatch(
+            r"channel tasks: this process holds 1024 of its items, .* say task_done\(\) of some first", text
+        )
+    for _ in told_here[0]:
+        tasks.task_done()
+    rest = [tasks.get() for _ in range(count - 1023)]
+    assert sorted([*told_here[0], *rest]) == list(range(count))

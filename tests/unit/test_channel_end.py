@@ -16,7 +16,14 @@ import pytest
 import actors
 from actors._channel_end import ChannelEnd
 from actors._channel_held import HeldItems
-from actors.errors import ChannelClosedError, ChannelEmptyError, ChannelFullError, EncodeError, ProtocolError
+from actors.errors import (
+    ChannelClosedError,
+    ChannelEmptyError,
+    ChannelFullError,
+    EncodeError,
+    ProtocolError,
+    StartError,
+)
 from actors.mailbox import _channel_layout as at
 from actors.mailbox._channel_core import HeldCell
 from actors.supervisor._channels import ChannelBook, ChannelFacts
@@ -410,8 +417,14 @@ def test_cells_beyond_what_one_may_have_are_refused(bench: Bench, monkeypatch: p
     monkeypatch.setattr("actors.supervisor._channels._MOST_CELLS_PER_USER", 1)
     end = bench.end(1)
     end.put("item", 0.0)
-    with pytest.raises(OSError, match="no room for one more consumer"):
+    with pytest.raises(
+        StartError, match=r"bench: this process holds 1 of its items, .* say task_done\(\) of some first"
+    ):
         end.get(0.0)
+    monkeypatch.setattr(bench.book._made[bench.facts.number].keeper, "lend", lambda _kind: None)
+    with pytest.raises(StartError, match="all its consumers and producers hold 4096 items"):
+        bench.end(2).get(0.0)
+    monkeypatch.undo()
     with pytest.raises(ProtocolError, match="not in use by"):
         bench.book.lend(bench.facts.number, (9, 9), at.PUT)
     assert get_all(bench.end(2)) == ["item"]
