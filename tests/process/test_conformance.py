@@ -102,8 +102,8 @@ def test_an_error_in_a_tell_crashes_the_actor_and_it_comes_back(system: ActorSys
     ("name", "argument", "expected"),
     [
         pytest.param("die_by", signal.SIGKILL, "SIGKILL", id="SIGKILL"),
-        pytest.param("leave", 3, "exit 3", id="sys.exit(3)"),
-        pytest.param("leave_at_once", 7, "exit 7", id="os._exit(7)"),
+        pytest.param("leave", 3, "exit code 3", id="sys.exit(3)"),
+        pytest.param("leave_at_once", 7, "exit code 7", id="os._exit(7)"),
         pytest.param("segfault", None, "SIGSEGV", id="SIGSEGV"),
     ],
 )
