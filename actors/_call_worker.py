@@ -92,6 +92,8 @@ class CallWorker(Actor):
         del large, buffers
         if function is not None:
             self.process.dispatcher.give(self.process.flow.asked(), [DONE, BEGUN])
+            # At once: C code that it runs may let no other thread in for as long as it takes.
+            self.process.answering.flush()
             function(*args)
         self.greeted = True
         return True

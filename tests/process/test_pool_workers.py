@@ -86,3 +86,17 @@ def test_workers_with_large_arguments_of_their_initializer_all_begin(start_metho
         assert executor.submit(callables.shared_size).result(timeout=SECONDS) == len(data)
         executor.submit(callables.die_of, 1, 1).exception(timeout=SECONDS)
         assert {len(data)} == set(executor.map(callables.shared_size, range(9)))
+
+
+def test_it_is_known_that_an_initializer_runs_before_it_ends(start_method: str, tmp_path: Path) -> None:
+    fifo = tmp_path / "fifo"
+    os.mkfifo(fifo)
+    context = multiprocessing.get_context(start_method)
+    with ActorExecutor(1, context, initializer=callables.read, initargs=(str(fifo),)) as executor:
+        future = executor.submit(callables.square, 3)
+        (worker,) = executor._force._staff.workers
+        eventually(lambda: worker.doing == "initializing", SECONDS)
+        assert not future.done()
+        fifo.write_text("begin")
+
+        assert future.result(timeout=SECONDS) == 9
