@@ -310,7 +310,22 @@ class ChannelEnd:
             own = sum(1 for cell in self._getting if self.core.claims[cell.claim_at])
             if self.core.unfinished() <= own:
                 raise ChannelClosedError(f"channel {self.facts.name} is closed, and all that was put has been got")
+            if held := self.held.own():
+                self._wait_with(held, until)
+                return
         self._wait(self._full, until, ChannelEmptyError)
+
+    def _wait_with(self, held: tuple[HeldCell, ...], until: float | None) -> None:
+        """Wait while this thread holds items, as others may: if all do, one after the other is told that nothing will come."""
+        self.core.note_waiting(held, waits=True)
+        try:
+            if self.core.first_waiting() in {cell.number for cell in held}:
+                raise ChannelClosedError(
+                    f"channel {self.facts.name} is closed, and who has what is left of it waits for more"
+                )
+            self._wait(self._full, until, ChannelEmptyError)
+        finally:
+            self.core.note_waiting(held, waits=False)
 
     def _wait(self, descriptor: int, until: float | None, late: type[ChannelEmptyError | ChannelFullError]) -> None:
         self.check_stopped()

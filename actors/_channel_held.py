@@ -52,6 +52,10 @@ class HeldItems:
         """Which cells hold an item."""
         return {cell.number for cells in list(self.by_thread.values()) for cell in tuple(cells)}
 
+    def own(self) -> tuple[HeldCell, ...]:
+        """The cells whose items this thread holds."""
+        return tuple(self.by_thread.get(threading.get_ident(), ()))
+
     def is_empty(self) -> bool:
         """Whether no cell holds an item."""
         return not any(list(self.by_thread.values()))

@@ -269,6 +269,23 @@ class ChannelCore:
         cell.count, cell.slot = own >> at.COUNT_SHIFT, own & at.SLOT_MASK
         self.claims[cell.claim_at] = 0
 
+    def note_waiting(self, cells: Iterable[HeldCell], *, waits: bool) -> None:
+        """Say whether whoever holds the items of these cells waits for more."""
+        for cell in cells:
+            self.words[cell.base + at.WAITING] = self.claims[cell.claim_at] if waits else 0
+
+    def first_waiting(self) -> int:
+        """The first cell that waits for more if all items that are not done with are held by such; else -1."""
+        words, layout = self.words, self.layout
+        unfinished = self.unfinished()  # before the looks: what is done with meanwhile was waited with by nobody
+        waiting: dict[int, int] = {}
+        for number in range(min(words[at.LENT], layout.cells)):
+            base = layout.cell_word(number)
+            claim = self.claims[(base + at.CLAIM) * 2]
+            if claim and claim != words[base + at.OWN] & at.SLOT_MASK and words[base + at.WAITING] == claim:
+                waiting.setdefault(claim, number)
+        return min(waiting.values()) if waiting and len(waiting) >= unfinished else -1
+
     def take_back(self, cell: HeldCell) -> bool:
         """
         Put an item that was claimed, and not handed out, at the end of the channel. May be done again.

@@ -163,6 +163,7 @@ class ChannelKeeper:
         words[base + at.CLAIM] = 0
         words[base + at.OWN] = (count & _COUNT_MASK) << at.COUNT_SHIFT | slot
         words[base + at.INTENT] = count if kind == at.PUT else 0
+        words[base + at.WAITING] = 0
 
     def _keep(self, slot: int) -> None:
         self.core.words[self.core.layout.slot_word(slot) + at.STAMP] = _SUPERVISOR

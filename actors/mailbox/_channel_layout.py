@@ -48,6 +48,7 @@ __all__ = [
     "SLOT_MASK",
     "SLOT_WORDS",
     "STAMP",
+    "WAITING",
     "ChannelLayout",
     "capacity_of",
     "pipe_bytes_for",
@@ -68,6 +69,7 @@ OWN: Final = 1
 CLAIM: Final = 2
 INTENT: Final = 3
 KIND: Final = 4
+WAITING: Final = 5  # the slot that it holds while it waits for another item, or 0
 
 PUT: Final = 1
 GET: Final = 2

@@ -336,6 +336,35 @@ def test_one_waits_for_a_place_and_for_an_item_and_is_told_of_the_end(bench: Ben
     bench.check(end, other)
 
 
+def test_those_who_wait_with_all_that_is_left_end_one_after_the_other() -> None:
+    bench = Bench(joinable=True)
+    ends = [bench.end(1), bench.end(2)]
+    for number in range(2):
+        ends[0].put(number, None)
+    both = threading.Barrier(3)
+    left: list[int] = []
+
+    def work(end: ChannelEnd) -> None:
+        end.get(None)
+        both.wait()
+        with contextlib.suppress(ChannelClosedError):
+            end.get(None)
+        left.append(end.core.unfinished())
+        end.task_done()
+
+    threads = [threading.Thread(target=work, args=(end,)) for end in ends]
+    for thread in threads:
+        thread.start()
+    both.wait()
+    ends[0].close()
+    for thread in threads:
+        thread.join()
+
+    assert left == [2, 1]
+    bench.check(*ends)
+    bench.book.close()
+
+
 def test_who_is_to_stop_waits_for_nothing(bench: Bench) -> None:
     end = bench.end(1)
     for number in range(MAXSIZE):

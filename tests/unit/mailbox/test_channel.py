@@ -210,6 +210,32 @@ def test_cells_are_lent_as_long_as_there_are_any() -> None:
     assert again.identity > lent[3].identity
 
 
+def test_one_of_those_who_wait_with_all_that_is_left_is_the_first() -> None:
+    world = World(3)
+    users = [User(world) for _ in range(3)]
+    for user, item in zip(users, (b"1", b"2", b"3"), strict=True):
+        assert user.put(item)
+        assert user.get()
+    core = users[0].core
+    assert core.first_waiting() == -1
+    for user in users:
+        assert core.first_waiting() == -1
+        user.core.note_waiting([user.getting], waits=True)
+    assert core.first_waiting() == users[0].getting.number
+
+    users[0].core.note_waiting([users[0].getting], waits=False)
+    assert core.first_waiting() == -1  # it works on its item
+    users[0].release()
+    assert core.first_waiting() == users[1].getting.number
+    users[1].die()
+    world.settle(users[1])
+    assert core.first_waiting() == -1  # its item stands in the channel
+    assert users[0].get()
+    users[0].release()
+    users[2].release()
+    assert core.first_waiting() == -1
+
+
 @pytest.mark.parametrize(("word", "value"), [(at.OWN, 0), (at.OWN, (1 << 64) - 1), (at.CLAIM, 1 << 20)])
 def test_a_cell_that_was_written_over_is_left_alone(word: int, value: int) -> None:
     world = World(2)
