@@ -29,8 +29,9 @@ _WAIT_SECONDS: Final = 0.01
 _LONG_WAIT_SECONDS: Final = 0.05
 _NO_MEMORY_SECONDS: Final = 10.0
 _AGAIN_SECONDS: Final = 0.005
-# Of so many bytes on, buffers are loaded before the calls: else their memory is kept from others while these are made.
-_LOADED_BYTES: Final = 1 << 20
+# Half of what there is for large messages. Who keeps no more of it than its share keeps nothing from others; buffers that are larger are
+# loaded before the calls, since a message keeps its memory until it is handled. That costs a copy.
+_SHARED_BYTES: Final = 128 << 20
 
 
 class Errands:
@@ -72,7 +73,7 @@ class Errands:
         self, worker: Worker, name: str, args: tuple[Any, ...], jobs: list[Any], buffers: Sequence[memoryview] = ()
     ) -> Batch:
         """
-        Send one message; where its buffers are large, they go before it by one of their own.
+        Send one message; where its buffers are more than a worker's share, they go before it by one of their own.
 
         Args:
             worker: To whom.
@@ -84,7 +85,7 @@ class Errands:
         Raises:
             ActorsError: It was not sent.
         """
-        if sum(buffer.nbytes for buffer in buffers) < _LOADED_BYTES:
+        if sum(buffer.nbytes for buffer in buffers) < _SHARED_BYTES / self._plan.size:
             return self._send(worker, name, (*args, *buffers), jobs)
         batch = self._send(worker, "load", tuple(buffers), jobs)
         batch.then = (name, args)

@@ -234,7 +234,7 @@ def desk(monkeypatch: pytest.MonkeyPatch, workers: int = 1, **options: Any) -> D
     """A desk whose workers have nothing to do."""
     there, clock = world(workers), Clock()
     monkeypatch.setattr(_errands, "time", clock)
-    monkeypatch.setattr(_workforce, "time", clock)
+    monkeypatch.setattr(_errands, "_SHARED_BYTES", workers << 20)
     dealer, outcomes = Dealer(workers), Outcomes()
     errands = Errands(plan(workers, **options), there.events, there, dealer, outcomes)  # type: ignore[arg-type]
     errands.idle.extend(there.workers)

@@ -15,7 +15,7 @@ from actors.errors import EncodeError
 from tests.unit import pool_world
 from tests.unit.pool_world import Desk, Told, desk, job
 
-LARGE = memoryview(bytes(1 << 20))
+LARGE = memoryview(bytes(1 << 20))  # a worker's share, here
 SMALL = memoryview(bytes(1 << 14))
 
 
