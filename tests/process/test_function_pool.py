@@ -365,7 +365,7 @@ def test_a_bar_shows_how_far_it_is(pool: Pool, capsys: pytest.CaptureFixture[str
 def test_without_rich_a_bar_is_refused_with_what_to_install(pool: Pool, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "rich.progress", None)
 
-    with pytest.raises(ImportError, match=r"actors\[progress\]"):
+    with pytest.raises(ImportError, match=r"pip install rich"):
         pool.map(callables.square, range(3), progress=True)
 
 
