@@ -48,15 +48,17 @@ class CallWorker(Actor):
     Args:
         leaves: Whether ``SystemExit`` in a function ends the process, as in ``multiprocessing.Pool``, or is an exception as any other, as
             in ``ProcessPoolExecutor``.
+        needs_greeting: Whether a process may begin no call before it was greeted: where there is an initializer, or calls are counted.
     """
 
-    def __init__(self, leaves: bool) -> None:
+    def __init__(self, leaves: bool, needs_greeting: bool) -> None:
         super().__init__()
         self.leaves = leaves
+        self.needs_greeting = needs_greeting
 
     def on_start(self) -> None:
         self.process = cast("Context", self._context)._process
-        self.greeted = False
+        self.greeted = not self.needs_greeting
         self.loaded: list[bytearray] = []
         self.known: dict[bytes, Any] = {}
         # What the control thread may take from: one object, so that it sees both of the same message.

@@ -97,7 +97,7 @@ class Staff:
             self._path = "/pool"
         else:
             self._path = self._system._life.call(self._add_supervisor)
-        worker = CallWorker(plan.leaves)
+        worker = CallWorker(plan.leaves, plan.initializer is not None or plan.most_calls is not None)
         child = Child(worker, Options.of(worker, backoff=Backoff(initial=0.0), start_timeout=NO_WORKER_SECONDS))
         data = snapshot(worker)
         for number in range(plan.size):
