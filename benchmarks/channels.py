@@ -11,7 +11,7 @@ from collections.abc import Sequence
 
 from actors import Actor, ActorRef, ActorSystem, Channel, handler
 from benchmarks import _twins
-from benchmarks._rounds import Row, Target, arguments, report, take_turns
+from benchmarks._rounds import Row, arguments, report, take_turns
 
 ITEMS_EACH = 20_000
 BOUND = 1000
@@ -71,7 +71,7 @@ def main() -> None:
                 functools.partial(passes, putters[:number], getters[:number], channel, count),
                 functools.partial(_twins.passes, *by_hand, count),
             )
-            row = Row(f"channel, {number} put, {number} get", "a Queue", "k/s", ours, theirs, Target("at least", 3.0))
+            row = Row(f"channel, {number} put, {number} get", "a Queue", "k/s", ours, theirs)
             rows.append(row)
         for bound in (FEW, BOUND):
             of_large: Channel[object] = system.channel(bound)
@@ -82,7 +82,7 @@ def main() -> None:
                 functools.partial(_twins.passes, *by_hand, large, LARGE_BYTES),
             )
             what = f"channel of {bound}, items of 1 MiB"
-            rows.append(Row(what, "a Queue", "k/s", ours, theirs, Target("at least", 3.0)))
+            rows.append(Row(what, "a Queue", "k/s", ours, theirs))
     report(chosen, rows)
 
 
