@@ -84,6 +84,8 @@ def _frame(line: str) -> _Frame:
     found = _FRAME.fullmatch(line)
     if found is None:
         return _Frame(line, "library")
+    if found["line"] == "???":  # an interpreter that cannot say where it is: CPython 3.13 below a fork
+        return _Frame(line, "machinery")
     return _Frame(line, _kind(found["file"], found["name"]), f"{found['file']}:{found['line']} in {found['name']}")
 
 

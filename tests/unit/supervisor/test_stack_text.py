@@ -57,6 +57,12 @@ def test_what_leads_to_the_users_lines_is_one_line_and_our_own_threads_are_left_
 """ == fold(written)
 
 
+def test_a_frame_of_which_the_interpreter_knows_nothing_is_nobodys() -> None:
+    known = stack(CURRENT, ("/app/shop.py", "take"), *BELOW)
+
+    assert "  ... 5 frames of actors" in fold(known + '  File "__init__", line ??? in __init__\n')
+
+
 def test_the_call_into_the_package_that_the_user_waits_in_is_kept() -> None:
     waiting = stack(
         CURRENT,
