@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import gc
 import itertools
 import multiprocessing
@@ -394,7 +395,10 @@ def test_an_initializer_that_always_fails_fails_all_calls_with_its_reason(
 ) -> None:
     context = multiprocessing.get_context(start_method)
     with ActorExecutor(2, context, initializer=getattr(callables, initializer)) as executor:
-        futures = [executor.submit(callables.square, number) for number in range(3)]
+        futures: list[Future[int]] = []
+        with contextlib.suppress(BrokenProcessPool):  # as soon as it is known, the next submit is told
+            for number in range(3):
+                futures.append(executor.submit(callables.square, number))
         errors = [future.exception(timeout=SECONDS) for future in futures]
         with pytest.raises(BrokenProcessPool, match=says):
             executor.submit(callables.square, 1)
