@@ -14,7 +14,6 @@ from multiprocessing import pool
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from actors._call_stream import CallStream, OrderedResults, UnorderedResults
-from actors.errors import DeadlockError
 
 if TYPE_CHECKING:
     from actors import _progress
@@ -81,10 +80,8 @@ class AsyncResult(Generic[R]):
 
     def wait(self, timeout: float | None = None) -> None:
         """Wait until it has ended, at most *timeout* seconds."""
-        if not self.ready() and self._force.is_own_thread():
-            raise DeadlockError(
-                "a callback of a pool waits for a result of the same pool, which its own thread would have to bring"
-            )
+        if not self.ready():
+            self._force.refuse_own_thread()
         self._done.wait(timeout)
 
     def get(self, timeout: float | None = None) -> R:

@@ -18,7 +18,6 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors import _calls
 from actors._jobs import Job
-from actors.errors import DeadlockError
 
 if TYPE_CHECKING:
     from actors._workforce import Workforce
@@ -274,10 +273,7 @@ class _Results(CallStream):
         self.abort(CancelledError())
 
     def _wait(self, give_up: float | None, late: type[BaseException]) -> None:
-        if self._force.is_own_thread():
-            raise DeadlockError(
-                "a callback of a pool waits for a result of the same pool, which its own thread would have to bring"
-            )
+        self._force.refuse_own_thread()
         left = None if give_up is None else give_up - time.monotonic()
         if left is not None and left <= 0:
             raise late
@@ -285,6 +281,19 @@ class _Results(CallStream):
 
     def _is_over(self) -> bool:
         return bool(self._ended) and (self._aborted or self._ahead() <= 0)
+
+    def succeed(self, index: int, value: Any) -> None:
+        """See :class:`~actors._jobs.Sink`."""
+        self._keep(index, [True, value])
+        self._settled += 1
+
+    def fail(self, index: int, error: BaseException) -> None:
+        """See :class:`~actors._jobs.Sink`."""
+        self._keep(index, [False, error])
+        self._settled += 1
+
+    def _keep(self, index: int, outcome: list[Any]) -> None:
+        raise NotImplementedError
 
     def _pop(self) -> list[Any] | None:
         """The next result; None where it is not there, or was not counted yet: then a flush is to come."""
@@ -310,15 +319,8 @@ class OrderedResults(_Results):
         super().__init__(*args, **kwargs)
         self._results: dict[int, list[Any]] = {}
 
-    def succeed(self, index: int, value: Any) -> None:
-        """See :class:`~actors._jobs.Sink`."""
-        self._results[index] = [True, value]
-        self._settled += 1
-
-    def fail(self, index: int, error: BaseException) -> None:
-        """See :class:`~actors._jobs.Sink`."""
-        self._results[index] = [False, error]
-        self._settled += 1
+    def _keep(self, index: int, outcome: list[Any]) -> None:
+        self._results[index] = outcome
 
     def _pop(self) -> list[Any] | None:
         return self._results.pop(self._settled - len(self._results), None)
@@ -331,15 +333,8 @@ class UnorderedResults(_Results):
         super().__init__(*args, **kwargs)
         self._results: deque[list[Any]] = deque()
 
-    def succeed(self, index: int, value: Any) -> None:  # noqa: ARG002 - as they come
-        """See :class:`~actors._jobs.Sink`."""
-        self._results.append([True, value])
-        self._settled += 1
-
-    def fail(self, index: int, error: BaseException) -> None:  # noqa: ARG002 - as they come
-        """See :class:`~actors._jobs.Sink`."""
-        self._results.append([False, error])
-        self._settled += 1
+    def _keep(self, index: int, outcome: list[Any]) -> None:  # noqa: ARG002 - as they come
+        self._results.append(outcome)
 
     def _pop(self) -> list[Any] | None:
         return self._results.popleft() if self._results else None

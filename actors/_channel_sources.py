@@ -8,7 +8,6 @@ import contextlib
 import functools
 import os
 import threading
-import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING
 
@@ -153,10 +152,8 @@ class ActorChannels:
         return self._process.standing_by(FlightState.WAITING)
 
     def progressed(self) -> None:
-        """See :class:`~actors._channel_end.EndSource`. In the handler's own thread: others may live on when it hangs."""
-        process = self._process
-        if threading.get_ident() == self._main and process.has_mailbox and not process.is_copy:
-            process.recorder.note_progress(time.monotonic())
+        """See :class:`~actors._channel_end.EndSource`."""
+        self._process.note_progress()
 
     def holding(self) -> bool:
         """See :class:`~actors._channel_end.EndSource`. What a handler has got is done with when it returns."""

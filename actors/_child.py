@@ -12,6 +12,7 @@ import contextlib
 import functools
 import os
 import select
+import threading
 import time
 from collections.abc import Iterator
 from typing import Any, Literal
@@ -296,6 +297,11 @@ class ActorProcess:
         if fields[0] == "now":
             self.flow.interrupt()
         self.interrupt()
+
+    def note_progress(self) -> None:
+        """Note that the handler is getting on. Only in its own thread and process: others may live on when it hangs."""
+        if threading.current_thread() is threading.main_thread() and self.has_mailbox and not self.is_copy:
+            self.recorder.note_progress(time.monotonic())
 
     def interrupt(self) -> None:
         """Have the main thread look up before the next message. Any thread."""

@@ -5,7 +5,6 @@ What an actor can do and know in its own process: behind ``self.ref``, ``self.sp
 from __future__ import annotations
 
 import functools
-import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -142,7 +141,5 @@ class Context:
         self._process.end()
 
     def progress(self) -> None:
-        """Note that the handler is getting on. Only in its own thread and process: others may live on when it hangs."""
-        process = self._process
-        if threading.current_thread() is threading.main_thread() and process.has_mailbox and not process.is_copy:
-            process.recorder.note_progress(time.monotonic())
+        """Note that the handler is getting on."""
+        self._process.note_progress()

@@ -33,6 +33,7 @@ __all__ = ["ActorExecutor"]
 
 P = ParamSpec("P")
 R = TypeVar("R")
+Q = TypeVar("Q")
 
 _EXITING = "cannot schedule new futures after interpreter shutdown"
 
@@ -110,12 +111,7 @@ class ActorExecutor(Executor):
         Raises:
             SpecError: A value that an option does not take.
         """
-        timeout = self._timeout if timeout is KEEP else timeout
-        retries = self._retries if retries is KEEP else retries
-        check_options(timeout, retries)
-        other = object.__new__(type(self))
-        vars(other).update(vars(self), _timeout=timeout, _retries=retries, _origin=self)
-        return other
+        return with_options(self, timeout, retries)
 
     def submit(self, fn: Callable[P, R], /, *args: P.args, **kwargs: P.kwargs) -> Future[R]:
         """
@@ -135,7 +131,7 @@ class ActorExecutor(Executor):
         self._check_open()
         future: Future[Any] = Future()
         try:
-            function = _calls.code_function(fn, finds_main=self._force.plan.finds_main)
+            function = self._force.plan.code_function(fn)
             coded = _calls.code_call(args, kwargs) if how == _calls.CALL else _calls.code_chunk(args)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
             future.set_running_or_notify_cancel()
@@ -192,7 +188,7 @@ class ActorExecutor(Executor):
             how, code = _calls.STARMAP, _calls.code_chunk
             items = list(iter(lambda: list(itertools.islice(calls, chunksize)), []))
         try:
-            function = _calls.code_function(fn, finds_main=self._force.plan.finds_main)
+            function = self._force.plan.code_function(fn)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of these calls
             # In its turn: when the first result is asked for, if there is any.
             return _raise(error) if items else _flat(iter(()))
@@ -370,13 +366,16 @@ def processors() -> int:
     return count() or 1
 
 
-def check_options(timeout: object, retries: object) -> None:
+def with_options(pool: Q, timeout: object, retries: object) -> Q:
     """
-    Check the options of calls.
+    The same pool, for calls with these options; those that are ``KEEP`` stay.
 
     Raises:
         SpecError: All that is wrong with them.
     """
+    own = vars(pool)
+    timeout = own["_timeout"] if timeout is KEEP else timeout
+    retries = own["_retries"] if retries is KEEP else retries
     problems: list[str] = []
     if timeout is not None and (isinstance(timeout, bool) or not isinstance(timeout, int | float) or not timeout > 0):
         problems.append(f"timeout={timeout!r}: must be None or seconds, above 0")
@@ -384,6 +383,9 @@ def check_options(timeout: object, retries: object) -> None:
         problems.append(f"retries={retries!r}: must be a whole number of at least 0")
     if problems:
         raise SpecError(*problems)
+    other: Q = object.__new__(type(pool))
+    vars(other).update(own, _timeout=timeout, _retries=retries, _origin=pool)
+    return other
 
 
 def _check_limit(limit: object, mp_context: BaseContext | None) -> None:

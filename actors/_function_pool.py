@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Literal, NoReturn, Self, TypeVar
 from actors import _calls, _progress
 from actors._async_result import AsyncResult, MapResult, MapStream, PoolIterator, maybe_encoding_error
 from actors._call_stream import CallStream, OrderedResults, UnorderedResults
-from actors._executor import check_options, processors
+from actors._executor import processors, with_options
 from actors._jobs import Job, Plan, check_owner, check_size, chosen_method
 from actors._ref import KEEP, _Keep
 from actors._workforce import Workforce
@@ -102,12 +102,7 @@ class Pool:
         Raises:
             SpecError: A value that an option does not take.
         """
-        timeout = self._timeout if timeout is KEEP else timeout
-        retries = self._retries if retries is KEEP else retries
-        check_options(timeout, retries)
-        other = object.__new__(type(self))
-        vars(other).update(vars(self), _timeout=timeout, _retries=retries, _origin=self)
-        return other
+        return with_options(self, timeout, retries)
 
     # --- one call ---------------------------------------------------------------------------------------------------------
 
@@ -136,10 +131,7 @@ class Pool:
         force = self._check_running()
         result: AsyncResult[R] = AsyncResult(force, callback, error_callback, self)
         try:
-            function, coded = (
-                _calls.code_function(func, finds_main=force.plan.finds_main),
-                _calls.code_call(tuple(args), dict(kwds or {})),
-            )
+            function, coded = force.plan.code_function(func), _calls.code_call(tuple(args), dict(kwds or {}))
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
             result.fail(0, error)
         else:
@@ -224,7 +216,7 @@ class Pool:
             result.end_empty()
             return result
         try:
-            function = _calls.code_function(func, finds_main=force.plan.finds_main)
+            function = force.plan.code_function(func)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of this call
             result.fail_all(error)
             return result
@@ -299,7 +291,7 @@ class Pool:
         bar = _progress.shower(progress).counter(iterable)
         items = iter(iterable)
         try:
-            function = _calls.code_function(func, finds_main=force.plan.finds_main)
+            function = force.plan.code_function(func)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of these calls
             function, items = (b"", False), _raising(error)
         code: Callable[[Any], list[Any]] = _coder(_calls.MAP)

@@ -22,6 +22,7 @@ from actors.supervisor._letters import DeadLetter, DeadLetterReason
 
 if TYPE_CHECKING:
     from actors._host import Host
+    from actors.supervisor._cells import Cell
 
 __all__ = ["HostDirectory", "HostsOwn"]
 
@@ -40,17 +41,17 @@ class HostDirectory:
 
     def find_route(self, ref: ActorRef[Any]) -> Route:
         """See :class:`~actors._routes.Directory`."""
-        cell = self._host.runner.cells.get(ref.uid)
-        if cell is not None:
-            return cell.route
-        raise gone_error(ref.path, self._host.reason_of(ref.uid))
+        return self._cell(ref).route
 
     def answer_lane(self, ref: ActorRef[Any]) -> AnswerLane:
         """See :class:`~actors._routes.Directory`."""
+        return self._cell(ref).lane
+
+    def _cell(self, ref: ActorRef[Any]) -> Cell:
         cell = self._host.runner.cells.get(ref.uid)
         if cell is None:
             raise gone_error(ref.path, self._host.reason_of(ref.uid))
-        return cell.lane
+        return cell
 
     def make_arena(self, slot_bytes: int, slots: int) -> tuple[int, int]:
         """See :class:`~actors._routes.Directory`."""

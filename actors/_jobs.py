@@ -189,6 +189,10 @@ class Plan:
         init=False, default=attrs.Factory(lambda plan: finds_main(plan.method), takes_self=True)
     )
 
+    def code_function(self, function: Callable[..., Any]) -> _calls.Function:
+        """*function* for the workers of this pool. Raises what :func:`actors._calls.code_function` raises."""
+        return _calls.code_function(function, finds_main=self.finds_main)
+
 
 def worker_died(error: ActorDied, function: _calls.Function) -> WorkerDied:
     """The error of a call of *function* of which its worker has died."""

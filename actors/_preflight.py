@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import sys
 
+from actors._actor import Actor
 from actors._crash_outlets import outlet_problems
 from actors._findable import check_findable
 from actors._launch import START_METHODS
@@ -13,9 +14,25 @@ from actors._snapshot import snapshot
 from actors.errors import SpecError, StartError
 from actors.supervisor import _tree
 
-__all__ = ["check_arguments", "check_platform", "snapshots"]
+__all__ = ["check_arguments", "check_platform", "snapshot_for", "snapshots"]
 
 _SMALLEST_MAX_MESSAGE_BYTES = 4096
+
+
+def snapshot_for(actor: Actor, start_method: str) -> bytes:
+    """
+    Return an actor as bytes.
+
+    Args:
+        actor: Not started.
+        start_method: How its process is started.
+
+    Raises:
+        SpecError: All that keeps it from travelling, or its process from finding its class.
+    """
+    data = snapshot(actor)
+    check_findable(f"class {type(actor).__qualname__}", type(actor), start_method)
+    return data
 
 
 def snapshots(plan: list[_tree.Planned], start_method: str) -> list[bytes]:
@@ -33,9 +50,7 @@ def snapshots(plan: list[_tree.Planned], start_method: str) -> list[bytes]:
     found: list[bytes] = []
     for planned in plan:
         try:
-            actor = planned.child.actor
-            found.append(snapshot(actor))  # type: ignore[arg-type]
-            check_findable(f"class {type(actor).__qualname__}", type(actor), start_method)
+            found.append(snapshot_for(planned.child.actor, start_method))  # type: ignore[arg-type]
         except SpecError as error:
             problems.extend(f"{planned.path}: {problem}" for problem in error.problems)
     if problems:

@@ -9,11 +9,10 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from actors._actor import Actor
 from actors._doubts import warn
-from actors._findable import check_findable
 from actors._futures import resolve, resolve_error
 from actors._host import Host, refusal_error, start_error
+from actors._preflight import snapshot_for
 from actors._ref import ActorRef
-from actors._snapshot import snapshot
 from actors.errors import SpecError
 from actors.supervisor import _events as ev
 from actors.supervisor import _view
@@ -50,8 +49,7 @@ class SupervisorRef:
         if parent is None:
             raise SpecError(f"supervisor {self.path} is not there any more")
         check_child(child, parent.spec, self.path, is_actor=is_actor)
-        data = snapshot(actor)
-        check_findable(f"class {type(actor).__qualname__}", type(actor), self._system._method)
+        data = snapshot_for(actor, self._system._method)
         where = f"{self.path}/{child.options.name or default_name(actor)}"
         warn(child_doubts(child, parent.spec, where, self._system._life.shutdown_deadline))
         ready: Future[ActorRef[A]] = Future()

@@ -31,6 +31,7 @@ from actors._staff import GONE, NO_WORKER_SECONDS, READY, Staff
 from actors.errors import (
     ActorDied,
     ActorsError,
+    DeadlockError,
     StartError,
 )
 
@@ -161,9 +162,17 @@ class Workforce:
         """In the pool's thread: something was told to *sink* by itself."""
         self._outcomes.tell_later(sink)
 
-    def is_own_thread(self) -> bool:
-        """Whether this is the pool's own thread, which runs callbacks."""
-        return self._runner is threading.current_thread()
+    def refuse_own_thread(self) -> None:
+        """
+        Return unless this is the pool's own thread, which runs callbacks.
+
+        Raises:
+            DeadlockError: It is, and would wait for what it has to bring itself.
+        """
+        if self._runner is threading.current_thread():
+            raise DeadlockError(
+                "a callback of a pool waits for a result of the same pool, which its own thread would have to bring"
+            )
 
     def processes(self) -> list[int]:
         """The pids of the workers that live."""
@@ -326,13 +335,16 @@ class Workforce:
 
     def _greet(self, worker: Worker) -> None:
         """Have a new process ready for calls, unless there will be none."""
-        if worker.doing != "gone" and not self._terminated and self.broken is None:
+        if self._may_greet(worker):
             self._greeter.greet(worker)
 
     def _greet_next(self, worker: Worker) -> None:
         """The same, where the process before it has ended."""
-        if worker.doing != "gone" and not self._terminated and self.broken is None:
+        if self._may_greet(worker):
             self._greeter.greet_next(worker)
+
+    def _may_greet(self, worker: Worker) -> bool:
+        return worker.doing != "gone" and not self._terminated and self.broken is None
 
     def _lose(self, worker: Worker, error: BaseException) -> None:
         """A worker will not come back."""

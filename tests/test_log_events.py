@@ -15,6 +15,8 @@ PAGE = ROOT / "docs" / "reference" / "log-events.md"
 EVENT = re.compile(r"actors\.[a-z]+(?:_[a-z]+)*")
 ROW = re.compile(r"^\| `(actors\.\w+)` \| ([\w, ]+) \| .* \| ([^|]*) \|$", re.MULTILINE)
 LEVELS = frozenset(("debug", "info", "warning", "error"))
+# The helper that logs the events of one incarnation, in whichever module.
+SHARED = "log_incarnation"
 # Its fields are those of the report, taken from it as a whole.
 WHOLE_REPORT = "actors.crash_report"
 
@@ -28,17 +30,20 @@ class Event:
 
 
 def logged_events(source: str) -> dict[str, Event]:
-    """The events that *source* logs. A helper called ``_log`` in the same module adds what it gives to every event."""
+    """
+    The events that *source* logs. A helper called ``_log`` in the same module adds what it gives to every event, and the one of all
+    incarnations what it gives, in any module.
+    """
     tree = ast.parse(source)
     found: dict[str, Event] = {}
     for call in _calls(tree):
-        if _name(call) not in {"log", "_log", "emit", *LEVELS}:
+        if _name(call) not in {"log", "_log", SHARED, "emit", *LEVELS}:
             continue
         texts = {text for argument in call.args for text in _texts(argument)}
         levels: set[str] = set(texts & LEVELS)
-        fields = _keywords(call)
+        fields = _fields(call)
         if _name(call) == "_log":
-            fields |= _keywords_of_helper(tree)
+            fields |= _fields_of_helper(tree, "_log")
         if _name(call) in LEVELS:  # the logger of an actor, which is bound to these
             levels, fields = {_name(call)}, fields | {"path", "incarnation"}
         for name in texts - LEVELS:
@@ -64,13 +69,14 @@ def _texts(argument: ast.expr) -> Iterator[str]:
         yield argument.value
 
 
-def _keywords(call: ast.Call) -> set[str]:
-    return {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+def _fields(call: ast.Call) -> set[str]:
+    own = {keyword.arg for keyword in call.keywords if keyword.arg is not None}
+    return own | SHARED_FIELDS if _name(call) == SHARED else own
 
 
-def _keywords_of_helper(tree: ast.AST) -> set[str]:
-    helpers = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == "_log"]
-    return {name for helper in helpers for call in _calls(helper) for name in _keywords(call)}
+def _fields_of_helper(tree: ast.AST, name: str) -> set[str]:
+    helpers = [node for node in ast.walk(tree) if isinstance(node, ast.FunctionDef) and node.name == name]
+    return {field for helper in helpers for call in _calls(helper) for field in _fields(call)}
 
 
 def documented_events(page: str) -> dict[str, Event]:
@@ -81,6 +87,8 @@ def documented_events(page: str) -> dict[str, Event]:
     }
 
 
+SHARED_FIELDS: set[str] = set()
+SHARED_FIELDS |= _fields_of_helper(ast.parse((ROOT / "actors/supervisor/_chronicle.py").read_text()), SHARED)
 LOGGED: dict[str, Event] = {}
 for path in sorted((ROOT / "actors").rglob("*.py")):
     for event, said in logged_events(path.read_text()).items():

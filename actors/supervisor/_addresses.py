@@ -43,9 +43,10 @@ def find_by_name(
     found = _matching(name, there, places)
     if len(found) == 1:
         return there[found[0]]
-    for path in () if found else _matching(name, list(others), places):
+    taken_for_one = [] if found else _matching(name, list(others), places)
+    if taken_for_one:
         what, finder = _OTHER[kind]
-        raise ActorNotRunningError(f"{path} is {what}: use {finder}({name!r})", target=name)
+        raise ActorNotRunningError(f"{taken_for_one[0]} is {what}: use {finder}({name!r})", target=name)
     how_many = f"{len(found)} {kind}s are" if found else f"no {kind} is"
     raise ActorNotRunningError(f"{how_many} called {name!r}; there are: {_listed(found or list(there))}", target=name)
 

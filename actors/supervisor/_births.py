@@ -287,9 +287,7 @@ class Births:
         body.ready = True
         if cell.body is body:
             self._runner.serves(cell, body)
-        self._host.log(
-            "info", "actors.child_started", path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid
-        )
+        self._runner.chronicle.log_incarnation("info", "actors.child_started", cell, body)
         self._runner.handle(ev.ActorReady(cell.uid, body.incarnation))
         ready = self._runner.on_ready.pop(cell.uid, None)
         if ready is not None:

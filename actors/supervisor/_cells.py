@@ -64,9 +64,8 @@ class Body:
         pidfd: Made by the child; from then on only that is waited for and signalled.
         claimed: The pid and the pidfd that the child says are its own, until the start call is over.
         ready: Whether ``on_start`` is over.
-        stop_sent: Whether it was asked to stop.
+        stop_asked: When it was asked to stop, in ``time.monotonic()`` seconds; 0.0 for never.
         drains: Whether it was asked to stop behind what is queued, and not since to leave that.
-        stop_asked: When that was, in ``time.monotonic()`` seconds; 0.0 for never.
         terminated: When it got SIGTERM; 0.0 for never.
         killed_for: Why the supervisor killed it, or None.
         report: The crash report, or the failure of its start.
@@ -111,9 +110,8 @@ class Body:
     claimed: tuple[int, int] | None = None
     sentinel: int = -1
     ready: bool = False
-    stop_sent: bool = False
-    drains: bool = False
     stop_asked: float = 0.0
+    drains: bool = False
     terminated: float = 0.0
     killed_for: str | None = None
     report: dict[str, Any] | None = None
@@ -145,6 +143,11 @@ class Body:
     replaces: int = 0
     why: str = ""
     timers: list[Timer] = attrs.Factory(list)
+
+    @property
+    def stop_sent(self) -> bool:
+        """Whether it was asked to stop."""
+        return self.stop_asked > 0.0
 
     def note(self, sentence: str) -> None:
         """Keep a piece of evidence, once."""

@@ -1,5 +1,6 @@
 """
-What the log says of decisions: that one comes back, that a supervisor gives up, that a stop takes another rung. In the pump's thread.
+What the log says of incarnations, and of decisions: that one comes back, that a supervisor gives up, that a stop takes another rung. In the
+pump's thread.
 """
 
 from __future__ import annotations
@@ -30,6 +31,10 @@ class Chronicle:
     def __init__(self, host: Host) -> None:
         self._host = host
 
+    def log_incarnation(self, level: str, event: str, cell: Cell, body: Body, **keys: object) -> None:
+        """Log an event of one incarnation, by its path, uid, number and pid."""
+        self._host.log(level, event, path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid, **keys)
+
     def restart(self, cell: Cell, effect: ev.RestartScheduled) -> None:
         """Log that an actor will come back."""
         self._host.log(
@@ -58,10 +63,10 @@ class Chronicle:
     def rung(self, cell: Cell, body: Body, rung: str, stack: str = "") -> None:
         """Log that a rung of the ladder of a stop is taken: ``request``, or the name of a signal."""
         if rung == "request":
-            self._log("debug", "actors.stopping", cell, body, rung=rung)
+            self.log_incarnation("debug", "actors.stopping", cell, body, rung=rung)
             return
         now = time.monotonic()
-        self._log(
+        self.log_incarnation(
             "warning",
             "actors.stop_escalated",
             cell,
@@ -80,6 +85,3 @@ class Chronicle:
         )
         if rung == "SIGTERM":
             body.terminated = body.terminated or now
-
-    def _log(self, level: str, event: str, cell: Cell, body: Body, **keys: object) -> None:
-        self._host.log(level, event, path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid, **keys)

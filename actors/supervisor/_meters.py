@@ -91,16 +91,7 @@ class Meters:
             self._runner.replacing.ask(cell, body, meter.gauge.why)
 
     def _log(self, level: str, event: str, cell: Cell, body: Body, gauge: _wear.Gauge) -> None:
-        self._host.log(
-            level,
-            event,
-            path=cell.path,
-            uid=cell.uid,
-            incarnation=body.incarnation,
-            pid=body.pid,
-            rss=gauge.rss,
-            reason=gauge.why,
-        )
+        self._runner.chronicle.log_incarnation(level, event, cell, body, rss=gauge.rss, reason=gauge.why)
 
 
 def _resident_bytes(body: Body) -> int | None:

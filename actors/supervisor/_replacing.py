@@ -110,7 +110,7 @@ class Replacing:
 
     def hand_over(self, _cell: Cell, body: Body) -> None:
         """Ask the one that serves to leave after the message being handled, and what is queued to the next one."""
-        body.stop_sent = body.handing_over = True
+        body.handing_over = True
         body.stop_asked = time.monotonic()
         self._runner.tell_body(body, "stop", "hand over")
 

@@ -305,7 +305,6 @@ class Runner:
                 self.tell_body(body, "stop", "now")
 
     def _ask_to_stop(self, cell: Cell, body: Body) -> None:
-        body.stop_sent = True
         body.stop_asked = time.monotonic()
         self.chronicle.rung(cell, body, "request")
         # One that stood by while the one before it died is asked to stop before it serves: what it may have to drain is its own now.

@@ -151,7 +151,7 @@ class Watchers:
             self._take_stack(cell, body, functools.partial(self._stack_came, cell, body))
         elif action == "recovered":
             self._report(guard)
-            self._log("info", "actors.hang_recovered", cell, body, handler=sample.handler)
+            self._runner.chronicle.log_incarnation("info", "actors.hang_recovered", cell, body, handler=sample.handler)
         elif action == "kill":
             self._kill_hung(cell, body, guard, sample, now)
 
@@ -184,7 +184,7 @@ class Watchers:
             report(stack)
 
     def _log_suspected(self, cell: Cell, body: Body, sample: _watchdog.Sample, seconds: float, stack: str) -> None:
-        self._log(
+        self._runner.chronicle.log_incarnation(
             "warning",
             "actors.hang_suspected",
             cell,
@@ -214,7 +214,7 @@ class Watchers:
             return _watchdog.describe(later, now - since)
 
         def spare() -> None:
-            self._log("info", "actors.hang_recovered", cell, body, handler=sample.handler)
+            self._runner.chronicle.log_incarnation("info", "actors.hang_recovered", cell, body, handler=sample.handler)
             self.serving(cell, body)
 
         self._freeze_and_kill(cell, body, still, spare)
@@ -249,7 +249,7 @@ class Watchers:
         """Its stack has come, or has not come in time: the first of the two ends it."""
         if self._watched(cell) != (guard, body) or guard.cancelled != place:
             return
-        self._log(
+        self._runner.chronicle.log_incarnation(
             "warning", "actors.cancel_ignored", cell, body, reason=why, at=top_frame(stack) or None, stack=stack or None
         )
 
@@ -289,9 +289,6 @@ class Watchers:
         elif body.killed_for is None:
             body.signal(signal.SIGCONT)
             spare()
-
-    def _log(self, level: str, event: str, cell: Cell, body: Body, **keys: object) -> None:
-        self._host.log(level, event, path=cell.path, uid=cell.uid, incarnation=body.incarnation, pid=body.pid, **keys)
 
 
 def _since(watch: _watchdog.Watch, now: float) -> float:

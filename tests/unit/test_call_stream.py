@@ -35,8 +35,9 @@ class _Force:
     def tell_later(self, _sink: object) -> None:
         pass
 
-    def is_own_thread(self) -> bool:
-        return self.is_own
+    def refuse_own_thread(self) -> None:
+        if self.is_own:
+            raise DeadlockError("this thread would have to bring it")
 
 
 class _Late(Exception):
