@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING
 
 from actors.supervisor import _events as ev
 from actors.supervisor._cells import Body, Cell
+from actors.supervisor._loans import lent_mailbox
 
 if TYPE_CHECKING:
     from actors._host import Host
@@ -134,7 +135,7 @@ class Replacing:
     def _lend(self, cell: Cell, body: Body) -> None:
         if body.dead or cell.body is not body:
             return
-        with contextlib.suppress(OSError), self._runner.requests.lent_mailbox(cell) as mailbox:
+        with contextlib.suppress(OSError), lent_mailbox(cell) as mailbox:
             self._runner.tell_body(body, "serve", cell.deaths.redelivered(cell.view), descriptors=mailbox)
             return
         # No descriptor to lend now. It waits, and the mailbox with it.

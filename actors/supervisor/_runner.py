@@ -263,6 +263,10 @@ class Runner:
             body.broken = body.broken or "it does not read its control lane"
             body.signal(signal.SIGKILL)
 
+    def answer(self, body: Body, number: int, *fields: object, descriptors: tuple[int, ...] = ()) -> None:
+        """Answer a child's request with that *number*."""
+        self.tell_body(body, "answer", number, *fields, descriptors=descriptors)
+
     def steer(self, uid: int, what: str, caller: int, ask_id: int, count: int) -> None:
         """Pass on what a caller has to say to an actor about an ask of its; whoever will handle it has to know."""
         cell = self.cells.get(uid)

@@ -34,7 +34,7 @@ from actors import (
 )
 from actors._zygote import zygote
 from actors.errors import ProtocolError
-from actors.supervisor._requests import Requests
+from actors.supervisor._claims import Claims
 from tests.helpers import eventually
 from tests.leaks import open_descriptors, shared_memory
 from tests.troupe import Busy, Child, Flooder, Mute, Parent, Stubborn, Worker
@@ -315,13 +315,13 @@ def test_a_child_that_no_descriptor_was_left_for_can_be_ended_all_the_same(
     start_method: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     lost, refusals = iter([True]), iter([True] * 3)
-    hello, pidfd_open = Requests._hello, os.pidfd_open
+    hello, pidfd_open = Claims.hello, os.pidfd_open
 
-    def lose(self: Requests, cell: Any, body: Any, pid: Any, descriptors: tuple[int, ...]) -> None:
+    def lose(self: Claims, cell: Any, body: Any, fields: Any, descriptors: tuple[int, ...]) -> None:
         if next(lost, False):
             _descriptors.close(*descriptors)
             raise ProtocolError("descriptors got lost")
-        hello(self, cell, body, pid, descriptors)
+        hello(self, cell, body, fields, descriptors)
 
     def refuse(pid: int) -> int:
         if threading.current_thread().name.endswith("pump") and next(refusals, False):
@@ -331,7 +331,7 @@ def test_a_child_that_no_descriptor_was_left_for_can_be_ended_all_the_same(
     with capture_logs() as logs, ActorSystem(start_method=start_method) as system:
         worker = system.spawn(Worker(), name="worker", backoff=AT_ONCE)
         assert 1 == worker.ask(Worker.add, 1).result(timeout=SECONDS)
-        monkeypatch.setattr(Requests, "_hello", lose)
+        monkeypatch.setattr(Claims, "hello", lose)
         monkeypatch.setattr(os, "pidfd_open", refuse)
         worker.tell(Worker.fail, "as told")
 
