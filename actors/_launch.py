@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import atexit
 import contextlib
+import functools
 import importlib
 import io
 import os
@@ -30,7 +31,7 @@ from actors._findable import not_found
 from actors._internals import process, reduction, resource_tracker, spawn, start_program, util
 from actors._snapshot import incarnate
 from actors._zygote import main_module, zygote
-from actors._zygote_main import ENDING, import_main, kill_group_of_dead
+from actors._zygote_main import ENDING, import_main, kill_group_of_dead, leave
 from actors.errors import SpecError
 from actors.mailbox._control import ControlLane
 from actors.mailbox._failure import describe
@@ -179,7 +180,18 @@ def _rebuild(values: dict[str, Any], passed: tuple[Any, ...], parent: tuple[str,
         boot.error = describe(error)
     actor = incarnate(cls, name=boot.name, parent_name=parent[0], parent_pid=parent[1])
     actor._boot = boot
+    vars(actor)["_bootstrap"] = functools.partial(_live_and_leave, actor)
     return actor
+
+
+def _live_and_leave(actor: Actor, sentinel: int | None = None) -> NoReturn:
+    """Be the process, and end as one that was forked does: an interpreter that is taken down may abort, for threads that run on."""
+    code = 1
+    try:
+        bootstrap: Any = process.BaseProcess._bootstrap
+        code = bootstrap(actor, sentinel)
+    finally:
+        leave(code)
 
 
 def reset_signals(*, survives_hangup: bool = False) -> None:

@@ -26,12 +26,12 @@ import sys
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 from actors import _lifeline, _sweep
 from actors._internals import forkserver, process, resource_tracker, spawn, util
 
-__all__ = ["COMMAND", "ENDING", "REPLY", "import_main", "kill_group_of_dead", "main"]
+__all__ = ["COMMAND", "ENDING", "REPLY", "import_main", "kill_group_of_dead", "leave", "main"]
 
 # A pid, or minus an errno.
 REPLY = struct.Struct("<q")
@@ -151,6 +151,14 @@ def kill_group_of_dead(pid: int) -> None:
             os.killpg(pid, signal.SIGKILL)
 
 
+def leave(code: int) -> NoReturn:
+    """End this process, an actor's: run its exit functions, but take no interpreter down."""
+    with contextlib.suppress(BaseException):
+        atexit._run_exitfuncs()
+    util._flush_std_streams()
+    os._exit(code)
+
+
 class _Server:
     """
     The loop: take requests, fork, and pass exit codes on.
@@ -260,15 +268,12 @@ class _Server:
         except EOFError:
             # The host has given this start up.
             pass
-        except SystemExit as leave:
-            code = leave.code if isinstance(leave.code, int) else 1
+        except SystemExit as leaving:
+            code = leaving.code if isinstance(leaving.code, int) else 1
         except BaseException as error:  # noqa: BLE001 - whatever it is, it is shown, and never runs on in the copy of this loop
             sys.excepthook(type(error), error, error.__traceback__)
         finally:
-            with contextlib.suppress(BaseException):
-                atexit._run_exitfuncs()
-            util._flush_std_streams()
-            os._exit(code)
+            leave(code)
 
 
 def _tell(end: int, number: int) -> None:

@@ -120,6 +120,13 @@ def _limit(number: int, value: int) -> Callable[[Actor], None]:
     return lambda _actor: resource.setrlimit(number, (value, value))
 
 
+def _run_on_without_descriptors(actor: Actor) -> None:
+    """Where such a thread is ended by the C library, that first of all opens one more of its files."""
+    pause = threading.Event()
+    threading.Thread(target=lambda: [pause.wait(0.0001) for _ in iter(int, 1)], daemon=True).start()
+    _limit(resource.RLIMIT_NOFILE, 3)(actor)
+
+
 def _lane(actor: Actor) -> int:
     return process_of(actor).attendant.lane.fileno()
 
@@ -153,6 +160,7 @@ HARMS: dict[str, Callable[[Actor], object]] = {
     "writes garbage into its answer pipe": _write(_answers, b"\xff" * 100),
     "writes garbage into its recorder": _scribble,
     "may open ten descriptors": _limit(resource.RLIMIT_NOFILE, 10),
+    "may open nothing, and has a thread that runs on": _run_on_without_descriptors,
     "may start no process": _limit(resource.RLIMIT_NPROC, 1),
     "has a working folder that is removed": _lose_folder,
     "has an umask that allows nothing": lambda _actor: os.umask(0o777),

@@ -289,18 +289,16 @@ def test_a_tell_that_just_misses_that_the_inbox_is_replaced_goes_to_the_new_one(
     assert [message[2] for message in directory.arrived()] == [[0], [1], [2]]
 
 
-def test_a_flush_that_cannot_be_arranged_is_arranged_by_the_next_tell(
-    node: Node, directory: FakeDirectory, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_flush_that_cannot_be_arranged_is_arranged_by_the_next_tell(node: Node, directory: FakeDirectory) -> None:
     def fail(route: Route) -> None:
         raise InterruptedError
 
-    monkeypatch.setattr(directory, "flush_soon", fail)
     node.tell(TARGET, "add", (0,), {})
-    with pytest.raises(InterruptedError):
-        node.tell(TARGET, "add", (1,), {})
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(directory, "flush_soon", fail)
+        with pytest.raises(InterruptedError):
+            node.tell(TARGET, "add", (1,), {})
     assert node.routes[TARGET.uid].joinable is None
-    monkeypatch.undo()
     node.tell(TARGET, "add", (2,), {})
 
     assert directory.flushes == [node.routes[TARGET.uid]]
