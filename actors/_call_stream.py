@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 from actors import _calls
 from actors._jobs import Job
+from actors.mailbox._lock import RLock
 
 if TYPE_CHECKING:
     from actors._workforce import Workforce
@@ -71,8 +72,8 @@ class CallStream:
         self._exhausted = items is not None
         self._next = 0
         # Of who feeds and who reads.
-        # C code, unlike that of a condition: no signal can be taken between its acquisition and the block it guards.
-        self._lock = threading.RLock()
+        # Taken by itself and not by the condition, between whose acquisition and the block it guards a signal can be taken.
+        self._lock = RLock()
         self._changed = threading.Condition(self._lock)
         self._room = _LEAST_ROOM
         self._fed = len(self._items)

@@ -12,6 +12,8 @@ import threading
 import traceback
 from collections.abc import Callable
 
+from actors.mailbox._lock import RLock
+
 __all__ = ["Callbacks"]
 
 _MOST_QUEUED = 100_000
@@ -32,7 +34,7 @@ class Callbacks:
         self._name = name
         # Both may be entered again by a signal handler or a ``__del__`` in the middle of themselves, in the same thread.
         self._calls: queue.SimpleQueue[tuple[Callable[..., object], tuple[object, ...]] | None] = queue.SimpleQueue()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._thread: threading.Thread | None = None
         self._closed = False
         self.dropped = 0

@@ -14,7 +14,6 @@ import select
 import struct
 import sys
 import termios
-import threading
 import time
 from collections import deque
 from collections.abc import Callable
@@ -36,6 +35,7 @@ from actors.mailbox import _channel_layout as at
 from actors.mailbox import _codec
 from actors.mailbox._cargo import Parcel
 from actors.mailbox._channel_core import ChannelCore, HeldCell
+from actors.mailbox._lock import RLock
 from actors.mailbox._patience import Patience
 from actors.supervisor._channels import ChannelFacts, map_channel, open_pipe
 
@@ -106,7 +106,7 @@ class ChannelEnd:
         self._joinable = facts.joinable
         self._is_ending, self._holding, self._progressed = source.is_ending, source.holding, source.progressed
         # Around what uses descriptors or memory and has no busy cell that keeps them from being closed. A signal handler may come in.
-        self._closing = threading.RLock()
+        self._closing = RLock()
         self._file, self._free, self._full, self._bell = descriptors
         layout = facts.layout
         self._layout = layout

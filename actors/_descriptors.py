@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import os
 import resource
-import threading
 from collections.abc import Iterable, Iterator
+
+from actors.mailbox._lock import RLock
 
 __all__ = [
     "close",
@@ -29,7 +30,7 @@ __all__ = [
 ]
 
 # Held while a descriptor is made and noted, and around every fork: no child can inherit one that is not in the book.
-fork_lock = threading.RLock()
+fork_lock = RLock()
 
 _MEMORY_FILES = "/memfd:actors-"
 _owned: set[int] = set()
@@ -108,7 +109,7 @@ def _after_fork_in_child() -> None:
     whatever the number stands for when they go.
     """
     global fork_lock, _forking_an_actor  # noqa: PLW0603 - the lock is held by a thread that is not here any more
-    fork_lock = threading.RLock()
+    fork_lock = RLock()
     if _forking_an_actor:
         _forking_an_actor = False
         return

@@ -12,6 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from actors.mailbox._envelope import INCARNATION_SHIFT
+from actors.mailbox._lock import RLock
 
 __all__ = ["Flow"]
 
@@ -30,7 +31,8 @@ class Flow:
     """
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = RLock()  # taken by itself, as the condition's way to take it can be interrupted
+        self._changed = threading.Condition(self._lock)
         self._current: tuple[int, int] | None = None
         self._credit = 0
         self._stopping = False
@@ -41,7 +43,7 @@ class Flow:
 
     def begin(self, caller: int, ask_id: int, credit: int) -> bool:
         """The ask is about to be handled; False if it was cancelled before."""
-        with self._changed:
+        with self._lock:
             if (caller, ask_id) in self._skipped:
                 del self._skipped[caller, ask_id]
                 return False
@@ -54,7 +56,7 @@ class Flow:
 
     def end(self) -> None:
         """It is handled."""
-        with self._changed:
+        with self._lock:
             self._current, self.cancelled = None, False
 
     @property
@@ -64,7 +66,7 @@ class Flow:
 
     def take(self, until: float | None) -> bool:
         """Use one item's credit, waiting for it; False if it was cancelled, or it is *until*."""
-        with self._changed:
+        with self._lock:
             while self._credit <= 0 and not self.cancelled:
                 if self._stopping:
                     self.cancelled = True
@@ -78,14 +80,14 @@ class Flow:
 
     def grant(self, caller: int, ask_id: int, count: int) -> None:
         """The caller has room for *count* more items."""
-        with self._changed:
+        with self._lock:
             if self._current == (caller, ask_id):
                 self._credit += count
                 self._changed.notify_all()
 
     def cancel(self, caller: int, ask_id: int) -> None:
         """The caller does not wait for it any more."""
-        with self._changed:
+        with self._lock:
             if self._current == (caller, ask_id):
                 self._cancel_current()
                 return
@@ -104,7 +106,7 @@ class Flow:
     def caller_gone(self, fields: tuple[Any, ...], _descriptors: tuple[int, ...]) -> None:
         """In the attendant: an incarnation of a caller has ended."""
         caller, incarnation = fields
-        with self._changed:
+        with self._lock:
             current = self._current
             if current is not None and current[0] == caller and current[1] >> INCARNATION_SHIFT == incarnation:
                 self._cancel_current()
@@ -118,12 +120,12 @@ class Flow:
 
     def go_on(self) -> None:
         """It is not to stop after all."""
-        with self._changed:
+        with self._lock:
             self._stopping = False
 
     def interrupt(self) -> None:
         """The actor is to stop: a stream that waits for credit, now or later, does not hold it up."""
-        with self._changed:
+        with self._lock:
             self._stopping = True
             if self._current is not None and self._credit <= 0:
                 self.cancelled = True

@@ -15,7 +15,6 @@ from __future__ import annotations
 import functools
 import math
 import os
-import threading
 import time
 import weakref
 from collections import deque
@@ -29,6 +28,7 @@ from actors.errors import CircuitOpenError, RateLimitedError, SpecError
 from actors.mailbox._answers import Parking
 from actors.mailbox._bucket import TokenBucket
 from actors.mailbox._circuit import Breaker, BreakerState, Circuit, Verdict, judge
+from actors.mailbox._lock import RLock
 
 if TYPE_CHECKING:
     from actors._reply import Reply
@@ -163,7 +163,7 @@ class Gate:
         limits, rate = self.limits, self.limits.rate
         self._bucket = None if rate is None else TokenBucket(rate, limits.burst or max(1, int(rate)))
         self._circuit = None if limits.breaker is None else Circuit(limits.breaker)
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._places: set[Held] = set()
         self._ends: deque[tuple[Held, Verdict, str, float]] = deque()
         self._waiting: list[Parking] = []

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import math
 import os
-import threading
 from collections.abc import Callable, Coroutine, Iterator
 from typing import TYPE_CHECKING, Any, Concatenate, Final, Generic, Literal, ParamSpec, TypeVar, cast, overload
 
@@ -21,6 +20,7 @@ from actors._seams import OnFull, Stream, find_node, nodes
 from actors.errors import ProtocolError, SpecError
 from actors.mailbox._circuit import Breaker, BreakerState
 from actors.mailbox._codec import register_type
+from actors.mailbox._lock import RLock
 
 if TYPE_CHECKING:
     from actors._actor import Actor
@@ -38,7 +38,7 @@ _MOST_GATES: Final = 1024
 
 # The gates of limits that have come here or gone from here, by the names of the limits: one for each, however often it comes.
 _gates: dict[str, Gate] = {}
-_gates_lock = threading.RLock()
+_gates_lock = RLock()
 
 
 @attrs.frozen

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import inspect
 import sys
-import threading
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import attrs
@@ -18,6 +17,7 @@ import attrs
 from actors._pool_keys import slot_of
 from actors._ref import ActorRef
 from actors.errors import ActorNotRunningError, AskTimeoutError, DeadlockError, MailboxFullError, SpecError
+from actors.mailbox._lock import RLock
 from actors.supervisor._slots import SLOTS
 
 if TYPE_CHECKING:
@@ -85,7 +85,7 @@ class KeyOrder:
         self._node = node
         self._source = source
         self._system = system
-        self.lock = threading.RLock()
+        self.lock = RLock()
         self._last = [0] * SLOTS
         self._barriers: dict[int, _Barrier] = {}
         self._places: dict[HandlerInfo, int] = {}

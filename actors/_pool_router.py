@@ -12,7 +12,6 @@ way, and this process says that it has let go of those who left when the sends o
 from __future__ import annotations
 
 import functools
-import threading
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Final, TypeVar
 
@@ -22,6 +21,7 @@ from actors._pool_order import KeyOrder, MovingError
 from actors._pool_table import PoolSource, Table
 from actors._ref import ActorRef
 from actors.errors import ActorNotRunningError, DeadlockError
+from actors.mailbox._lock import RLock
 
 if TYPE_CHECKING:
     from actors._handlers import HandlerInfo
@@ -296,7 +296,7 @@ class Router:
 
 
 # Taken for a moment, by whoever brings a new table.
-_taking = threading.RLock()
+_taking = RLock()
 
 
 class Routers:

@@ -25,6 +25,7 @@ from typing import TYPE_CHECKING, Any, Final, NoReturn, TypeVar
 from actors._seams import check_process
 from actors.errors import AskTimeoutError
 from actors.mailbox._answers import Parking
+from actors.mailbox._lock import RLock
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -377,7 +378,7 @@ class _FuturesView:
 
     def __init__(self, reply: Reply[Any]) -> None:
         self._reply = reply
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.waiters: list[Any] = []
         self.state = self._state_now()
         self._published = self.state != _PENDING

@@ -34,6 +34,7 @@ from actors.errors import (
     DeadlockError,
     StartError,
 )
+from actors.mailbox._lock import RLock
 
 __all__ = ["CLOSED", "Workforce"]
 
@@ -67,7 +68,7 @@ class Workforce:
         self.broken: BaseException | None = None
         self.owner = os.getpid()
         self._events: SimpleQueue[Event] = SimpleQueue()
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._thread: threading.Thread | None = None
         self._runner: threading.Thread | None = None
         self._unclaimed = [True]

@@ -24,6 +24,7 @@ SHELL = (
     "actors.mailbox._holds",
     "actors.mailbox._inbox",
     "actors.mailbox._layout",
+    "actors.mailbox._lock",
     "actors.mailbox._move",
     "actors.mailbox._outbox",
     "actors.mailbox._queue",

@@ -15,7 +15,6 @@ from __future__ import annotations
 import array
 import os
 import socket
-import threading
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import TypeAlias
@@ -24,6 +23,7 @@ from actors import _descriptors
 from actors.errors import ProtocolError
 from actors.mailbox import _codec
 from actors.mailbox._frames import FrameParser, frame
+from actors.mailbox._lock import RLock
 
 __all__ = ["ControlLane", "Notice"]
 
@@ -69,8 +69,7 @@ class ControlLane:
         self._current: list[_Frame] = []  # the one that is leaving, or none
         self._sent: list[int] = []  # how much of it a call has sent that could not say so yet
         self._busy = False
-        # C code, so that no signal can be taken between its acquisition and the block it guards.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.pending_bytes = 0
         self.closed = False
 
@@ -228,7 +227,7 @@ class ControlLane:
 
     def disown(self) -> None:
         """In a fork of this process: send nothing any more. The lock may be held by a thread that is not here."""
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self.closed = True
 
     def _discard(self) -> None:

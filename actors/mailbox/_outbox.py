@@ -15,13 +15,13 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-import threading
 from bisect import bisect_right
 from collections import deque
 from collections.abc import Callable
 from itertools import accumulate, repeat
 
 from actors.mailbox._frames import MAX_BODY_BYTES
+from actors.mailbox._lock import RLock
 
 __all__ = ["Outbox"]
 
@@ -51,8 +51,7 @@ class Outbox:
         self._later: deque[bytes] = deque()
         self._joined = 0  # bytes in _later, or a little less
         self._busy = False
-        # C code, so that no signal can be taken between its acquisition and the block it guards.
-        self._lock = threading.RLock()
+        self._lock = RLock()
 
     @property
     def waits(self) -> bool:

@@ -15,7 +15,6 @@ import functools
 import itertools
 import os
 import sys
-import threading
 from collections.abc import Collection, Iterator
 from mmap import MADV_DONTFORK, mmap
 from typing import TYPE_CHECKING, Any
@@ -30,6 +29,7 @@ from actors.mailbox._channel_keeper import ChannelKeeper
 from actors.mailbox._channel_layout import ChannelLayout
 from actors.mailbox._inbox import make_inbox, pipe_capacity
 from actors.mailbox._layout import create_file
+from actors.mailbox._lock import RLock
 from actors.supervisor._letters import DeadLetter
 
 if TYPE_CHECKING:
@@ -116,7 +116,7 @@ class ChannelBook:
         self._made: dict[int, _Made] = {}
         self._orphans: dict[int, int] = {}  # with their bytes, the oldest first
         self._numbers = itertools.count(1)
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._scratch: tuple[int, int] | None = None
         self._repaying = False
 

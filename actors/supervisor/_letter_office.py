@@ -9,12 +9,12 @@ from __future__ import annotations
 
 import contextlib
 import functools
-import threading
 import time
 from collections import Counter, deque
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
 
+from actors.mailbox._lock import RLock
 from actors.supervisor._letters import DeadLetter, LetterKey, Tally, letter_from, letter_key
 
 if TYPE_CHECKING:
@@ -41,7 +41,7 @@ class Subscription:
         self._run = run
         self._callback = callback
         # Entered again by a signal handler in the middle of itself, in the same thread.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._waiting: dict[LetterKey, int] = {}
         self._scheduled = False
         self.active = True
@@ -99,7 +99,7 @@ class DeadLetterOffice:
         self._host = host
         self._tally = Tally(_LOG_SECONDS)
         # A signal handler or a ``__del__`` may come with one in the middle of another: it is noted, and counted by the outer call.
-        self._lock = threading.RLock()
+        self._lock = RLock()
         self._noted: deque[DeadLetter] = deque()
         self._counting = False
         self._armed = False
