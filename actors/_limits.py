@@ -18,6 +18,10 @@ __all__ = ["check_descriptors", "check_processes", "explain", "is_shortage"]
 _TASKS_PER_ACTOR = 2
 
 
+# No descriptor, process or memory.
+_SHORTAGES = frozenset((errno.EMFILE, errno.ENFILE, errno.EAGAIN, errno.ENOMEM))
+
+
 def check_descriptors(path: str, need: int) -> None:
     """
     Refuse a start for which this process has no descriptors left.
@@ -55,10 +59,10 @@ def check_processes(path: str) -> None:
 
 
 def is_shortage(error: BaseException, need: int) -> bool:
-    """Return whether a start failed with *error* because there were not *need* descriptors: for the moment, maybe."""
+    """Return whether a start failed because the machine had not *need* descriptors, no process or no memory: for the moment, maybe."""
     if isinstance(error, OSError):
-        return error.errno in {errno.EMFILE, errno.ENFILE}
-    return _descriptors.in_use() + need > _descriptors.limit()
+        return error.errno in _SHORTAGES
+    return isinstance(error, StartError) or _descriptors.in_use() + need > _descriptors.limit()
 
 
 def explain(path: str, error: BaseException) -> BaseException:

@@ -4,12 +4,13 @@ What the kernel says of a process that lives, read from ``/proc``. Each answer i
 
 from __future__ import annotations
 
+import contextlib
 import os
 import resource
 
 import attrs
 
-__all__ = ["SignalState", "cpu_seconds", "main_thread_state", "resident_bytes", "signal_state"]
+__all__ = ["SignalState", "cpu_seconds", "has_open", "main_thread_state", "resident_bytes", "signal_state"]
 
 _PAGE_BYTES = resource.getpagesize()
 _TICKS_PER_SECOND = os.sysconf("SC_CLK_TCK")
@@ -43,6 +44,19 @@ class SignalState:
     def catches(self, number: int) -> bool:
         """Whether it has a handler for signal *number*."""
         return bool(self.caught >> (number - 1) & 1)
+
+
+def has_open(pid: int, descriptor: int) -> bool:
+    """Return whether process *pid* has the file open that is *descriptor* here; False as well where that cannot be read."""
+    ours = os.fstat(descriptor)
+    try:
+        for number in os.listdir(f"/proc/{pid}/fd"):
+            with contextlib.suppress(FileNotFoundError):
+                if os.path.samestat(ours, os.stat(f"/proc/{pid}/fd/{number}")):
+                    return True
+    except OSError:
+        return False
+    return False
 
 
 def resident_bytes(pid: int) -> int | None:

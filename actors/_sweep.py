@@ -69,7 +69,8 @@ class Sweeper:
     def note_start(self, mark: str, pid: int | None = None) -> None:
         """The incarnation that wears *mark* is being started; or it has been, as process *pid*."""
         self._living[mark] = pid
-        if self._adopted is not None and self._thread is None:
+        if self._thread is None:
+            # With the first start, not the first end: at a limit of processes it would take what the dead one's successor needs.
             self._begin()
 
     def note_end(self, mark: str) -> None:

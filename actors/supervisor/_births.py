@@ -12,11 +12,12 @@ import os
 import random
 import signal
 import time
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import attrs
 
-from actors import _descriptors, _limits, _marks
+from actors import _descriptors, _limits, _marks, _probe
 from actors._launch import Boot, exit_code
 from actors.errors import ActorsError
 from actors.mailbox import _failure
@@ -47,7 +48,7 @@ _MOST_PAUSE_SECONDS = 1.0
 @attrs.define(eq=False)
 class _Shortage:
     """
-    A restart that waits for descriptors of the host.
+    A restart that waits for descriptors of the host, or for a process.
 
     They are the host's affair and not the actor's: while they are short for a moment, no restart is counted against it. It is tried
     again for as long as a start may take; then the start has failed.
@@ -57,12 +58,14 @@ class _Shortage:
         give_up: When it has failed.
         error: What the last try met.
         pause: Seconds before the next try.
+        waits: Whether that is still to come; else it is being made.
     """
 
     incarnation: int
     give_up: float
     error: BaseException
     pause: float = _FIRST_PAUSE_SECONDS
+    waits: bool = True
 
 
 class Births:
@@ -84,7 +87,7 @@ class Births:
         """
         Begin the start of an incarnation; of one that stands by, beside the one that serves.
 
-        A restart for which there are no descriptors is tried again, see :class:`_Shortage`.
+        A restart for which there are no descriptors or processes is tried again, see :class:`_Shortage`.
         """
         host = self._host
         host.mail.unpark(cell, incarnation)
@@ -98,7 +101,6 @@ class Births:
             if standby or not (_is_shortage(error) and self._postpone(cell, incarnation, error)):
                 self._never_started(cell, incarnation, _refused(cell.path, error))
             return
-        self._shortages.pop(cell.uid, None)
         if standby:
             cell.standby = body
             self._runner.replacing.begins(cell, body)
@@ -145,6 +147,7 @@ class Births:
         if process is None:
             self._not_launched(cell, body, error)
             return
+        self._shortages.pop(cell.uid, None)
         body.process = process
         popen: Any = vars(process)["_popen"]
         body.pid, body.sentinel = popen.pid, popen.sentinel
@@ -179,7 +182,7 @@ class Births:
         elif now >= shortage.give_up:
             del self._shortages[cell.uid]
             return False
-        shortage.error = error
+        shortage.error, shortage.waits = error, True
         pause, shortage.pause = shortage.pause, min(_MOST_PAUSE_SECONDS, 2 * shortage.pause)
         self._pump.after(
             max(0.0, min(pause, shortage.give_up - now)), functools.partial(self._try_again, cell, shortage)
@@ -188,14 +191,14 @@ class Births:
 
     def _try_again(self, cell: Cell, shortage: _Shortage) -> None:
         if self._shortages.get(cell.uid) is shortage:
+            shortage.waits = False
             self.start(cell, shortage.incarnation)
 
     def give_up(self, cell: Cell, incarnation: int, *, requested: bool) -> bool:
-        """Try a restart no more that waits for descriptors; False if there is none."""
+        """Try a restart no more that waits for the machine; False if there is none."""
         shortage = self._shortages.get(cell.uid)
-        if shortage is None or shortage.incarnation != incarnation:
+        if shortage is None or shortage.incarnation != incarnation or not shortage.waits:
             return False
-        del self._shortages[cell.uid]
         self._never_started(cell, incarnation, _refused(cell.path, shortage.error), requested=requested)
         return True
 
@@ -206,6 +209,7 @@ class Births:
             cell.body = None
             body.close()
             return
+        self._shortages.pop(cell.uid, None)
         if error is not None and body.report is None and body.killed_for is None:
             body.report = _refused(cell.path, error)
         body.start_failed = True
@@ -220,17 +224,19 @@ class Births:
             with _descriptors.fork_lock:
                 pidfd = os.pidfd_open(body.pid)
                 _descriptors.own(pidfd)
-        except OSError:
-            # It has ended and was reaped; or no descriptor is left for it: then its sentinel has to do, until there is one.
-            if exit_code(body.process) == (None, True):
-                self._pump.unwatch(body.sentinel)
-                self._pump.watch(body.sentinel, lambda: self._runner.burials.ended(cell, body))
-                body.timers.append(self._pump.after(_HOLD_AGAIN_SECONDS, lambda: self._hold_again(cell, body)))
-            else:
+        except OSError as error:
+            exists = not isinstance(error, ProcessLookupError)
+            if _has_ended(body.process, lambda: exists):
                 self._runner.burials.ended(cell, body)
+                return
+            # It has been reaped, and its status is on the way; or no descriptor is left for it: its sentinel has to do, until there is one.
+            self._pump.unwatch(body.sentinel)
+            if exit_code(body.process)[1]:
+                self._pump.watch(body.sentinel, lambda: self._runner.burials.ended(cell, body))
+            body.timers.append(self._pump.after(_HOLD_AGAIN_SECONDS, lambda: self._hold_again(cell, body)))
             return
-        if exit_code(body.process) != (None, True):
-            # Reaped maybe before it was opened: then that pid is somebody else's by now.
+        # Reaped maybe before it was opened: then that pid is somebody else's by now.
+        if _has_ended(body.process, functools.partial(_probe.has_open, body.pid, body.stack_file)):
             _descriptors.close(pidfd)
             self._runner.burials.ended(cell, body)
             return
@@ -241,6 +247,7 @@ class Births:
             self._hold(cell, body)
 
     def _never_started(self, cell: Cell, incarnation: int, report: dict[str, Any], *, requested: bool = False) -> None:
+        self._shortages.pop(cell.uid, None)
         reason = _exits.classify(
             None,
             ready=False,
@@ -293,6 +300,12 @@ class Births:
         if ready is not None:
             self._runner.on_gone.pop(cell.uid, None)
             ready(cell)
+
+
+def _has_ended(process: Actor, is_there: Callable[[], bool]) -> bool:
+    """Whether *process* is known to have ended. Where its status is lost, with its forkserver, only who looks for it can say."""
+    code, known = exit_code(process)
+    return code is not None or not (known or is_there())
 
 
 def _is_shortage(error: BaseException) -> bool:

@@ -12,9 +12,12 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from actors import ActorRef, ActorSystem, Backoff, _status
+from actors import ActorRef, ActorSystem, Backoff, _descriptors, _status
+from actors._launch import exit_code
 from actors._zygote import zygote
 from actors.supervisor import _burials
+from actors.supervisor._births import Births
+from actors.supervisor._cells import Body
 from tests import scripts
 from tests.helpers import eventually
 from tests.troupe import Worker
@@ -150,6 +153,35 @@ def test_a_forkserver_that_ends_in_the_middle_of_a_start_costs_that_start_nothin
             assert ref.incarnation == 1
             assert processes_called(f"late-{number}") == [pid]
     assert len(replacements(logs)) == 5
+
+
+def test_a_forkserver_that_ends_behind_a_start_costs_the_new_process_nothing(
+    system: ActorSystem, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    hold = Births._hold
+
+    def launched(self: Births, cell: Any, body: Body, process: Any, error: Any) -> None:
+        """The news of the start is quicker than the hello of the process, and that of the forkserver's end quicker than both."""
+        if body.claimed is not None:
+            _descriptors.close(body.claimed[1])
+            body.claimed = None
+        os.kill(forkserver(), signal.SIGKILL)
+        eventually(lambda: exit_code(process) == (None, False), SECONDS)
+        launch(self, cell, body, process, error)
+
+    def note_hold(self: Births, cell: Any, body: Body) -> None:
+        held.append(cell.path)
+        hold(self, cell, body)
+
+    launch, held = Births._launched, list[str]()
+    monkeypatch.setattr(Births, "_launched", launched)
+    monkeypatch.setattr(Births, "_hold", note_hold)
+    worker = system.spawn(Worker(), name="worker")
+    monkeypatch.undo()
+
+    assert held == ["/system/worker"]
+    assert processes_called("worker") == [pid_of(worker)]
+    assert worker.incarnation == 1
 
 
 def test_random_ends_of_the_forkserver_while_actors_start(system: ActorSystem) -> None:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import re
 import signal
 import tempfile
+import threading
 import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from structlog.testing import capture_logs
 
-from actors import ActorSystem, Backoff, Supervisor
+from actors import ActorSystem, Backoff, StartError, Supervisor
 from actors.supervisor._cells import Body
 from tests import scripts
 from tests.helpers import eventually
@@ -131,10 +134,42 @@ def test_a_limit_that_is_met_by_a_restart_is_named_and_the_restart_tried_again(
     late, *_rest, restarted = ended.out.strip().split("\n")
     assert re.search(expected, late), late
     assert restarted == "restarted"
-    postponed = [line for line in ended.err.split("\n") if "path=/app/w0" in line and "start_postponed" in line]
+    of_it = [line for line in ended.err.split("\n") if "path=/app/w0" in line]
+    postponed = [line for line in of_it if "start_postponed" in line]
     assert len(postponed) == 1
     assert re.search(expected, postponed[0]), postponed
-    assert "kind=boot_failure" not in ended.err
+    assert not any("kind=boot_failure" in line for line in of_it)
+
+
+@pytest.mark.parametrize(
+    ("where", "error"),
+    [
+        ("actors._limits.check_processes", StartError("it needs 2 processes")),
+        ("actors.supervisor._starter.launch", BlockingIOError(errno.EAGAIN, "fork")),
+        ("actors.supervisor._starter.launch", OSError(errno.ENOMEM, "fork")),
+    ],
+    ids=["counted", "refused", "memory"],
+)
+def test_a_restart_for_which_there_is_no_process_is_tried_again_and_not_counted(
+    monkeypatch: pytest.MonkeyPatch, where: str, error: Exception
+) -> None:
+    refused = threading.Semaphore(0)
+
+    def refuse(*_: object) -> None:
+        refused.release()
+        raise error
+
+    with capture_logs() as logs, ActorSystem(Supervisor("app", max_restarts=1, period=60.0)) as system:
+        worker = system.spawn(Worker(), name="worker", backoff=Backoff(initial=0.0, maximum=0.001, jitter=0.0))
+        with monkeypatch.context() as patch:
+            patch.setattr(where, refuse)
+            worker.tell(Worker.fail, "as told")
+            for _ in range(4):
+                assert refused.acquire(timeout=SECONDS)
+        assert 1 == worker.ask(Worker.add, 1).result(timeout=SECONDS)
+        assert 2 == worker.incarnation
+
+    assert [log["log_level"] for log in logs if log["event"] == "actors.start_postponed"] == ["warning"]
 
 
 def test_nothing_holds_an_incarnation_that_is_buried(start_method: Any, monkeypatch: pytest.MonkeyPatch) -> None:

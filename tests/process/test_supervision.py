@@ -173,6 +173,7 @@ def test_a_thousand_restarts_leave_nothing_in_the_host(start_method: Any) -> Non
     restart_again_and_again(start_method, 1000)
 
 
+@pytest.mark.timeout(300)  # under spawn, on a busy machine
 def test_a_hundred_actors_start_and_stop(start_method: Any) -> None:
     children = [child(Worker(number), name=f"w{number}") for number in range(100)]
     began = time.monotonic()
