@@ -8,6 +8,7 @@ import subprocess
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -229,9 +230,9 @@ def _wearing(token: str) -> list[int]:
 def zombies() -> list[int]:
     found = []
     for task in os.listdir("/proc/self/task"):
-        for pid in map(int, Path(f"/proc/self/task/{task}/children").read_text().split()):
-            if is_gone(pid):
-                found.append(pid)
+        with suppress(FileNotFoundError):  # a thread that has ended meanwhile: its children are another one's
+            children = Path(f"/proc/self/task/{task}/children").read_text().split()
+            found += [pid for pid in map(int, children) if is_gone(pid)]
     return found
 
 
