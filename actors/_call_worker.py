@@ -113,18 +113,17 @@ class CallWorker(Actor):
 
         Returns:
             Seconds that it took. None if no call was begun: they were sent to the process before this one, which died with nothing
-            to do, and nobody has greeted this one.
+            to do, and nobody has greeted this one, or what they need was loaded into that one.
         """
-        loaded, self.loaded = self.loaded, []
-        if not self.greeted:
+        large, self.loaded = deque(buffers or self.loaded), []
+        if not self.greeted or len(large) < sum(call[4] for call in calls):
             return None
         began = time.monotonic()
         process = self.process
         asked = process.flow.asked()
         pending: _Pending = deque(enumerate(calls))
         del calls
-        large = deque(buffers or loaded)
-        del buffers, loaded
+        del buffers
         self.current = (asked[1], pending)
         give = process.dispatcher.give
         while True:
