@@ -392,8 +392,8 @@ class Workforce:
     def _loaded(self, batch: Batch) -> None:
         """A worker has got what the next message needs."""
         if self.broken is not None or self._terminated:
-            return
-        if batch.purpose == "greet":
+            self._errands.put_back(batch, range(len(batch.jobs)))  # to end with whatever else waits
+        elif batch.purpose == "greet":
             self._greeter.go_on(batch)
         else:
             self._errands.go_on(batch)

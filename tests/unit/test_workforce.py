@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from actors import MailboxFullError, _calls, _workforce
+from actors import MailboxFullError, _calls, _errands, _workforce
 from actors._batch import Event
 from actors._call_worker import BEGUN, DONE, TAKEN_BACK
 from actors._jobs import Job, Source
@@ -330,6 +330,21 @@ def test_calls_of_which_none_was_begun_go_to_the_worker_when_it_was_greeted_and_
 
     assert told.values == {0: 0, 1: 1, 2: 2}
     assert told.begun == [0, 1, 2, 2]
+
+
+def test_calls_whose_arguments_were_loaded_as_the_pool_is_terminated_end_with_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(_errands, "_SHARED_BYTES", 1)
+    crew, told = force(monkeypatch), Told()
+    crew.force.add(job(told, 0, memoryview(b"large")))
+    crew.turn()
+    assert crew.world.names[-1] == "load"
+    crew.force.terminate()
+    crew.end(crew.world.batches[-1], None)
+    crew.finish()
+
+    assert "killed before this call was done" in str(told.errors[0])
 
 
 # --- a broken pool ------------------------------------------------------------------------------------------------------------------
