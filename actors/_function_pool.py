@@ -288,8 +288,7 @@ class Pool:
         force = self._check_running()
         if chunksize < 1:
             raise ValueError(f"Chunksize must be 1+, not {chunksize:n}")
-        bar = _progress.shower(progress).counter(iterable)
-        items = iter(iterable)
+        shower, items = _progress.shower(progress), iter(iterable)
         try:
             function = force.plan.code_function(func)
         except Exception as error:  # noqa: BLE001 - what a user's __reduce__ raises is the outcome of these calls
@@ -310,9 +309,14 @@ class Pool:
             unsendable=maybe_encoding_error,
         )
         self._streams.add(stream)
-        force.add(stream)
-        stream.feed(source)
-        return PoolIterator(stream, chunked=chunksize > 1, bar=bar, pool=self)
+        try:
+            force.add(stream)
+            stream.feed(source)
+            return PoolIterator(stream, chunked=chunksize > 1, bar=shower.counter(iterable), pool=self)
+        except BaseException:
+            # What nobody feeds would keep the pool from its end: there may be no thread for that, or an interrupt comes in.
+            stream.close()
+            raise
 
     # --- the end ----------------------------------------------------------------------------------------------------------
 

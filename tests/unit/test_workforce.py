@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import math
+import os
 import threading
+import weakref
 from collections import deque
 from collections.abc import Callable
 from queue import SimpleQueue
@@ -12,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from actors import MailboxFullError, _calls, _errands, _workforce
+from actors import MailboxFullError, Pool, _calls, _errands, _workforce
 from actors._batch import Event
 from actors._call_worker import BEGUN, DONE, TAKEN_BACK
 from actors._jobs import Job, Source
@@ -189,6 +191,24 @@ def test_news_that_come_while_workers_end_are_kept() -> None:
 
     assert events.get_nowait() is added
     assert staff.all_gone
+
+
+def test_what_nobody_feeds_keeps_no_pool_from_its_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    crew = force(monkeypatch, drains_at_exit=False)
+    pool: Any = object.__new__(Pool)
+    vars(pool).update(_force=crew.force, _pid=os.getpid(), _timeout=None, _retries=0, _streams=weakref.WeakSet())
+
+    def refuse(_thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr(threading.Thread, "start", refuse)
+    with pytest.raises(RuntimeError, match="new thread"):
+        pool.imap(abs, [1, 2])
+    pool.close()
+    crew.turn()
+    crew.finish()
+
+    assert crew.world.stopped == [False]
 
 
 # --- beginning ------------------------------------------------------------------------------------------------------------------
