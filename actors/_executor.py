@@ -12,7 +12,7 @@ import types
 import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import CancelledError, Executor, Future, InvalidStateError
+from concurrent.futures import CancelledError, Executor, Future
 from typing import TYPE_CHECKING, Any, Literal, NoReturn, ParamSpec, TypeVar
 
 from actors import _calls
@@ -274,7 +274,7 @@ class _FutureSink:
         # One that its user has given a result, maybe in this very moment, has no use for this one.
         if future.done() and not future.cancelled():
             return False
-        with contextlib.suppress(InvalidStateError):
+        with contextlib.suppress(RuntimeError):
             return future.set_running_or_notify_cancel()
         return False
 

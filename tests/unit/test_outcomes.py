@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import pickle
+from concurrent.futures import Future
 from typing import Any
 
 import pytest
 
 from actors import _calls
+from actors._executor import _FutureSink
 from actors._jobs import Job
 from actors._outcomes import Outcomes
 
@@ -157,3 +159,20 @@ def test_a_sink_that_was_told_by_others_is_flushed_with_the_rest() -> None:
     outcomes.tell()
 
     assert sink.told == ["flush"]
+
+
+class _Hurried(Future[int]):
+    """Its user gives it a result right behind the look whether it has one."""
+
+    def done(self) -> bool:
+        done = super().done()
+        if not done:
+            self.set_result(7)
+        return done
+
+
+def test_a_future_that_its_user_ends_between_a_look_and_the_next_step_is_not_wanted() -> None:
+    future = _Hurried()
+
+    assert not _FutureSink(future).begin(0)
+    assert future.result(0) == 7
