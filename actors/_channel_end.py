@@ -49,6 +49,7 @@ _NEAR_END_SECONDS: Final = 0.005
 _JOIN_SECONDS: Final = (0.0005, 0.02)
 _INT: Final = struct.Struct("i")
 _decode = _codec.decode  # read once for each item
+_NOTHING: Final = object()
 # Ends that hold an item: it is taken until it is done with, though nothing refers to the channel meanwhile.
 _holding: Final[set[ChannelEnd]] = set()
 _keep: Final = _holding.add
@@ -115,7 +116,9 @@ class ChannelEnd:
         self.core = ChannelCore(layout, memory, open_pipe(self._free), open_pipe(self._full))
         self.held = HeldItems(self.core, self._file)
         self._by_thread, self._release, self._done = self.held.by_thread, self.held.release, self.held.done
-        self._undelivered: deque[HeldCell] = deque()
+        # What gets that were interrupted have left: cells that hold an item, and items that were done with.
+        self._late: set[HeldCell] = set()
+        self._spared: deque[Any] = deque()
         self._patience = Patience()
         self._is_closed = False
 
@@ -140,13 +143,16 @@ class ChannelEnd:
         except EncodeError as error:
             raise EncodeError(f"channel {self.facts.name}: {error}", path=error.path) from error
         core = self.core
-        for cell in self._putting:
-            if not cell.busy:
-                # Nothing stands between the look and the store at which another thread, or a signal handler, could come in.
-                cell.busy = True
-                break
-        else:
-            cell = self._new_cell(at.PUT, self._putting)
+        while True:
+            for cell in self._putting:
+                if not cell.busy:
+                    break
+            else:
+                self._add_cell(at.PUT, self._putting)
+                continue
+            # Nothing stands between the look and this at which another thread, or a signal handler, could come in.
+            cell.busy = True
+            break
         try:
             if self.stopped or not cell.clean:
                 self.check_stopped()
@@ -207,32 +213,45 @@ class ChannelEnd:
         """
         if self._by_thread and not self._joinable:
             self._release()
-        if self._undelivered:
-            return self._deliver_late()
+        if self._spared:
+            # Nothing stands between these at which another thread, or a signal handler, could come in.
+            item = self._spared[0]
+            del self._spared[0]
+            return item
         core = self.core
-        for cell in self._getting:
-            if not cell.busy:
-                cell.busy = True  # as in put
-                break
-        else:
-            cell = self._new_cell(at.GET, self._getting)
-        holds, failure, item = False, None, None
+        while True:
+            for cell in (*self._late, *self._getting) if self._late else self._getting:
+                if not cell.busy:
+                    break
+            else:
+                self._add_cell(at.GET, self._getting)
+                continue
+            cell.busy = True  # as in put
+            break
+        holds, failure, item = False, None, _NOTHING
         try:
             if self.stopped:
                 self.check_stopped()
-            while self._is_ending(waits=False) or not core.take(cell):
+            is_late = core.claims[cell.claim_at] != 0 and not core.take_back(cell)
+            while self._is_ending(waits=False) or not (is_late or core.take(cell)):
+                if self._has_left_over():
+                    return self.get(until)
                 self._wait_for_item(until)
             try:
                 item = self._read(cell)
             except CodecError as error:
                 failure = error  # that it was got is true all the same
-            core.release_place(cell)
+            if not is_late:
+                core.release_place(cell)
+            if self._late:
+                self._late.discard(cell)
             self._progressed()
             holds = self._hold(cell)
             if failure is not None:
                 raise failure
         except BaseException:
-            holds = holds or self._is_closed or self._take_back(cell)
+            if not (holds or self._is_closed):
+                self._take_back(cell, item)
             raise
         finally:
             failure = None  # else it would keep this frame, and with it the channel, alive
@@ -242,23 +261,24 @@ class ChannelEnd:
                 self._close_if_idle()
         return item
 
-    def _take_back(self, cell: HeldCell) -> bool:
-        """After an interruption: whether the cell keeps its item for the next get of this process."""
+    def _has_left_over(self) -> bool:
+        """Whether another thread has left something that comes with the next get, which may be one that waits already."""
+        return bool(self._spared) or any(not cell.busy for cell in tuple(self._late))
+
+    def _take_back(self, cell: HeldCell, item: object) -> None:
+        """
+        After an interruption: what was got goes back, or comes with the next get of this process.
+
+        Args:
+            cell: Which has claimed it.
+            item: What was read.
+        """
         self.held.remove(cell)
         self.let_go_if_done()
-        if self.core.take_back(cell):
-            return False
-        self._undelivered.append(cell)
-        return True
-
-    def _deliver_late(self) -> Any:
-        """Hand out what was got by a call that was interrupted."""
-        cell = self._undelivered.popleft()
-        try:
-            return self._read(cell)
-        finally:
-            if not self._hold(cell):
-                cell.busy = False
+        if item is not _NOTHING and not self.core.claims[cell.claim_at]:
+            self._spared.append(item)  # done with already
+        elif not self.core.take_back(cell):
+            self._late.add(cell)
 
     def _hold(self, cell: HeldCell) -> bool:
         """Keep the item as taken until it is done with; False where nobody could be given it again anyway."""
@@ -440,7 +460,8 @@ class ChannelEnd:
             (count,) = _INT.unpack(fcntl.ioctl(self._full, termios.FIONREAD, bytes(_INT.size)))
         return int(count) // at.INDEX_BYTES
 
-    def _new_cell(self, kind: int, cells: list[HeldCell]) -> HeldCell:
+    def _add_cell(self, kind: int, cells: list[HeldCell]) -> None:
+        """Have one cell more, which anybody may take."""
         try:
             number, identity, slot, count = self._source.lend_cell(self.facts.number, kind)
         except OSError as error:
@@ -449,10 +470,7 @@ class ChannelEnd:
             raise ProtocolError(f"channel {self.facts.name}: a cell {number}")
         with self._closing:
             self.check_stopped()
-            cell = self.core.cell(number, identity, slot, count)
-            cell.busy = True
-            cells.append(cell)
-        return cell
+            cells.append(self.core.cell(number, identity, slot, count))
 
     def __del__(self, is_finalizing: Callable[[], bool] = sys.is_finalizing) -> None:
         # At the end of a process the kernel closes everything, and the supervisor takes back what is still taken.

@@ -174,8 +174,12 @@ def test_a_put_that_is_interrupted_has_put_once_or_not_at_all(bench: Bench, item
 
 
 @pytest.mark.parametrize("item", [SMALL, LARGE], ids=["small", "large"])
-def test_an_item_whose_get_was_interrupted_comes_with_the_next(bench: Bench, item: object) -> None:
-    end, other = bench.end(1), bench.end(2)
+@pytest.mark.parametrize("holds", [True, False], ids=["actor", "host"])
+def test_an_item_whose_get_was_interrupted_comes_with_the_next(
+    bench: Bench, item: object, holds: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("actors._channel_held._KEPT_BYTES", 0)
+    end, other = bench.end(1, holds=holds), bench.end(2)
     got: list[object] = []
     other.put(item, 0.0)
     for step in steps(lambda: got.append(end.get(0.0))):
@@ -190,6 +194,59 @@ def test_an_item_whose_get_was_interrupted_comes_with_the_next(bench: Bench, ite
         assert get_all(end) == list(range(MAXSIZE))
         other.put(item, 0.0)
     assert get_all(other) == [item]
+    bench.check(end, other)
+
+
+@pytest.mark.parametrize("holds", [True, False], ids=["actor", "host"])
+def test_an_item_comes_though_its_get_is_interrupted_twice(holds: bool) -> None:
+    """At each pair of places."""
+    kept = first = 0
+    is_interrupted = True
+    while is_interrupted:
+        first, second, goes_on = first + 1, 0, True
+        while is_interrupted and goes_on:
+            second, bench, got = second + 1, Bench(), list[object]()
+            end, other = bench.end(1, holds=holds), bench.end(2)
+
+            def get(end: ChannelEnd = end, got: list[object] = got) -> None:
+                got.append(end.get(0.0))
+
+            other.put("item", 0.0)
+            is_interrupted = interrupted_at(first, get, FILES)
+            kept += bool(end._late)
+            goes_on = is_interrupted and interrupted_at(second, get, FILES)
+            got += get_all(end)
+            assert got == ["item"], (first, second)
+            end.stop()
+            assert end._is_closed
+            bench.book.close()
+    assert kept > 3
+
+
+@pytest.mark.parametrize("kept", [True, False], ids=["in its cell", "done with"])
+def test_a_get_that_waits_brings_what_another_thread_was_interrupted_with(bench: Bench, kept: bool) -> None:
+    end, other = bench.end(1), bench.end(2)
+    other.put("item", 0.0)
+    step = 1
+    while interrupted_at(step, lambda: end.get(0.0), FILES) and not end._late:
+        assert get_all(end) == ["item"]
+        other.put("item", 0.0)
+        step += 1
+    (late,) = end._late
+    late.busy = True  # so far by the thread that is interrupted
+
+    class Waiting(Source):
+        def standing_by(self) -> contextlib.AbstractContextManager[None]:
+            if kept:
+                late.busy = False
+            else:
+                end._spared.append("item")
+            return contextlib.nullcontext()
+
+    end._source = Waiting(bench.book, (1, 1))
+    assert end.get(None) == "item"
+    late.busy = False
+    assert get_all(end) == ([] if kept else ["item"])
     bench.check(end, other)
 
 
