@@ -47,6 +47,7 @@ class Channels:
         self._inherit = inherit
         self._ends: weakref.WeakValueDictionary[int, ChannelEnd] = weakref.WeakValueDictionary()
         self._recent: dict[int, ChannelEnd] = {}
+        self._is_over = False
         self.held = False
 
     def make(self, maxsize: int, name: str, joinable: bool, max_deliveries: int) -> ChannelEnd:
@@ -86,7 +87,10 @@ class Channels:
             _descriptors.close(*descriptors)
             self._source.drop_channel(facts.number, [])
             raise
-        return self._ends.setdefault(facts.number, end)
+        end = self._ends.setdefault(facts.number, end)
+        if self._is_over:
+            end.stop()  # the system has stopped meanwhile
+        return end
 
     def release(self) -> None:
         """A handler has returned: what it had got by the way is done with, and what threads had got that have ended."""
@@ -101,6 +105,7 @@ class Channels:
 
     def close(self) -> None:
         """The system has stopped: whoever waits is told."""
+        self._is_over = True
         for end in list(self._ends.values()):
             end.stop()
         self._recent.clear()

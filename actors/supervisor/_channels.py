@@ -119,6 +119,7 @@ class ChannelBook:
         self._lock = RLock()
         self._scratch: tuple[int, int] | None = None
         self._repaying = False
+        self._is_over = False
 
     def __len__(self) -> int:
         return len(self._made)
@@ -144,6 +145,8 @@ class ChannelBook:
         if type(max_deliveries) is not int or not 1 <= max_deliveries <= _MOST_DELIVERIES:
             raise ProtocolError(f"a channel with max_deliveries={max_deliveries!r:.40}")
         with self._lock:
+            if self._is_over:
+                raise OSError(errno.ESHUTDOWN, "its system has stopped")
             if sum(made.maker == user for made in self._made.values()) >= _MOST_PER_USER:
                 raise OSError(errno.EMFILE, f"{_MOST_PER_USER} channels are what one process may make")
             number = next(self._numbers)
@@ -197,9 +200,16 @@ class ChannelBook:
 
     @contextlib.contextmanager
     def lent(self, number: int) -> Iterator[tuple[int, int, int, int]]:
-        """The file, the pipe of free slots, that of full ones, and the bell, for one user: its pipes are open files of their own."""
+        """
+        The file, the pipe of free slots, that of full ones, and the bell, for one user: its pipes are open files of their own.
+
+        Raises:
+            OSError: The machine refused, or the system has stopped meanwhile.
+        """
         with self._lock:
-            made = self._made[number]
+            made = self._made.get(number)
+            if made is None:
+                raise OSError(errno.ESHUTDOWN, "its system has stopped")
             pipes: list[int] = []
             try:
                 with _descriptors.fork_lock:
@@ -351,6 +361,7 @@ class ChannelBook:
     def close(self) -> None:
         """Give everything back."""
         with self._lock:
+            self._is_over = True
             for made in self._made.values():
                 made.close()
             self._made.clear()

@@ -12,7 +12,7 @@ import pytest
 
 from actors import _descriptors
 from actors._channels import Channels
-from actors.errors import SpecError
+from actors.errors import ChannelClosedError, SpecError
 from actors.supervisor._channels import ChannelFacts
 from actors.supervisor._letters import DeadLetter
 from tests.unit.test_channel_end import HOST, Bench, Source
@@ -120,3 +120,22 @@ def test_what_is_left_in_them_is_a_dead_letter_when_the_system_ends(bench: Bench
 
     assert bench.host.said == [DeadLetter("one", "dead", 2), DeadLetter("two", "dead", 1)]
     assert len(bench.book) == 1
+
+
+def test_after_its_end_a_system_makes_and_lends_none_and_has_no_descriptor(bench: Bench) -> None:
+    finder = Finder(bench.book, (1, 1))
+    channels = Channels(finder, inherit=False)
+    channels.close()
+    late = channels.find(bench.facts.number)
+    assert late is not None
+    with pytest.raises(ChannelClosedError, match="its system has stopped"):
+        late.get(None)
+    bench.book.close()
+    before = os.listdir("/proc/self/fd")
+    with pytest.raises(OSError, match="its system has stopped"):
+        bench.book.make(HOST, 1, "late", joinable=False, max_deliveries=3)
+    with pytest.raises(OSError, match="its system has stopped"), bench.book.lent(bench.facts.number):
+        pass
+
+    assert os.listdir("/proc/self/fd") == before
+    assert len(bench.book) == 0
