@@ -81,7 +81,7 @@ class Workforce:
         self._outcomes = Outcomes()
         self._errands = Errands(plan, self._events, self._staff, self._dealer, self._outcomes)
         self._greeter = Greeter(plan, self._staff.name, self._errands, self._break, self._lose)
-        self._idle_since = time.monotonic()
+        self._lacking_since = math.inf  # infinity where nothing is lacking
 
     # --- any thread ---------------------------------------------------------------------------------------------------------
 
@@ -206,7 +206,7 @@ class Workforce:
     def _turn(self) -> None:
         """Take what has happened, then hand out what can be."""
         now = time.monotonic()
-        due = self._next_due()
+        due = self._next_due(now)
         event: Event | None = None
         with contextlib.suppress(Empty):
             event = self._events.get(timeout=None if due == math.inf else min(max(0.0, due - now), _LONGEST_WAIT))
@@ -224,11 +224,9 @@ class Workforce:
         if not (self._errands.idle or self._terminated) and self._events.empty():
             self._dealer.prepare()
 
-    def _next_due(self) -> float:
-        due = self._errands.next_due()
-        if self._lacks_workers():
-            due = min(due, self._idle_since + NO_WORKER_SECONDS)
-        return due
+    def _next_due(self, now: float) -> float:
+        self._note_lack(now)
+        return min(self._errands.next_due(), self._lacking_since + NO_WORKER_SECONDS)
 
     def _lacks_workers(self) -> bool:
         """Whether calls wait, and no worker is known to do anything. An initializer may take as long as it likes."""
@@ -236,10 +234,13 @@ class Workforce:
             return False
         return all(worker.doing != "initializing" for worker in self._staff.workers)
 
+    def _note_lack(self, now: float) -> None:
+        """Since when workers are lacking, which counts from the look that finds it: what was before that took any time."""
+        self._lacking_since = min(self._lacking_since, now) if self._lacks_workers() else math.inf
+
     def _look_for_workers(self, now: float) -> None:
-        if not self._lacks_workers():
-            self._idle_since = now
-        elif now >= self._idle_since + NO_WORKER_SECONDS:
+        self._note_lack(now)
+        if now >= self._lacking_since + NO_WORKER_SECONDS:
             self._break(StartError(f"no worker was ready within {NO_WORKER_SECONDS:g} s"))
 
     def _hand_out(self) -> None:

@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from actors import MailboxFullError, Pool, _calls, _errands, _workforce
+from actors import ActorDied, ExitReason, MailboxFullError, Pool, _batch, _calls, _errands, _workforce
 from actors._batch import Event
 from actors._call_worker import BEGUN, DONE, TAKEN_BACK
 from actors._jobs import Job, Source
@@ -47,6 +47,12 @@ class Many(Source):
 
     def abort(self, error: BaseException) -> None:
         self.aborted = error
+
+
+def killed() -> ActorDied:
+    """What is told of the message that a worker had as it was killed."""
+    path = "/pool/worker-1"
+    return ActorDied(f"{path} was killed", target=path, reason=ExitReason("signal", exit_code=-9), may_have_run=True)
 
 
 # --- calls that come as the pool is closed ------------------------------------------------------------------------------------
@@ -299,6 +305,28 @@ def test_an_initializer_may_take_as_long_as_it_likes(monkeypatch: pytest.MonkeyP
     assert (told.values, crew.force.broken) == ({0: 7}, None)
 
 
+@pytest.mark.parametrize("what", ["dies", "retires"])
+def test_a_worker_is_missing_from_when_it_ends_and_not_since_its_last_sign(
+    monkeypatch: pytest.MonkeyPatch, what: str
+) -> None:
+    crew, told = force(monkeypatch, most_calls=1 if what == "retires" else None), Told()
+    for number in range(2):
+        crew.force.add(job(told, number))
+        crew.turn()
+    batch = crew.world.batches[-1]
+    crew.clock.now += 600.0
+    if what == "dies":
+        crew.fail(batch, killed())
+    else:
+        crew.world.events.put((_batch.ITEM, batch, [0, _calls.PLAIN, 7]))
+        crew.end(batch, 600.0)
+    crew.turn(59.0)
+    assert (1 in told.errors, crew.force.broken) == (False, None)
+    crew.turn(2.0)
+
+    assert "no worker was ready within 60 s" in str(told.errors[1])
+
+
 def test_workers_that_do_not_even_begin_with_their_initializer_are_not_waited_for_for_ever(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
@@ -377,11 +405,11 @@ def test_a_pool_that_breaks_while_it_waits_for_memory_looks_at_nothing_any_more(
     crew.world.errors.append(MailboxFullError("full", target="/pool/worker-1"))
     crew.force.add(job(told))
     crew.turn()
-    assert crew.force._next_due() < math.inf
+    assert crew.force._next_due(crew.clock.now) < math.inf
     crew.force._break(OSError("lost"))
     crew.turn(1.0)
 
-    assert crew.force._next_due() == math.inf
+    assert crew.force._next_due(crew.clock.now) == math.inf
     assert "lost" in str(told.errors[0])
 
 
