@@ -36,7 +36,9 @@ NO_WORKER_SECONDS: Final = 60.0
 _LOOK_SECONDS: Final = 0.01
 # Arguments and results lie in memory of at most 256 MiB a process.
 _LARGEST_BYTES: Final = 240 << 20
-# A worker that dies is always replaced: what must not go on for ever is found by the pool.
+# A worker whose processes end so often in a row before they are ready is given up.
+_MOST_START_FAILURES: Final = 20
+# One that was ready and dies is always replaced: what must not go on for ever is found by the pool.
 _RESTARTS: Final = {"max_restarts": 1000, "period": 0.001}
 
 _numbers = itertools.count(1)
@@ -98,7 +100,13 @@ class Staff:
         else:
             self._path = self._system._life.call(self._add_supervisor)
         worker = CallWorker(plan.leaves, plan.initializer is not None or plan.most_calls is not None)
-        child = Child(worker, Options.of(worker, backoff=Backoff(initial=0.0), start_timeout=NO_WORKER_SECONDS))
+        options = Options.of(
+            worker,
+            backoff=Backoff(initial=0.0),
+            start_timeout=NO_WORKER_SECONDS,
+            max_start_failures=_MOST_START_FAILURES,
+        )
+        child = Child(worker, options)
         data = snapshot(worker)
         for number in range(plan.size):
             self._system._life.call(

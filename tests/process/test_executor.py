@@ -577,6 +577,33 @@ def test_a_program_without_a_main_guard_is_told_so(tmp_path: Path, method: str) 
     assert "__main__" in ended.out + ended.err, ended
 
 
+def test_calls_of_workers_that_cannot_start_any_more_fail_with_the_reason(tmp_path: Path) -> None:
+    script = scripts.write(
+        tmp_path,
+        """
+        import multiprocessing, os, signal, sys
+        from actors import ActorExecutor, _staff
+        from tests import callables
+
+        if "CANNOT_START" in os.environ:
+            sys.exit("not any more")
+        if __name__ == "__main__":
+            _staff._MOST_START_FAILURES = 3
+            with ActorExecutor(1, multiprocessing.get_context("spawn")) as executor:
+                pid = executor.submit(callables.own_pid).result(timeout=30)
+                os.environ["CANNOT_START"] = "1"
+                os.kill(pid, signal.SIGKILL)
+                error = executor.submit(callables.own_pid).exception(timeout=30)
+                print(type(error).__name__, error)
+        """,
+    )
+
+    ended = scripts.run(script)
+
+    assert (ended.code, ended.out.count("BrokenProcessPool no call can be made")) == (0, 1), ended
+    assert "failed to start" in ended.out
+
+
 def test_importing_the_package_does_not_import_what_only_some_pools_need() -> None:
     code = "import actors, sys; print([name for name in ('cloudpickle', 'numpy') if name in sys.modules])"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=scripts.ROOT)
