@@ -278,7 +278,8 @@ class PoolIterator(Generic[R]):
         self._stream.close()
 
     def __del__(self) -> None:
-        # Nobody can read on: what is ahead of nobody need not be made, but what was taken is.
+        # Nobody can read on: what is ahead of nobody need not be made before the pool is closed, but what was taken is.
         bar = getattr(self, "_bar", None)
         if bar is not None:
             bar.close()
+            self._stream.leave()

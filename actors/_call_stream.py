@@ -8,6 +8,7 @@ and reader need, so that it may be endless.
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections import deque
@@ -79,6 +80,7 @@ class CallStream:
         self._fed = len(self._items)
         self._feeder_waits = False
         self._unbound = False
+        self._is_left = False
         self._aborted = False
 
     # --- a source ---------------------------------------------------------------------------------------------------------
@@ -226,6 +228,17 @@ class CallStream:
         with self._lock:
             self._unbound = True
             self._changed.notify_all()
+
+    def leave(self) -> None:
+        """Nobody can read the results any more."""
+        self._is_left = True
+        self.look_whether_left()
+
+    def look_whether_left(self) -> None:
+        """Make all calls if nobody can read their results, and the pool is to end when they are made."""
+        # In a fork the lock may be held by a thread that is not there.
+        if self._is_left and self._force.closed and self._force.owner == os.getpid():
+            self.unbind()
 
 
 class _Results(CallStream):

@@ -323,6 +323,8 @@ class Pool:
     def close(self) -> None:
         """Take nothing more; the workers end when all is done."""
         self._owned().close()
+        for stream in list(self._streams):
+            stream.look_whether_left()
 
     def terminate(self) -> None:
         """Kill the workers at once; what was not done ends with an error."""

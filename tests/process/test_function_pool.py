@@ -256,6 +256,18 @@ def test_a_pool_that_is_closed_finishes_what_was_given_to_it(start_method: str) 
         pool.apply(callables.square, (1,))
 
 
+def test_a_pool_that_is_closed_ends_although_nobody_can_read_its_results(start_method: str) -> None:
+    pool = Pool(1, context=multiprocessing.get_context(start_method))
+    force = pool._force
+    assert force is not None
+    assert next(pool.imap_unordered(callables.square, range(1000))) == 0
+    pool.close()
+    del pool
+    force.join()
+
+    assert force.processes() == []
+
+
 def test_leaving_the_block_terminates_what_runs(start_method: str, fifo: str) -> None:
     with Pool(1, context=multiprocessing.get_context(start_method)) as pool:
         running = pool.apply_async(callables.read, (fifo,))

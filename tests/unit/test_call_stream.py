@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import os
 import sys
 import threading
 from collections import deque
@@ -28,6 +29,8 @@ class _Force:
         self.plan = SimpleNamespace(size=2)
         self.pokes = threading.Semaphore(0)
         self.is_own = False
+        self.closed = False
+        self.owner = os.getpid()
 
     def poke(self, _source: object) -> None:
         self.pokes.release()
@@ -213,6 +216,20 @@ def test_no_more_is_read_than_there_is_room_for(kind: Any) -> None:
     before = len(read)
     eventually(lambda: len(read) > before + 10 * stream._room, SECONDS)
     stream.close()
+
+
+@pytest.mark.parametrize("first", ["closed", "left"])
+def test_what_nobody_can_read_is_made_as_its_pool_is_closed(first: str) -> None:
+    force = _Force()
+    stream = make(UnorderedResults, None, force)
+    stream.feed(iter(range(100)))
+    eventually(lambda: stream._feeder_waits, SECONDS)
+    force.closed = first == "closed"
+    (stream.look_whether_left if force.closed else stream.leave)()
+    assert stream.waiting < 100
+    force.closed = True
+    (stream.leave if first == "closed" else stream.look_whether_left)()
+    eventually(lambda: stream.waiting == 100 and stream._exhausted, SECONDS)
 
 
 def test_what_will_not_be_made_is_dropped_without_looking_at_it() -> None:
