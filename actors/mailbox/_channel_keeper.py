@@ -6,6 +6,7 @@ What stands in a cell is another process's word: it is range-checked, and what i
 
 from __future__ import annotations
 
+import array
 from collections.abc import Callable, Collection
 
 import attrs
@@ -70,8 +71,9 @@ class ChannelKeeper:
     def fill(self) -> None:
         """Make every place free: once, before anybody has a cell."""
         layout = self.core.layout
-        for slot in range(1, layout.maxsize + 1):
-            self.core.free.give(pack_index(slot))
+        for first in range(1, layout.maxsize + 1, at.PER_PAGE):
+            places = range(first, min(first + at.PER_PAGE, layout.maxsize + 1))
+            self.core.free.give(array.array("I", places).tobytes())
         self._spares.extend(range(layout.slots, layout.maxsize, -1))
 
     def lend(self, kind: int) -> Lent | None:

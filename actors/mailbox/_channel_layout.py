@@ -42,6 +42,7 @@ __all__ = [
     "LENT",
     "MOST_MAXSIZE",
     "OWN",
+    "PER_PAGE",
     "PUT",
     "RETURNING",
     "SLOT_BYTES",
@@ -56,7 +57,7 @@ __all__ = [
 
 _PAGE_BYTES: Final = 4096
 INDEX_BYTES: Final = 4
-_PER_PAGE: Final = _PAGE_BYTES // INDEX_BYTES
+PER_PAGE: Final = _PAGE_BYTES // INDEX_BYTES  # as many as one write takes, or leaves
 
 # Words of the header.
 CLOSED: Final = 8
@@ -106,13 +107,13 @@ def capacity_of(pipe_bytes: int) -> int:
 
     Its first page may be read in part, and is free again when all of it is read.
     """
-    return (pipe_bytes // _PAGE_BYTES - 1) * _PER_PAGE + 1
+    return (pipe_bytes // _PAGE_BYTES - 1) * PER_PAGE + 1
 
 
 def pipe_bytes_for(maxsize: int) -> int:
     """How large a pipe has to be, at least, for a channel of *maxsize* items and as many cells as one may have."""
     slots = (maxsize or _DEFAULT_MAXSIZE) + _MOST_CELLS
-    return (-(-(slots - 1) // _PER_PAGE) + 1) * _PAGE_BYTES
+    return (-(-(slots - 1) // PER_PAGE) + 1) * _PAGE_BYTES
 
 
 @attrs.frozen

@@ -112,10 +112,10 @@ class _Queue(deque[bytes]):
         view[:] = self.popleft()
         return len(view)
 
-    def give(self, index: bytes) -> int:
+    def give(self, indices: bytes) -> int:
         _pause()
-        self.append(index)
-        return len(index)
+        self.extend(indices[start : start + at.INDEX_BYTES] for start in range(0, len(indices), at.INDEX_BYTES))
+        return len(indices)
 
     def slots(self) -> list[int]:
         return [int.from_bytes(index, "little") for index in self]

@@ -299,6 +299,23 @@ def test_what_was_got_and_has_given_its_place_away_is_held_on() -> None:
     assert user.core.take_back(user.getting) is True
 
 
+def test_a_large_channel_is_filled_by_few_writes_each_of_which_a_pipe_takes_whole() -> None:
+    layout = ChannelLayout(3 * at.PER_PAGE + 1, 64, 4096)
+    written: list[bytes] = []
+
+    def write(data: bytes) -> int:
+        written.append(data)
+        return len(data)
+
+    pipe = Pipe(lambda _view: None, write)
+    ChannelKeeper(
+        ChannelCore(layout, memoryview(bytearray(layout.mapped_bytes)), pipe, pipe), lambda: ((), ()), 3
+    ).fill()
+
+    assert [len(data) for data in written] == [4096, 4096, 4096, at.INDEX_BYTES]
+    assert b"".join(written) == b"".join(map(pack_index, range(1, layout.maxsize + 1)))
+
+
 def test_memory_that_is_let_go_of_can_be_closed() -> None:
     layout = ChannelLayout(2, 64, 4096)
     memory = bytearray(layout.mapped_bytes)
