@@ -113,7 +113,9 @@ class ChannelKeeper:
         Returns:
             How many items too many consumers have died of; they are done with.
         """
-        return sum(self._settle(self._lent.pop(number), in_order=in_order) for number in numbers)
+        # One look for all of them, which may be a thousand: their process makes no step any more, and what is settled bears another stamp.
+        seen: list[Whereabouts] = []
+        return sum(self._settle(self._lent.pop(number), seen, in_order=in_order) for number in numbers)
 
     def repay(self) -> None:
         """Take out the places that items given back have taken beyond the bound, as far as there are any."""
@@ -124,16 +126,16 @@ class ChannelKeeper:
                 self._keep(slot)
             self.excess -= 1
 
-    def _settle(self, lent: Lent, *, in_order: bool) -> int:
+    def _settle(self, lent: Lent, seen: list[Whereabouts], *, in_order: bool) -> int:
         cell = self._read(lent)
         if cell is None:
             return 0  # written over: what it had is lost to this channel
         fatal = False
         if lent.kind == at.PUT:
-            verdict = settle_put(cell, self._whereabouts(cell, lent.number))
+            verdict = settle_put(cell, self._whereabouts(cell, seen))
         else:
             fatal = not (in_order or cell.at_rest or cell.returning) and self._count_delivery(cell.claim)
-            verdict = settle_get(cell, self._whereabouts(cell, lent.number), is_done=fatal)
+            verdict = settle_get(cell, self._whereabouts(cell, seen), is_done=fatal)
         self._apply(lent, verdict)
         return int(fatal)
 
@@ -171,13 +173,14 @@ class ChannelKeeper:
         self.core.words[self.core.layout.slot_word(slot) + at.STAMP] = _SUPERVISOR
         self._spares.append(slot)
 
-    def _whereabouts(self, cell: Cell, number: int) -> Whereabouts:
+    def _whereabouts(self, cell: Cell, seen: list[Whereabouts]) -> Whereabouts:
         if cell.at_rest:
             return Whereabouts((), (), (), self._stamp)
-        free, full = self._look()
-        # After the pipes: what has left them by then was claimed before.
-        claims = {self._claim_of(other) for other in self._lent if other != number}
-        return Whereabouts(free, full, claims, self._stamp)
+        if not seen:
+            free, full = self._look()
+            # After the pipes: what has left them by then was claimed before.
+            seen.append(Whereabouts(free, full, set(map(self._claim_of, self._lent)), self._stamp))
+        return seen[0]
 
     def _claim_of(self, number: int) -> int:
         """What a cell has claimed; 0 while that is on its way back, when its stamp says enough."""

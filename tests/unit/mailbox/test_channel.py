@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -170,6 +172,40 @@ def test_what_a_consumer_held_that_ended_in_order_comes_again_and_nobody_has_die
 
     assert world.poison == 1
     assert not world.full
+
+
+def test_all_that_one_process_held_is_found_by_one_look_however_much_it_is(monkeypatch: pytest.MonkeyPatch) -> None:
+    world = World(20)
+    giver = User(world)
+    for number in range(20):
+        assert giver.put(b"%d" % number)
+    core, held = world.core(), []
+    for number in range(20):
+        lent = world.keeper.lend(at.GET)
+        assert lent is not None
+        held.append(core.cell(lent.number, lent.identity, lent.slot, lent.count))
+        assert core.take(held[-1])
+        if number % 2:
+            core.release_place(held[-1])
+        if number % 3 == 0:
+            core.done(held[-1])
+    look, looks = world.keeper._look, list[Any]()
+
+    def count() -> Any:
+        looks.append(look())
+        return looks[-1]
+
+    monkeypatch.setattr(world.keeper, "_look", count)
+    world.keeper.settle([cell.number for cell in held], in_order=False)
+    world.settle(giver)
+
+    assert len(looks) == 1
+    assert world.keeper.excess == 7
+    last = User(world)
+    got = set()
+    while last.get():
+        got.add(last.holds)
+    assert got == {b"%d" % number for number in range(20) if number % 3}
 
 
 def test_what_a_consumer_was_done_with_before_it_ended_does_not_come_again() -> None:
