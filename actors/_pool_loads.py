@@ -99,7 +99,8 @@ class Loads:
         """Note a tell."""
         load = self._loads.setdefault(member.uid, _Load())
         load.told += 1
-        if load.marker is not None:
+        # One that is done and still there was not heard of: a signal handler raised before anybody listened to it.
+        if load.marker is not None and not load.marker.done():
             return
         with contextlib.suppress(ActorsError):  # full, or gone: the next tell tries again
             told = load.told

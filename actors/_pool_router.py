@@ -342,5 +342,8 @@ class Routers:
         if router is None:
             # Two threads may both come here: whoever is first makes it.
             router = self.known.setdefault(table.number, Router(self._node, self.source, self._system, table))
+            if router.table is table:
+                # The host may have lent an older one, which this one overtook: to those who left nothing was ever sent from here.
+                self.source.pool_left(table.number, table.version)
         router.take(table)
         return router

@@ -10,6 +10,7 @@ import pytest
 
 from actors import Actor, ActorNotRunningError, ActorRef, DeadlockError, MailboxFullError, PoolRef, SpecError, handler
 from actors._handlers import HandlerInfo
+from actors._pool_loads import Loads
 from actors._pool_order import MovingError
 from actors._pool_router import Router, Routers
 from actors._pool_table import Table
@@ -526,3 +527,35 @@ def test_a_pool_is_looked_for_once_and_one_that_is_gone_is_said() -> None:
     assert routers.update(fields(1, version=2)) is found
     assert [member.uid for member in found.table.members] == [1]
     assert world.found == 2
+
+
+def test_a_process_whose_first_table_is_overtaken_by_the_next_has_let_go_of_who_left_with_that() -> None:
+    world = World()
+    routers = Routers(world, world, SYSTEM)  # type: ignore[arg-type]
+    routers.update(fields(1, version=2))
+    routers.update(fields(1, 2, version=1))
+
+    assert world.left == [(7, 2)]
+    assert [member.uid for member in routers.known[7].table.members] == [1]
+
+
+def test_a_marker_that_an_interruption_kept_from_being_heard_of_is_followed_by_another(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    world = World()
+    loads = Loads(world)  # type: ignore[arg-type]
+    member: ActorRef[Any] = ActorRef(SYSTEM, 1, "/pool/1")
+
+    def interrupt(_answer: Answer, _listener: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched, pytest.raises(KeyboardInterrupt):
+        patched.setattr(Answer, "listen", interrupt)
+        loads.told(member)
+    loads.told(member)
+    assert (len(world.barriers), loads.of(member)) == (1, 2)
+    world.barriers[0].end()
+    loads.told(member)
+    world.barriers[1].end()
+
+    assert loads.of(member) == 0
