@@ -46,6 +46,7 @@ class Channels:
         self._source = source
         self._inherit = inherit
         self._ends: weakref.WeakValueDictionary[int, ChannelEnd] = weakref.WeakValueDictionary()
+        self._noting = threading.RLock()
         self._recent: dict[int, ChannelEnd] = {}
         self._is_over = False
         self.held = False
@@ -87,7 +88,8 @@ class Channels:
             _descriptors.close(*descriptors)
             self._source.drop_channel(facts.number, [])
             raise
-        end = self._ends.setdefault(facts.number, end)
+        with self._noting:  # the mapping looks and writes in two steps, and would keep one of two ends
+            end = self._ends.setdefault(facts.number, end)
         if self._is_over:
             end.stop()  # the system has stopped meanwhile
         return end

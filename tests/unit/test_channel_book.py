@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import gc
 import os
+import threading
+import weakref
 from collections.abc import Iterator
-from typing import NoReturn
+from typing import Any, NoReturn
 
 import attrs
 import pytest
@@ -120,6 +122,24 @@ def test_what_is_left_in_them_is_a_dead_letter_when_the_system_ends(bench: Bench
 
     assert bench.host.said == [DeadLetter("one", "dead", 2), DeadLetter("two", "dead", 1)]
     assert len(bench.book) == 1
+
+
+def test_two_threads_that_find_one_at_a_time_have_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    channels, found = Channels(Finder(bench.book, (1, 1)), inherit=False), list[object]()
+    other = threading.Thread(target=lambda: found.append(channels.find(bench.facts.number)))
+
+    class Slow(weakref.KeyedRef[int, Any]):
+        def __new__(cls, *args: Any) -> Any:
+            if other.ident is None:
+                other.start()
+                other.join(0.2)  # all of it, unless it has to wait for this thread
+            return super().__new__(cls, *args)
+
+    monkeypatch.setattr(weakref, "KeyedRef", Slow)
+    end = channels.find(bench.facts.number)
+    other.join()
+
+    assert found == [end]
 
 
 def test_after_its_end_a_system_makes_and_lends_none_and_has_no_descriptor(bench: Bench) -> None:
