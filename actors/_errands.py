@@ -155,20 +155,19 @@ class Errands:
         Args:
             batch: Which.
             error: Why not.
-            died: Whether its worker has died of it: then the first call is the one that it was making.
+            died: Whether its worker has died of it.
         """
         left = [number for number, job in enumerate(batch.jobs) if job is not None]
-        if left and died:
+        if left and (died or not isinstance(error, ActorDied)):
+            # The first is the one that it was making, or whose turn it was; the others were not begun.
             job, batch.jobs[left[0]] = batch.jobs[left[0]], None
-            if job.retries > 0 and not batch.condemned:
+            if not died:
+                self._outcomes.fail(job, error)
+            elif job.retries > 0 and not batch.condemned:
                 job.retries -= 1
                 self._dealer.put_back([job])
             else:
                 self._outcomes.fail(job, worker_died(cast("ActorDied", error), job.function))
-        elif left and not isinstance(error, ActorDied):
-            for number in left:
-                self._outcomes.fail(batch.jobs[number], error)
-                batch.jobs[number] = None
         self.put_back(batch, range(len(batch.jobs)))
 
     def next_due(self) -> float:

@@ -410,5 +410,11 @@ class Workforce:
             self._errands.fail_calls(batch, error, died=stays)
         if isinstance(error, ActorDied) and not stays:
             self._lose(worker, error)
-        elif not batch.condemned:
+        elif batch.condemned:
+            return
+        elif stays:
             self._greet_next(worker)
+        elif batch.purpose != "greet":
+            self._free(
+                worker
+            )  # something was raised between two calls, as by a signal handler that one has left: its process lives

@@ -357,6 +357,26 @@ def test_calls_that_are_taken_back_count_neither_for_their_worker_nor_for_how_lo
     assert len(crew.world.batches[-1].jobs) == 1  # they take half a second each, as far as is known
 
 
+def test_what_is_raised_between_two_calls_costs_one_of_them_and_initializes_nothing_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, told = force(monkeypatch, initializer=print), Told()
+    crew.force._dealer.note_seconds([(FUNCTION[0], _calls.CALL)], 1e-6)
+    crew.world.events.put(("added", [Many([job(told, number) for number in range(5)])], None))
+    crew.turn()
+    first = crew.world.batches[-1]
+    crew.item(first, 0, _calls.PLAIN, "done")
+    crew.fail(first, TimeoutError("the alarm of a call that is over"))
+    again = crew.world.batches[-1]
+    for number in range(3):
+        crew.item(again, number, _calls.PLAIN, "later")
+    crew.end(again, 0.0)
+
+    assert crew.world.names == ["greet", "make", "make"]
+    assert told.values == {0: "done", 2: "later", 3: "later", 4: "later"}
+    assert {number: type(error) for number, error in told.errors.items()} == {1: TimeoutError}
+
+
 def test_calls_of_which_none_was_begun_go_to_the_worker_when_it_was_greeted_and_count_from_zero(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
