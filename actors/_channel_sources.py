@@ -63,7 +63,8 @@ class HostChannels:
 
     def _open(self, number: int) -> tuple[int, ...]:
         duplicates: list[int] = []
-        with _descriptors.fork_lock, self._host.channel_book.lent(number) as lent:
+        # In this order, as everywhere: whoever has the lock of a fork waits for no other.
+        with self._host.channel_book.lent(number) as lent, _descriptors.fork_lock:
             try:
                 for one in lent:
                     duplicates.append(os.dup(one))

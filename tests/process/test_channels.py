@@ -145,6 +145,21 @@ def test_threads_of_one_process_share_it(system: ActorSystem) -> None:
     assert Counter(got) == dict.fromkeys(range(500), 3)
 
 
+def test_threads_may_make_channels_at_the_same_time(system: ActorSystem) -> None:
+    def make() -> None:
+        for _ in range(50):
+            with system.channel(1):
+                pass
+
+    threads = [threading.Thread(target=make, daemon=True) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(SECONDS)
+
+    assert not any(thread.is_alive() for thread in threads)
+
+
 def test_values_come_as_they_were(system: ActorSystem) -> None:
     (echo,) = spawn(system, 1)
     there, back = system.channel(10), system.channel(10)

@@ -7,12 +7,13 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
-from typing import Any, NoReturn
+from typing import Any, NoReturn, cast
 
 import attrs
 import pytest
 
 from actors import _descriptors
+from actors._channel_sources import HostChannels
 from actors._channels import Channels
 from actors.errors import ChannelClosedError, SpecError
 from actors.supervisor._channels import ChannelFacts
@@ -122,6 +123,24 @@ def test_what_is_left_in_them_is_a_dead_letter_when_the_system_ends(bench: Bench
 
     assert bench.host.said == [DeadLetter("one", "dead", 2), DeadLetter("two", "dead", 1)]
     assert len(bench.book) == 1
+
+
+def test_who_has_the_lock_of_a_fork_waits_for_no_other(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others hold the book's lock while they wait for that one: two that make channels would wait for each other for ever."""
+    held: list[bool] = []
+    lent = bench.book.lent
+
+    def look(number: int) -> Any:
+        held.append(cast("Any", _descriptors.fork_lock)._is_owned())
+        return lent(number)
+
+    monkeypatch.setattr(bench.book, "lent", look)
+    cast("Any", bench.host).channel_book = bench.book
+    channels = HostChannels(cast("Any", bench.host))
+    _facts, made = channels.make_channel(1, "made", False, 3)
+    _descriptors.close(*made)
+
+    assert held == [False]
 
 
 def test_two_threads_that_find_one_at_a_time_have_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
