@@ -297,4 +297,10 @@ def _known(name: str, gate: Gate) -> Gate:
     return found
 
 
+def _after_fork_in_child() -> None:  # pragma: no cover - runs where nobody measures; a test looks at what it did
+    global _gates_lock  # noqa: PLW0603 - it may be held by a thread that is not here any more
+    _gates_lock = RLock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
 register_type(LimitedRef, _CODE, _to_plain, _from_plain)

@@ -53,6 +53,8 @@ class Router:
         self._source = source
         self._system = system
         self.table = table
+        # Held for a moment, by whoever brings a new table. Not of the module: a forked actor would have it as another thread held it.
+        self._taking = RLock()
         self.past: list[Table] = []
         self.loads = Loads(node)
         self._left: dict[int, list[int]] = {}
@@ -270,7 +272,7 @@ class Router:
 
     def take(self, table: Table) -> None:
         """A table has come from the host, which may be an old one by now."""
-        with _taking:
+        with self._taking:
             before = self.table
             if table.version <= before.version:
                 return
@@ -293,10 +295,6 @@ class Router:
         for when in [when for when in tuple(self._left) if when <= version]:
             self._left.pop(when, None)
         self._source.pool_left(self.table.number, version)
-
-
-# Taken for a moment, by whoever brings a new table.
-_taking = RLock()
 
 
 class Routers:

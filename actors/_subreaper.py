@@ -152,6 +152,14 @@ def _leave() -> None:
             _set(on=False)
 
 
+def _after_fork_in_child() -> None:  # pragma: no cover - runs where nobody measures; a test looks at what it did
+    global _lock  # noqa: PLW0603 - it may be held by a thread that is not here any more
+    _lock = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_after_fork_in_child)
+
+
 def _get() -> bool:
     value = ctypes.c_int()
     _prctl(_PR_GET_CHILD_SUBREAPER, ctypes.byref(value))

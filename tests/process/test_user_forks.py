@@ -5,9 +5,11 @@ from __future__ import annotations
 import gc
 import os
 import warnings
+from pathlib import Path
 from typing import Any
 
 from actors import ActorSystem
+from tests import scripts
 from tests.consumers import Consumer
 from tests.helpers import eventually
 
@@ -67,3 +69,37 @@ def test_a_file_with_the_number_of_a_control_lane_that_was_closed_is_the_forks_o
             finally:
                 for descriptor in {read_end, write_end, number}:
                     os.close(descriptor)
+
+
+def test_a_fork_has_no_lock_of_a_module_that_a_thread_of_its_parent_may_hold(tmp_path: Path) -> None:
+    script = scripts.write(
+        tmp_path,
+        """
+        import importlib, os, pkgutil, sys, threading
+        import actors
+
+        KINDS = type(threading.Lock()), type(threading.RLock())
+        for module in pkgutil.walk_packages(actors.__path__, "actors."):
+            if not module.name.endswith("__main__"):
+                importlib.import_module(module.name)
+        modules = [module for name, module in sys.modules.items() if name.startswith("actors")]
+        locks = {
+            (module.__name__, name): value
+            for module in modules
+            for name, value in vars(module).items()
+            if isinstance(value, KINDS)
+        }
+        pid = os.fork()
+        kept = [place for place, lock in locks.items() if vars(sys.modules[place[0]])[place[1]] is lock]
+        if pid == 0:
+            print(len(locks), kept, flush=True)
+            os._exit(0)
+        os.waitpid(pid, 0)
+        """,
+    )
+
+    ended = scripts.run(script)
+
+    count, kept = ended.out.split(maxsplit=1)
+    assert int(count) >= 4, ended
+    assert kept == "[]\n"
