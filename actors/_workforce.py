@@ -408,7 +408,7 @@ class Workforce:
             self._greeter.failed(error, died=stays)
         elif batch.purpose == "make":
             self._errands.fail_calls(batch, error, died=stays)
-        if isinstance(error, ActorDied) and not stays:
+        if isinstance(error, ActorDied) and (not stays or worker.doing == "gone"):
             self._lose(worker, error)
         elif batch.condemned:
             return

@@ -174,6 +174,22 @@ def test_what_a_thread_that_fails_has_not_taken_ends_with_it(monkeypatch: pytest
         crew.force.add(job(told, 1))
 
 
+def test_calls_of_a_closed_pool_end_though_the_end_of_their_worker_is_told_before_that_of_their_message(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    crew, told = force(monkeypatch), Told()
+    crew.force._dealer.note_seconds([(FUNCTION[0], _calls.CALL)], 1e-6)
+    crew.world.events.put(("added", [Many([job(told, number) for number in range(3)])], None))
+    crew.turn()
+    crew.force.close()
+    crew.world.events.put((GONE, crew.world.workers[0], OSError("its system has stopped")))
+    crew.turn()
+    crew.fail(crew.world.batches[-1], killed())
+    crew.finish()
+
+    assert sorted(told.errors) == [0, 1, 2]
+
+
 class System:
     """Where workers run; stops as it is told."""
 
