@@ -54,7 +54,7 @@ class ArenaBook:
         self._inherit = inherit
         self._entries: dict[int, _Entry] = {}
         self._ids = itertools.count(1)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come in, and send as well
 
     def make(self, owner: tuple[int, int], slot_bytes: int, slots: int) -> tuple[int, int]:
         """

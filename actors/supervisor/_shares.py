@@ -48,7 +48,7 @@ class ShareBook:
     def __init__(self) -> None:
         self._shares: dict[int, _Share] = {}
         self._numbers = itertools.count(1)
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may come in, and send as well
 
     def make(self, user: User, size: int) -> tuple[int, int]:
         """
