@@ -105,14 +105,21 @@ class Attendant:
             self.notify(kind, number, *fields)
             if not self._wait_for(parked, timeout):
                 raise StartError(f"the supervisor did not answer {kind!r} within {timeout:g} s")
-        finally:
-            self._waiting.pop(number, None)
-            self._parked.pop(number, None)
+        except BaseException:
+            self._forget(number)
+            for _answer, descriptors in answers:  # it came in this very moment
+                _descriptors.close(*descriptors)
+            raise
+        self._forget(number)
         answer, descriptors = answers.popleft()
         if answer and answer[0] == "error":
             _descriptors.close(*descriptors)
             raise _refusal(answer)
         return answer, descriptors
+
+    def _forget(self, number: int) -> None:
+        self._waiting.pop(number, None)
+        self._parked.pop(number, None)
 
     def _wait_for(self, parked: Any, timeout: float) -> bool:
         """Wait until the answer has come, at most *timeout* seconds; False if it has not."""
