@@ -4,6 +4,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import types
@@ -323,7 +324,7 @@ class Pool:
     def close(self) -> None:
         """Take nothing more; the workers end when all is done."""
         self._owned().close()
-        for stream in list(self._streams):
+        for stream in self._unfinished():
             stream.look_whether_left()
 
     def terminate(self) -> None:
@@ -342,9 +343,14 @@ class Pool:
         force = self._owned()
         if not force.closed:
             raise ValueError("Pool is still running")
-        for stream in list(self._streams):
+        for stream in self._unfinished():
             stream.unbind()
         force.join()
+
+    def _unfinished(self) -> list[CallStream]:
+        while True:
+            with contextlib.suppress(RuntimeError):  # another thread adds one at this moment
+                return list(self._streams)
 
     def __enter__(self) -> Self:
         self._check_running()

@@ -7,7 +7,7 @@ import os
 import threading
 import weakref
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from queue import SimpleQueue
 from types import SimpleNamespace
 from typing import Any
@@ -231,6 +231,31 @@ def test_what_nobody_feeds_keeps_no_pool_from_its_end(monkeypatch: pytest.Monkey
     crew.finish()
 
     assert crew.world.stopped == [False]
+
+
+class Changing(weakref.WeakSet[Any]):
+    """Another thread adds something while it is looked through for the first time."""
+
+    is_new = True
+
+    def __iter__(self) -> Iterator[Any]:
+        if self.is_new:
+            self.is_new = False
+            raise RuntimeError("Set changed size during iteration")
+        return super().__iter__()
+
+
+@pytest.mark.parametrize("ends", ["close", "join"])
+def test_a_pool_can_be_closed_while_another_thread_makes_an_iterator_of_it(
+    monkeypatch: pytest.MonkeyPatch, ends: str
+) -> None:
+    crew = force(monkeypatch, drains_at_exit=False)
+    pool: Any = object.__new__(Pool)
+    vars(pool).update(_force=crew.force, _pid=os.getpid(), _streams=Changing())
+    crew.force.closed = ends == "join"
+    getattr(pool, ends)()
+
+    assert crew.force.closed
 
 
 # --- beginning ------------------------------------------------------------------------------------------------------------------
