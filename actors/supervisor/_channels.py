@@ -168,7 +168,8 @@ class ChannelBook:
                 opened.append(create_file("actors-channel", layout.file_bytes))
                 _descriptors.own(*opened)
             free, full, bell, file = opened
-            memory = map_channel(file, layout, inherit=self._host.method == "fork")
+            # As whatever the host maps: a forked actor would keep all of the file for as long as it lives.
+            memory = map_channel(file, layout, inherit=self._host.method != "fork")
             core = ChannelCore(layout, memory, open_pipe(free), open_pipe(full))
             keeper = ChannelKeeper(core, functools.partial(self._look, free, full), max_deliveries)
             keeper.fill()

@@ -7,6 +7,7 @@ import os
 import threading
 import weakref
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any, NoReturn, cast
 
 import attrs
@@ -16,9 +17,9 @@ from actors import _descriptors
 from actors._channel_sources import HostChannels
 from actors._channels import Channels
 from actors.errors import ChannelClosedError, SpecError
-from actors.supervisor._channels import ChannelFacts
+from actors.supervisor._channels import ChannelBook, ChannelFacts
 from actors.supervisor._letters import DeadLetter
-from tests.unit.test_channel_end import HOST, Bench, Source
+from tests.unit.test_channel_end import HOST, Bench, Host, Source
 
 
 @pytest.fixture
@@ -141,6 +142,31 @@ def test_who_has_the_lock_of_a_fork_waits_for_no_other(bench: Bench, monkeypatch
     _descriptors.close(*made)
 
     assert held == [False]
+
+
+def mapped() -> dict[str, str]:
+    """Of each mapping of a channel in this process: where it lies, and the kernel's flags of it."""
+    found: dict[str, str] = {}
+    place = ""
+    for line in Path("/proc/self/smaps").read_text().splitlines():
+        if line.split(" ", 1)[0].count("-") == 1:  # the first line of one: from where to where
+            place = line if "/memfd:actors-channel" in line else ""
+        elif line.startswith("VmFlags:") and place:
+            found[place] = line
+    return found
+
+
+@pytest.mark.parametrize("method", ["forkserver", "spawn", "fork"])
+def test_no_actor_that_is_forked_keeps_the_memory_of_a_channel_of_its_host(method: str) -> None:
+    before = mapped()
+    host = Host()
+    host.method = method
+    book = ChannelBook(cast("Any", host))
+    book.make(HOST, 1, "", joinable=False, max_deliveries=3)
+    made = mapped().items() - before.items()
+    book.close()
+
+    assert ["dc" in flags.split() for _place, flags in made] == [method == "fork"]  # do not copy
 
 
 def test_two_threads_that_find_one_at_a_time_have_the_same(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
