@@ -12,6 +12,7 @@ from typing import Protocol
 from actors import _descriptors
 from actors._channel_end import ChannelEnd, EndSource
 from actors.errors import StartError
+from actors.mailbox._lock import RLock
 from actors.supervisor._channels import ChannelFacts, close_file
 
 __all__ = ["ChannelSource", "Channels"]
@@ -46,7 +47,7 @@ class Channels:
         self._source = source
         self._inherit = inherit
         self._ends: weakref.WeakValueDictionary[int, ChannelEnd] = weakref.WeakValueDictionary()
-        self._noting = threading.RLock()
+        self._noting = RLock()
         self._recent: dict[int, ChannelEnd] = {}
         self._is_over = False
         self.held = False

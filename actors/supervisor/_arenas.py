@@ -11,7 +11,6 @@ from __future__ import annotations
 import contextlib
 import itertools
 import os
-import threading
 from collections.abc import Callable
 
 import attrs
@@ -20,6 +19,7 @@ from actors import _descriptors
 from actors.errors import ProtocolError
 from actors.mailbox._arena import ArenaReader, create_arena
 from actors.mailbox._layout import round_up
+from actors.mailbox._lock import RLock
 from actors.supervisor._trails import Trail
 
 __all__ = ["ArenaBook"]
@@ -54,7 +54,7 @@ class ArenaBook:
         self._inherit = inherit
         self._entries: dict[int, _Entry] = {}
         self._ids = itertools.count(1)
-        self._lock = threading.RLock()  # a signal handler may come in, and send as well
+        self._lock = RLock()  # a signal handler may come in, and send as well
 
     def make(self, owner: tuple[int, int], slot_bytes: int, slots: int) -> tuple[int, int]:
         """

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import errno
 import itertools
-import threading
 from collections import Counter
 from collections.abc import Callable
 
@@ -19,6 +18,7 @@ import attrs
 from actors import _descriptors
 from actors.errors import ProtocolError
 from actors.mailbox._layout import create_file, round_up
+from actors.mailbox._lock import RLock
 from actors.supervisor._trails import Trail
 
 __all__ = ["ShareBook"]
@@ -48,7 +48,7 @@ class ShareBook:
     def __init__(self) -> None:
         self._shares: dict[int, _Share] = {}
         self._numbers = itertools.count(1)
-        self._lock = threading.RLock()  # a signal handler may come in, and send as well
+        self._lock = RLock()  # a signal handler may come in, and send as well
 
     def make(self, user: User, size: int) -> tuple[int, int]:
         """
