@@ -5,15 +5,14 @@ What calls of a :class:`~actors.Pool` give: results to come, one by one or of a 
 from __future__ import annotations
 
 import multiprocessing
-import sys
 import threading
-import traceback
 from collections import deque
 from collections.abc import Callable
 from multiprocessing import pool
 from typing import TYPE_CHECKING, Any, Generic, Self, TypeVar
 
 from actors._call_stream import CallStream, OrderedResults, UnorderedResults
+from actors._shown import show
 
 if TYPE_CHECKING:
     from actors import _progress
@@ -130,8 +129,7 @@ class AsyncResult(Generic[R]):
             try:
                 callback(value)
             except BaseException:  # noqa: BLE001 - a user's callback may raise anything; it is shown, and the pool goes on
-                sys.stderr.write(f"actors: {callback!r} raised\n")
-                traceback.print_exc()
+                show(callback)
         self._done.set()
         self._pool = None
 

@@ -16,12 +16,12 @@ import select
 import signal
 import threading
 import time
-import traceback
 from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 from actors import _descriptors
+from actors._shown import show
 from actors.errors import ActorsError, ProtocolError, StartError
 from actors.mailbox._control import ControlLane, Notice
 from actors.supervisor._exits import SUPERVISOR_LOST_EXIT_CODE
@@ -186,7 +186,7 @@ class Attendant:
         try:
             self._serve()
         except BaseException as error:  # noqa: BLE001 - a bug of ours: an actor that nobody attends must not live on
-            traceback.print_exc()
+            show("the control thread")
             self.lane.send("broken", f"its control thread failed: {type(error).__name__}: {error}")
             self.drain_out(_FAREWELL_SECONDS)
             os._exit(1)

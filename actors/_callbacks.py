@@ -7,11 +7,10 @@ Slow ones delay each other, never the pump. The queue is bounded; what finds no 
 from __future__ import annotations
 
 import queue
-import sys
 import threading
-import traceback
 from collections.abc import Callable
 
+from actors._shown import show
 from actors.mailbox._lock import RLock
 
 __all__ = ["Callbacks"]
@@ -79,7 +78,6 @@ class Callbacks:
             try:
                 function(*args)
             except BaseException:  # noqa: BLE001 - a user's function may raise anything; it is shown, and the next one runs
-                sys.stderr.write(f"actors: {function!r} raised\n")
-                traceback.print_exc()
+                show(function)
             # Else the last answer, and the shared memory it stands on, would be held until there is another call.
             del call, function, args

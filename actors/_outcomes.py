@@ -7,14 +7,13 @@ that call, or is shown; the thread goes on.
 
 from __future__ import annotations
 
-import sys
-import traceback
 from collections import deque
 from collections.abc import Callable
 from typing import Any, Final
 
 from actors import _calls
 from actors._jobs import Job, Sink, Worker
+from actors._shown import show
 
 __all__ = ["Outcomes"]
 
@@ -89,8 +88,7 @@ class Outcomes:
         try:
             tell(*args)
         except BaseException:  # noqa: BLE001 - a user's callback may raise anything; futures show what is an Exception themselves
-            sys.stderr.write("actors: a callback of a pool raised\n")
-            traceback.print_exc()
+            show("a callback of a pool")
 
 
 def _read(coded: list[Any], worker: Worker) -> Any:

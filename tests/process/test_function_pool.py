@@ -108,6 +108,14 @@ def test_callbacks_get_the_result_or_the_exception(pool: Pool, capsys: pytest.Ca
     assert 4 == pool.apply(callables.square, (2,))
 
 
+def test_a_pool_goes_on_where_nothing_can_be_shown_of_what_a_callback_raised(
+    pool: Pool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sys, "stderr", None)
+    assert 1 == pool.apply_async(callables.square, (1,), callback=callables.refuse_odd).get(timeout=SECONDS)
+    assert 4 == pool.apply(callables.square, (2,))
+
+
 def test_a_callback_that_waits_for_its_own_pool_is_told_so(pool: Pool) -> None:
     caught: list[BaseException] = []
 
