@@ -60,15 +60,20 @@ class CrashOutlets:
 
     def publish(self, report: CrashReport) -> None:
         """
-        Let a report out, by every outlet.
+        Let a report out, by every outlet, whatever becomes of another one.
 
         Raises:
-            Exception: The user's hook raised it; the other outlets are done.
+            Exception: The user's hook or a processor of the log raised it, or stderr takes nothing; the other outlets are done.
         """
-        file = None if self._files is None else self._files.write(report)
-        _log.emit_report(report, file)
-        if self._hook is not None:
-            self._hook(report)
+        file = None
+        try:
+            file = None if self._files is None else self._files.write(report)
+        finally:
+            try:
+                _log.emit_report(report, file)
+            finally:
+                if self._hook is not None:
+                    self._hook(report)
 
 
 class CrashFiles:
@@ -107,7 +112,7 @@ class CrashFiles:
         try:
             os.makedirs(self._directory, exist_ok=True)
             place = self._write(report)
-            self._remove_oldest()
+            self._remove_oldest(os.path.basename(place))
         except OSError as error:
             # A full disk, a directory that is gone or not ours: the log has the report, and says once that the file is missing.
             if not self._failing:
@@ -139,8 +144,10 @@ class CrashFiles:
             raise
         return place
 
-    def _remove_oldest(self) -> None:
-        found = sorted(name for name in os.listdir(self._directory) if _OURS.fullmatch(name))
+    def _remove_oldest(self, newest: str) -> None:
+        # What claims to be from later was written before the clock was set back: it is the first to go, and not what is new.
+        names = (name for name in os.listdir(self._directory) if _OURS.fullmatch(name))
+        found = sorted(names, key=lambda name: (name <= newest, name))
         for name in found[: -self._keep]:
             with contextlib.suppress(FileNotFoundError):  # another system was faster
                 os.unlink(os.path.join(self._directory, name))

@@ -8,9 +8,11 @@ import os
 import resource
 from collections.abc import Iterator
 from pathlib import Path
+from typing import NoReturn
 
 import attrs
 import pytest
+import structlog
 from structlog.testing import capture_logs
 
 from actors._crash_outlets import CrashFiles, CrashOutlets, file_name
@@ -40,6 +42,16 @@ def files_of_at_most(size: int) -> Iterator[None]:
         resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
 
 
+@contextlib.contextmanager
+def structlog_processors(*processors: structlog.typing.Processor) -> Iterator[None]:
+    """A program that has configured its log."""
+    structlog.configure(processors=list(processors))
+    try:
+        yield
+    finally:
+        structlog.reset_defaults()
+
+
 def test_a_name_sorts_by_time_and_says_who() -> None:
     assert file_name(REPORT, 12) == "crash-20260131T120000.000007Z-000012-app.readers.reader-1-3.json"
     assert file_name(REPORT, 2) < file_name(REPORT, 10)
@@ -65,6 +77,18 @@ def test_the_oldest_go_and_what_is_not_ours_stays(tmp_path: Path) -> None:
     ours = sorted(path.name for path in tmp_path.iterdir() if path.name not in strangers)
     assert [3, 4] == [json.loads((tmp_path / name).read_text())["incarnation"] for name in ours]
     assert len(strangers) + 2 == len(list(tmp_path.iterdir()))
+
+
+def test_a_clock_that_is_set_back_costs_no_new_report(tmp_path: Path) -> None:
+    files = CrashFiles(str(tmp_path), 2)
+    for time in ("2038-01-01", "2038-01-02", "2026-01-01", "2026-01-02", "2026-01-03"):
+        place = files.write(attrs.evolve(REPORT, time=f"{time}T12:00:00.000007+00:00"))
+        assert place is not None
+        assert os.path.exists(place)
+
+    assert ["2026-01-02", "2026-01-03"] == sorted(
+        json.loads(path.read_text())["time"].partition("T")[0] for path in tmp_path.iterdir()
+    )
 
 
 def test_a_full_disk_is_one_warning_and_leaves_no_half_file(tmp_path: Path) -> None:
@@ -123,6 +147,19 @@ def test_the_log_says_where_the_file_of_a_report_is(tmp_path: Path) -> None:
 
     (found,) = tmp_path.iterdir()
     assert [str(found), None] == [log.get("file") for log in logs]
+
+
+def test_the_hook_is_called_where_neither_file_nor_log_takes_a_report(tmp_path: Path) -> None:
+    def refuse(_logger: object, _name: str, _event: object) -> NoReturn:
+        raise RuntimeError("a processor of the user's")
+
+    seen: list[CrashReport] = []
+    (tmp_path / "file").touch()
+    outlets = CrashOutlets(seen.append, directory=tmp_path / "file" / "below")
+    with structlog_processors(refuse), pytest.raises(RuntimeError, match="a processor"):
+        outlets.publish(REPORT)
+
+    assert [REPORT] == seen
 
 
 def test_a_directory_that_vanishes_is_made_again(tmp_path: Path) -> None:
