@@ -32,6 +32,8 @@ T = TypeVar("T")
 
 # Beyond the deadline, kills and their reaping take a moment; never more than this, or it is a bug.
 _KILL_SECONDS = 10.0
+# How much of the deadline may pass before the stop itself begins, where last messages find no room.
+_FLUSH_SHARE = 0.5
 _live: weakref.WeakSet[Life] = weakref.WeakSet()
 
 
@@ -57,7 +59,10 @@ class Life:
         self._owner = os.getpid()
         self._finished: Future[ev.TreeFinished] = Future()
         self._stopped = threading.Event()
-        self._stop_lock = threading.Lock()
+        # Entered again by a signal handler that stops the system in the middle of its stop, in the same thread.
+        self._close_lock = threading.RLock()
+        self._closing = False
+        self._begun = False
         self._failure: ActorsError | None = None
 
     def is_going_on(self) -> bool:
@@ -89,10 +94,12 @@ class Life:
         try:
             furnish()
             _start_threads(host)
+            self._begun = True
             host.pump.post(lambda: host.runner.handle(ev.Start()))
             ready.result()
         except BaseException:
-            self._end(0.0, drain=False)
+            self._begun = True
+            self._end(time.monotonic(), drain=False)
             raise
 
     # --- the end ----------------------------------------------------------------------------------------------------------
@@ -104,11 +111,10 @@ class Life:
             return
         if host.pump.is_current() or host.callbacks.is_current():
             raise SpecError("a system cannot be stopped from its own callbacks: use system.request_stop()")
+        deadline = time.monotonic() + self.shutdown_deadline
         if drain:
-            for route in list(host.node.routes.values()):
-                with contextlib.suppress(ActorsError):
-                    host.node.flush_route(route)
-        self._end(self.shutdown_deadline, drain=drain)
+            _flush(host, self.shutdown_deadline * _FLUSH_SHARE)
+        self._end(deadline, drain=drain)
 
     def request_stop(self, *, drain: bool) -> None:
         """Begin to stop, and return at once."""
@@ -144,23 +150,34 @@ class Life:
             host.panic()
         resolve(self._finished, ev.TreeFinished("failed", None))
 
-    def _end(self, seconds: float, *, drain: bool) -> None:
+    def _end(self, deadline: float, *, drain: bool) -> None:
         host = self.host
         assert host is not None
-        with self._stop_lock:
-            if self._stopped.is_set():
+        # Said before anybody is waited for: who wants the end at once is heard while others let it take its time.
+        asked = host.pump.post(lambda: host.runner.shut_down(deadline, drain=drain))
+        if asked and not self._begun:
+            return  # asked for in the middle of begin(), by a signal handler or another thread: it will find that, and end what there is
+        if asked and host.pump.is_running():
+            with contextlib.suppress(TimeoutError):
+                self._finished.result(min(threading.TIMEOUT_MAX, deadline - time.monotonic() + _KILL_SECONDS))
+        with self._close_lock:
+            if self._closing:
                 return
-            deadline = time.monotonic() + seconds
-            if host.pump.is_running() and host.pump.post(lambda: host.runner.shut_down(deadline, drain=drain)):
-                with contextlib.suppress(TimeoutError):
-                    self._finished.result(seconds + _KILL_SECONDS)
-            host.pump.post(host.pump.end)
-            host.pump.join(_KILL_SECONDS)
-            _seams.unregister_node(self._name)
-            host.close()
-            host.callbacks.close(_KILL_SECONDS)
-            _live.discard(self)
-            self._stopped.set()
+            self._closing = True
+            try:
+                self._close(host)
+            except BaseException:
+                self._closing = False
+                raise
+
+    def _close(self, host: Host) -> None:
+        host.pump.post(host.pump.end)
+        host.pump.join(_KILL_SECONDS)
+        _seams.unregister_node(self._name)
+        host.close()
+        host.callbacks.close(_KILL_SECONDS)
+        _live.discard(self)
+        self._stopped.set()
 
     def _tree_finished(self, finished: ev.TreeFinished, ready: Future[None]) -> None:
         """In the pump: nothing runs any more."""
@@ -240,6 +257,16 @@ def _gave_up(root: str, finished: ev.TreeFinished) -> RestartIntensityError:
         return RestartIntensityError(f"supervisor {root} gave up{last}", last_reason=reason)
     text = f"supervisor {who.path} gave up: more restarts than it allows ({who.max_restarts} in {who.period:g} s){last}"
     return RestartIntensityError(text, restarts=who.max_restarts, period=who.period, last_reason=reason)
+
+
+def _flush(host: Host, seconds: float) -> None:
+    """Write what waits for actors; those whose inboxes are full have *seconds* together."""
+    give_up = time.monotonic() + seconds
+    for patient in (False, True):
+        for route in list(host.node.routes.values()):
+            patience = min(route.send_timeout, max(0.0, give_up - time.monotonic())) if patient else 0.0
+            with contextlib.suppress(ActorsError):
+                host.node.flush_route(route, patience)
 
 
 def _start_threads(host: Host) -> None:

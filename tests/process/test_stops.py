@@ -1,0 +1,126 @@
+"""Who may stop a system, when, and how often: signal handlers and other threads in the middle of a stop, or of a start."""
+
+from __future__ import annotations
+
+import math
+import os
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+import pytest
+
+from actors import ActorRef, ActorSystem, DeadLetter, MailboxFullError, StartError, Supervisor, child
+from tests.helpers import eventually
+from tests.troupe import Worker
+
+SECONDS = 20.0
+
+
+def tree(count: int = 1, **options: Any) -> Supervisor:
+    children = [child(Worker(), name=f"w{number}", **{"shutdown": SECONDS, **options}) for number in range(count)]
+    return Supervisor("app", children=children)
+
+
+def is_stopping(system: ActorSystem) -> bool:
+    return any(actor.state == "stopping" for actor in system.actors())
+
+
+@contextmanager
+def handling(number: signal.Signals, action: Callable[[], object]) -> Iterator[None]:
+    """A program with a signal handler of its own."""
+    before = signal.signal(number, lambda *_: action())
+    try:
+        yield
+    finally:
+        signal.signal(number, before)
+
+
+@contextmanager
+def meanwhile(action: Callable[[], object]) -> Iterator[None]:
+    """Do something in another thread."""
+    thread = threading.Thread(target=action)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(SECONDS)
+    assert not thread.is_alive()
+
+
+def test_a_signal_handler_stops_the_system_in_the_middle_of_its_stop(start_method: Any) -> None:
+    system = ActorSystem(tree(), start_method=start_method)
+    letters: list[DeadLetter] = []
+
+    def interrupt() -> None:
+        eventually(lambda: is_stopping(system), SECONDS)
+        os.kill(os.getpid(), signal.SIGUSR1)
+
+    with handling(signal.SIGUSR1, system.stop), system:
+        system.subscribe_dead_letters(letters.append)
+        for _ in range(10):
+            system.whereis("w0").tell(Worker.wait, 0.2)
+        with meanwhile(interrupt):
+            system.stop(drain=True)
+
+    assert {"stopping"} == {letter.reason for letter in letters}
+    assert not system.is_running()
+
+
+def test_a_stop_at_once_is_heard_while_another_thread_drains(start_method: Any) -> None:
+    letters: list[DeadLetter] = []
+    with ActorSystem(tree(), start_method=start_method) as system:
+        system.subscribe_dead_letters(letters.append)
+        for _ in range(10):
+            system.whereis("w0").tell(Worker.wait, 0.2)
+        with meanwhile(lambda: system.stop(drain=True)):
+            eventually(lambda: is_stopping(system), SECONDS)
+            system.stop()
+            assert not system.is_running()
+
+    assert {"stopping"} == {letter.reason for letter in letters}
+
+
+def test_a_system_that_is_stopped_before_its_threads_run_is_not_started(start_method: Any) -> None:
+    system = ActorSystem(tree(), start_method=start_method)
+    furnish = system._furnish
+
+    def interrupted(host: Any) -> None:
+        furnish(host)
+        system.stop()
+
+    system._furnish = interrupted  # type: ignore[method-assign]
+    with pytest.raises(StartError, match="was stopped before it was ready"):
+        system.start()
+    assert not system.is_running()
+
+
+@pytest.mark.parametrize("deadline", [math.inf, 1e11])
+def test_a_deadline_beyond_what_a_clock_counts_is_none(deadline: float, start_method: Any) -> None:
+    with ActorSystem(tree(), start_method=start_method, shutdown_deadline=deadline) as system:
+        assert 1 == system.whereis("w0").ask(Worker.add, 1).result(timeout=SECONDS)
+    assert not system.is_running()
+
+
+def test_last_messages_that_find_no_room_keep_no_stop_from_its_deadline(start_method: Any) -> None:
+    deadline = 1.0
+    actors = tree(3, send_timeout=60.0, mailbox_messages=10, shutdown=0.5, term_grace=0.1)
+    with ActorSystem(actors, start_method=start_method, shutdown_deadline=deadline) as system:
+        for number in range(3):
+            _fill(system.whereis(f"w{number}"))
+        began = time.monotonic()
+    assert time.monotonic() - began < 10 * deadline
+
+
+def _fill(ref: ActorRef[Any]) -> None:
+    """Stop the actor's process, and tell it more than there is room for."""
+    os.kill(ref.ask(Worker.pid_of).result(timeout=SECONDS), signal.SIGSTOP)
+    impatient = ref.options(send_timeout=0.01)
+    with suppress(MailboxFullError):
+        while True:
+            impatient.tell(Worker.fail, "x" * 2000)
+    with suppress(MailboxFullError):
+        ref.options(on_full="reject").tell(Worker.add, 1)
