@@ -69,6 +69,10 @@ class Life:
         """Whether the tree is there."""
         return self.host is not None and not self._finished.done()
 
+    def has_ended(self) -> bool:
+        """Whether it was stopped, and nothing of it is left."""
+        return self._stopped.is_set()
+
     def is_ours(self) -> bool:
         """Whether this is the process that began it, and no fork of it."""
         return self._owner == os.getpid()

@@ -81,7 +81,8 @@ class ActorSystem:
         tree: A :class:`~actors.Supervisor`; None for an empty one called ``"system"``.
         start_method: ``"forkserver"``, ``"spawn"`` or ``"fork"``. The user's default context of ``multiprocessing`` is not touched.
         shutdown_deadline: Seconds that stopping the whole tree may take, draining included; then everything that is left is killed.
-        signals: Whether :meth:`start` installs handlers that stop the system on SIGTERM and SIGINT (main thread only).
+        signals: Whether :meth:`start` installs handlers that stop the system on SIGTERM and SIGINT (main thread only): the first
+            signal drains it, a second one of either kind stops it at once. When it has stopped, the handlers from before are back.
         max_message_bytes: The largest message, encoded; at least 4096.
         subreaper: Whether this process adopts what loses its parent below it, while the system runs. What actors leave behind then
             becomes a child of this process, and is reaped here when it has ended, instead of by the machine's first process; without
@@ -123,6 +124,8 @@ class ActorSystem:
         self._root = f"/{spec.name}"
         self._method = start_method
         self._signals = signals
+        self._signalled_once = False
+        self._handlers_before: dict[signal.Signals, Any] = {}
         self._max_bytes = max_message_bytes
         self._outlets = CrashOutlets(*outlets)
         self._subreaper = subreaper
@@ -143,6 +146,8 @@ class ActorSystem:
         if self._life.host is not None:
             raise SpecError(f"system {self.name} was started before: make a new ActorSystem")
         check_platform()
+        if self._signals and not _in_main_thread():
+            raise SpecError("signals=True: signal handlers can be installed by the main thread only")
         self._outlets.check()
         modules = [snap.module for snap in self._modules()]
         zygote.preload([module for module in modules if module != "__main__"])
@@ -181,7 +186,7 @@ class ActorSystem:
         if not self._life.is_ours():
             # A fork of the user's own leaves the block too: the system is not its to stop.
             return
-        self._life.stop(drain=kind is None)
+        self._stop(drain=kind is None)
         if error is None:
             self._life.raise_failure()
         else:
@@ -201,8 +206,13 @@ class ActorSystem:
             ActorsError: This process is a fork of the one that the system belongs to.
         """
         _seams.check_process(self.name)
-        self._life.stop(drain=drain)
+        self._stop(drain=drain)
         self._life.raise_failure()
+
+    def _stop(self, *, drain: bool) -> None:
+        self._life.stop(drain=drain)
+        if _in_main_thread():
+            self._give_signals_back()
 
     def request_stop(self, *, drain: bool = False) -> None:
         """Begin to stop, and return at once. From any thread, callback or signal handler."""
@@ -210,7 +220,8 @@ class ActorSystem:
 
     def run_forever(self) -> None:
         """
-        Block until the tree has ended: by SIGTERM or SIGINT (which drain it), by ``auto_shutdown``, or because it gave up.
+        Block until the tree has ended: by SIGTERM or SIGINT (which drain it; a second one stops it at once), by ``auto_shutdown``, or
+        because it gave up.
 
         Call it in the main thread; in another one no signal is looked at.
 
@@ -220,22 +231,30 @@ class ActorSystem:
         """
         if self._life.host is None:
             self.start()
-        if threading.current_thread() is threading.main_thread() and not self._signals:
+        if _in_main_thread() and not self._signals:
             self._install_signals()
         self._life.wait()
-        self._life.stop(drain=False)
+        self._stop(drain=False)
         self._life.raise_failure()
 
     def _install_signals(self) -> None:
-        if threading.current_thread() is not threading.main_thread():
-            raise SpecError("signals=True: signal handlers can be installed by the main thread only")
         for number in (signal.SIGTERM, signal.SIGINT):
-            signal.signal(number, self._signalled)
+            self._handlers_before[number] = signal.signal(number, self._signalled)
+
+    def _give_signals_back(self) -> None:
+        for number, before in self._handlers_before.items():
+            if signal.getsignal(number) == self._signalled:  # else somebody else's came after it
+                signal.signal(number, before or signal.SIG_DFL)  # None: one that is not Python's
 
     def _signalled(self, number: int, _frame: object) -> None:
+        if self._life.has_ended():
+            # Stopped by another thread, which cannot give signals back: the system has no more use for this one.
+            self._give_signals_back()
+            signal.raise_signal(number)
+            return
         # The first one drains; a second one, of any kind, stops at once.
-        signal.signal(number, lambda *_: self.request_stop(drain=False))
-        self.request_stop(drain=True)
+        drain, self._signalled_once = not self._signalled_once, True
+        self.request_stop(drain=drain)
 
     # --- actors -----------------------------------------------------------------------------------------------------------
 
@@ -445,6 +464,10 @@ class ActorSystem:
     def __repr__(self) -> str:
         state = "not started" if self._life.host is None else "running" if self.is_running() else "stopped"
         return f"<ActorSystem {self.name}, {self._method}, {state}>"
+
+
+def _in_main_thread() -> bool:
+    return threading.current_thread() is threading.main_thread()
 
 
 def _state(cell: Cell) -> str:

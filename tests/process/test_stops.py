@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from actors import ActorRef, ActorSystem, DeadLetter, MailboxFullError, StartError, Supervisor, child
+from actors import ActorRef, ActorSystem, DeadLetter, MailboxFullError, SpecError, StartError, Supervisor, child
 from tests.helpers import eventually
 from tests.troupe import Worker
 
@@ -82,6 +82,82 @@ def test_a_stop_at_once_is_heard_while_another_thread_drains(start_method: Any) 
             assert not system.is_running()
 
     assert {"stopping"} == {letter.reason for letter in letters}
+
+
+# --- signals=True -----------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("second", [signal.SIGTERM, signal.SIGINT])
+@pytest.mark.parametrize("first", [signal.SIGTERM, signal.SIGINT])
+def test_the_first_signal_drains_and_a_second_one_of_either_kind_stops_at_once(
+    first: signal.Signals, second: signal.Signals, start_method: Any
+) -> None:
+    letters: list[DeadLetter] = []
+    with ActorSystem(tree(), start_method=start_method, signals=True) as system:
+        system.subscribe_dead_letters(letters.append)
+        for _ in range(10):
+            system.whereis("w0").tell(Worker.wait, 0.2)
+        os.kill(os.getpid(), first)
+        eventually(lambda: is_stopping(system), SECONDS)
+        os.kill(os.getpid(), second)
+        eventually(lambda: not system.is_running(), SECONDS)
+
+    assert {"stopping"} == {letter.reason for letter in letters}
+
+
+def test_the_handlers_of_before_are_back_when_it_has_stopped(start_method: Any) -> None:
+    def handlers() -> list[Any]:
+        return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
+
+    before = handlers()
+    with ActorSystem(tree(), start_method=start_method, signals=True):
+        during = handlers()
+        assert before != during
+    assert before == handlers()
+
+    system = ActorSystem(tree(), start_method=start_method)
+
+    def end() -> None:
+        eventually(lambda: handlers() == during_forever(), SECONDS)
+        os.kill(os.getpid(), signal.SIGTERM)
+
+    def during_forever() -> list[Any]:
+        return [system._signalled, system._signalled]
+
+    with meanwhile(end):
+        system.run_forever()
+    assert before == handlers()
+
+
+def test_a_signal_goes_to_the_handler_of_before_where_another_thread_has_stopped_the_system(start_method: Any) -> None:
+    seen: list[str] = []
+    before = signal.getsignal(signal.SIGINT)
+    with handling(signal.SIGTERM, lambda: seen.append("the program's")):
+        first = ActorSystem(tree(), start_method=start_method, signals=True).start()
+        second = ActorSystem(tree(), start_method=start_method, signals=True).start()
+        for system in (first, second):
+            with meanwhile(system.stop):
+                pass
+        os.kill(os.getpid(), signal.SIGTERM)
+        eventually(lambda: seen, SECONDS)
+    assert ["the program's"] == seen
+    assert before == signal.getsignal(signal.SIGINT)
+
+
+def test_no_system_is_left_running_where_its_thread_can_install_no_handlers(start_method: Any) -> None:
+    system = ActorSystem(tree(), start_method=start_method, signals=True)
+    errors: list[BaseException] = []
+
+    def enter() -> None:
+        try:
+            system.start()
+        except SpecError as error:
+            errors.append(error)
+
+    with meanwhile(enter):
+        pass
+    assert ["signals=True: signal handlers can be installed by the main thread only"] == list(map(str, errors))
+    assert not system.is_running()
 
 
 def test_a_system_that_is_stopped_before_its_threads_run_is_not_started(start_method: Any) -> None:
