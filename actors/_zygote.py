@@ -9,15 +9,14 @@ Its own death is survived: the next start makes a new one. What runs inside it i
 
 from __future__ import annotations
 
+import array
 import contextlib
 import json
 import os
 import select
-import shutil
 import signal
 import socket
 import sys
-import tempfile
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -100,7 +99,7 @@ class Zygote:
         for _ in range(_TRIES - 1):
             try:
                 return self._fork(descriptors)
-            except (EOFError, ConnectionError, FileNotFoundError):
+            except (EOFError, ConnectionError):
                 # Nothing is lost: without its start, which is not sent yet, a process that was half made leaves at once. A helper that
                 # is being killed can be seen to refuse before it can be seen to have ended.
                 with self._lock:
@@ -110,15 +109,14 @@ class Zygote:
         return self._fork(descriptors)
 
     def _fork(self, descriptors: Sequence[int]) -> tuple[int, int, int]:
-        with self._lock, socket.socket(socket.AF_UNIX) as client:
+        with self._lock:
             self._ensure_running()
-            client.connect(f"/proc/self/fd/{self._door}")
             with _descriptors.fork_lock:
                 parent_r, child_w, child_r, parent_w = _descriptors.two_pipes()
                 _descriptors.own(parent_r, parent_w)
             try:
                 tracker = resource_tracker.getfd()
-                socket.send_fds(client, [b"F"], [child_r, child_w, tracker, *descriptors])
+                _send(self._door, [child_r, child_w, tracker, *descriptors])
             except BaseException:
                 _descriptors.close(parent_r, parent_w)
                 raise
@@ -187,18 +185,18 @@ class Zygote:
             self._hold = self._alive = self._door = -1
 
     def _start(self) -> None:
-        with socket.socket(socket.AF_UNIX) as listener, contextlib.ExitStack() as undo:
-            door = _listen(listener)
-            undo.callback(_descriptors.close, door)
+        with contextlib.ExitStack() as undo, contextlib.ExitStack() as passed:
             with _descriptors.fork_lock:
+                # A pair, and no address that others connect to: nothing has to be written into any folder, nor to be short.
+                door, inside = (end.detach() for end in socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET))
+                _descriptors.own(door, inside)
+                undo.callback(_descriptors.close, door)
+                passed.callback(_descriptors.close, inside)
                 alive_r, alive_w, report_r, report_w = _descriptors.two_pipes()
-                _descriptors.own(alive_w, report_r)
+                _descriptors.own(alive_r, alive_w, report_r, report_w)
             undo.callback(_descriptors.close, alive_w, report_r)
-            try:
-                pid = self._spawn({"listener": listener.fileno(), "alive": alive_r, "report": report_w})
-            finally:
-                os.close(alive_r)
-                os.close(report_w)
+            passed.callback(_descriptors.close, alive_r, report_w)
+            pid = self._spawn({"door": inside, "alive": alive_r, "report": report_w})
             with _descriptors.fork_lock:
                 hold = os.pidfd_open(pid)
                 _descriptors.own(hold)
@@ -239,19 +237,15 @@ class Zygote:
                 _log.emit("warning", "actors.preload_refused", module=result["module"], threads=result["threads"])
 
 
-def _listen(listener: socket.socket) -> int:
-    """Bind *listener* to a name that is gone again, and return a descriptor that leads to it: nothing is left in any folder."""
-    folder = tempfile.mkdtemp(prefix="actors-")
+def _send(door: int, descriptors: Sequence[int]) -> None:
+    """Send a request: one packet, which is nothing but descriptors."""
+    end = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=door)
     try:
-        address = os.path.join(folder, "forkserver")
-        listener.bind(address)
-        listener.listen(128)
-        with _descriptors.fork_lock:
-            door = os.open(address, os.O_PATH | os.O_CLOEXEC)
-            _descriptors.own(door)
-        return door
+        rights = socket.SOL_SOCKET, socket.SCM_RIGHTS, array.array("i", descriptors)
+        # A helper that has just ended is an error here, and no SIGPIPE, which a program may have given its default back.
+        end.sendmsg([b"F"], [rights], socket.MSG_NOSIGNAL)
     finally:
-        shutil.rmtree(folder, ignore_errors=True)
+        end.detach()
 
 
 def _wait_for(descriptor: int, helper: int | None) -> None:

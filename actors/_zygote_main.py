@@ -48,7 +48,6 @@ COMMAND: Final = (
     "from actors._zygote_main import main; main(plan)"
 )
 """What the helper's interpreter is given to run; ``plan`` is a descriptor of a file with a JSON object."""
-_ACCEPT_SECONDS = 10.0
 
 
 def import_main(how: tuple[str, str] | None) -> None:
@@ -79,7 +78,7 @@ def main(plan: dict[str, Any]) -> None:
     # What is here now is shared by all actors: no collection of theirs shall touch, and so copy, its pages.
     gc.collect()
     gc.freeze()
-    _Server(plan["listener"], alive).run()
+    _Server(plan["door"], alive).run()
     # The host is gone, and with it whoever swept behind its actors.
     with contextlib.suppress(OSError):
         _sweep.sweep(lambda worn: any(mark.startswith(plan["token"]) for mark in worn), tuple)
@@ -105,7 +104,7 @@ def _start_anew(plan: dict[str, Any], refused: Sequence[dict[str, Any]]) -> None
     """Be a fresh interpreter, which has not imported what left threads running."""
     descriptor = os.memfd_create("actors-plan", 0)  # to be inherited
     os.pwrite(descriptor, json.dumps({**plan, "refused": refused}).encode(), 0)
-    for name in ("listener", "alive", "report"):
+    for name in ("door", "alive", "report"):
         os.set_inheritable(plan[name], True)
     flags = util._args_from_interpreter_flags()
     os.execv(sys.executable, [sys.executable, *flags, "-c", COMMAND.format(plan=descriptor)])  # noqa: S606 - the same interpreter
@@ -164,12 +163,12 @@ class _Server:
     The loop: take requests, fork, and pass exit codes on.
 
     Args:
-        listener: The listening socket.
+        door: Our end of the pair of sockets that requests come through.
         alive: Read end of a pipe that ends with the host.
     """
 
-    def __init__(self, listener: int, alive: int) -> None:
-        self._listener = socket.socket(socket.AF_UNIX, fileno=listener)
+    def __init__(self, door: int, alive: int) -> None:
+        self._door = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET, fileno=door)
         self._alive = alive
         self._ends: dict[int, int] = {}
         # The end of the host is seen by the loop, which then sweeps behind the actors; the signal only continues it where somebody has
@@ -185,7 +184,7 @@ class _Server:
         signal.set_wakeup_fd(self._waker, warn_on_full_buffer=False)
         signal.signal(signal.SIGCHLD, lambda *_: None)
         poller = select.poll()
-        for descriptor in (self._listener.fileno(), self._alive, self._woken):
+        for descriptor in (self._door.fileno(), self._alive, self._woken):
             poller.register(descriptor, select.POLLIN)
         while True:
             ready = {descriptor for descriptor, _events in poller.poll()}
@@ -195,8 +194,8 @@ class _Server:
                 with contextlib.suppress(BlockingIOError):
                     os.read(self._woken, 1 << 16)
                 self._reap()
-            if self._listener.fileno() in ready:
-                self._accept()
+            if self._door.fileno() in ready:
+                self._take()
 
     def _reap(self) -> None:
         with contextlib.suppress(ChildProcessError):
@@ -211,19 +210,13 @@ class _Server:
                     _write(end, ENDING.pack(status, used.ru_maxrss, used.ru_utime + used.ru_stime))
                     os.close(end)
 
-    def _accept(self) -> None:
+    def _take(self) -> None:
         try:
-            client, _address = self._listener.accept()
+            _data, descriptors, _flags, _address = socket.recv_fds(
+                self._door, 1, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
+            )
         except OSError:
             return
-        with client:
-            client.settimeout(_ACCEPT_SECONDS)
-            try:
-                _data, descriptors, _flags, _address = socket.recv_fds(
-                    client, 1, _MAX_DESCRIPTORS, socket.MSG_CMSG_CLOEXEC
-                )
-            except OSError:
-                return
         if len(descriptors) > 2:
             self._fork(*descriptors)
         else:
@@ -258,7 +251,7 @@ class _Server:
         try:
             signal.set_wakeup_fd(-1)
             signal.signal(signal.SIGCHLD, signal.SIG_DFL)
-            self._listener.close()
+            self._door.close()
             _close([self._alive, end, self._woken, self._waker, *self._ends.values()])
             atexit._clear()
             atexit.register(util._exit_function)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import tempfile
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -244,3 +245,14 @@ def test_a_module_that_leaves_a_thread_running_is_not_imported_before_a_fork(tmp
     assert ended.code == 0, ended.err
     assert ended.out.splitlines() == ["True", "quiet poller", "actors", "actors._child", "__main__", "1 thread"]
     assert "event=actors.preload_refused module=quiet threads=['poller']" in ended.err
+
+
+@pytest.mark.parametrize("folder", ["d" * 120, "missing"])
+def test_it_needs_no_folder_for_temporary_files(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    if folder != "missing":
+        (tmp_path / folder).mkdir()
+    zygote.stop()
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path / folder))
+
+    with ActorSystem() as system:
+        assert 1 == system.spawn(Worker()).ask(Worker.add, 1).result(timeout=SECONDS)
