@@ -42,7 +42,7 @@ def main_module() -> tuple[str, str] | None:
     A program given by ``-c``, typed at a prompt or piped in has no main module that another process could import.
     """
     module = sys.modules["__main__"]
-    name = getattr(module.__spec__, "name", None)
+    name = getattr(getattr(module, "__spec__", None), "name", None)  # a debugger may have left it without a spec
     if name is not None:
         return "name", name
     path = getattr(module, "__file__", None)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 import textwrap
+from pathlib import Path
 
 import pytest
 
@@ -89,3 +91,32 @@ def test_what_no_other_process_can_import_is_refused_before_anything_starts(star
     for what, text in said.items():
         thing = "class Echo" if what in ("tree", "actor", "pool of actors") else "function same"
         assert f"{thing} of module __main__ is not to be found in another process" in text
+
+
+def test_a_program_under_a_debugger_runs_as_it_does_without(start_method: str, tmp_path: Path) -> None:
+    program = scripts.write(
+        tmp_path,
+        """
+        import sys
+        from actors import Actor, ActorSystem, handler
+
+        class Echo(Actor):
+            @handler
+            def echo(self, value: int) -> int:
+                return value
+
+        if __name__ == "__main__":
+            with ActorSystem(start_method=sys.argv[1]) as system:
+                print("echo", system.spawn(Echo()).ask(Echo.echo, 3).result(timeout=20))
+        """,
+    )
+    ended = subprocess.run(
+        [sys.executable, "-m", "pdb", "-c", "continue", str(program), start_method],
+        env={**os.environ, "PYTHONPATH": str(scripts.ROOT)},
+        input="quit\n",
+        capture_output=True,
+        text=True,
+        timeout=SECONDS,
+        check=False,
+    )
+    assert "echo 3\n" in ended.stdout, ended.stdout + ended.stderr
