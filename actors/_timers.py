@@ -13,6 +13,9 @@ import attrs
 
 __all__ = ["Timer", "Timers"]
 
+# So many are never looked through for those that were taken back.
+_FEW = 64
+
 
 @attrs.define(eq=False)
 class Timer:
@@ -50,6 +53,7 @@ class Timers:
     def __init__(self) -> None:
         self._heap: list[tuple[float, int, Timer]] = []
         self._order = itertools.count()
+        self._full = _FEW
         self.first = math.inf
 
     def add(self, action: Callable[[], object], delay: float, every: float | None, now: float, name: str = "") -> Timer:
@@ -59,6 +63,11 @@ class Timers:
         return timer
 
     def _push(self, timer: Timer) -> None:
+        if len(self._heap) >= self._full:
+            # Who arms and cancels one at each message would else keep all of them, with their arguments, until they are due.
+            self._heap = [entry for entry in self._heap if entry[2].active]
+            heapq.heapify(self._heap)
+            self._full = max(_FEW, 2 * len(self._heap))
         heapq.heappush(self._heap, (timer.at, next(self._order), timer))
         self.first = self._heap[0][0]
 

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import math
+import weakref
 
 import pytest
 
@@ -71,3 +72,19 @@ def test_a_timer_that_has_fired_cannot_be_cancelled(timers: Timers) -> None:
     timers.pop(101.0)
 
     assert not timer.cancel()
+
+
+def test_timers_that_were_taken_back_are_not_kept_until_they_are_due() -> None:
+    timers = Timers()
+    kept = [timers.add(object, float(delay), None, 0.0) for delay in range(100, 0, -1)]
+    seen = [taken_back(timers) for _ in range(10_000)]
+
+    assert sum(one() is not None for one in seen) < 1000
+    assert kept[::-1] == [timers.pop(1000.0) for _ in kept]
+    assert 1000.0 < timers.first
+
+
+def taken_back(timers: Timers) -> weakref.ref[Timer]:
+    timer = timers.add(object, 3600.0, None, 0.0)
+    timer.cancel()
+    return weakref.ref(timer)
