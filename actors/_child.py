@@ -17,7 +17,7 @@ import time
 from collections.abc import Iterator
 from typing import Any, Literal
 
-from actors import _descriptors, _dumps, _lifeline, _seams
+from actors import _descriptors, _dumps, _lifeline, _output, _seams
 from actors._actor import Actor
 from actors._actor_node import ActorNode
 from actors._answering import Answering
@@ -286,6 +286,11 @@ class ActorProcess:
             self.intake.report()
         self.directory.report_dead_letters()
         self.attendant.drain_out(_FAREWELL_SECONDS)
+        failed = _output.flush()
+        for name, problem in failed.items():
+            self.attendant.notify("hook_failed", f"flush of {name}", _failure.describe(problem))
+        if failed:
+            self.attendant.drain_out(_FAREWELL_SECONDS)
 
     def _stop_requested(self, fields: tuple[object, ...], _passed: tuple[int, ...]) -> None:
         """In the attendant: the supervisor asks to stop now, after what is queued (``drain``), or to let another one ``hand over``."""

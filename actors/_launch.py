@@ -25,7 +25,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import attrs
 
-from actors import _descriptors, _dumps, _lifeline, _marks
+from actors import _descriptors, _dumps, _lifeline, _marks, _output
 from actors._actor import Actor
 from actors._findable import not_found
 from actors._internals import process, reduction, resource_tracker, spawn, start_program, util
@@ -241,12 +241,34 @@ def _pickled(popen: Any, actor: Actor) -> bytes:
     return stream.getvalue()
 
 
-class _ForkPopen(popen_fork.Popen):
+class _Unflushed:
+    """
+    The beginning of a start, without the flush of standard output that ``multiprocessing`` makes there.
+
+    A process that is no copy of this one has nothing of its buffers. And where that output cannot be written any more (a full disk, a
+    pipe that nobody reads) every start would fail, or hang, for a line that the program has printed.
+    """
+
+    def __init__(self, process_obj: Actor) -> None:
+        self._fds: list[int] = []
+        self.returncode: int | None = None
+        self.finalizer: Any = None
+        self._launch(process_obj)
+
+    def _launch(self, process_obj: Actor) -> None:
+        raise NotImplementedError
+
+
+class _ForkPopen(_Unflushed, popen_fork.Popen):
     """
     A plain fork, with the book of descriptors held still.
 
     As ``multiprocessing`` does it, but that nothing stays open of a start for which the machine has no descriptor or no process left.
     """
+
+    def __init__(self, process_obj: Actor) -> None:
+        _output.flush_first()  # else the copy would write it once more
+        super().__init__(process_obj)
 
     def _launch(self, process_obj: Actor) -> None:
         # The child runs nothing of the threads it did not inherit; what it may not touch is closed first of all.
@@ -286,10 +308,8 @@ class _ForkPopen(popen_fork.Popen):
             os._exit(code)
 
 
-class _SpawnPopen(popen_spawn_posix.Popen):
+class _SpawnPopen(_Unflushed, popen_spawn_posix.Popen):
     """A fresh interpreter."""
-
-    _fds: list[int]
 
     def _launch(self, process_obj: Actor) -> None:
         tracker = resource_tracker.getfd()
@@ -313,10 +333,8 @@ class _SpawnPopen(popen_spawn_posix.Popen):
         _write_start(parent_w, start)
 
 
-class _ForkServerPopen(popen_forkserver.Popen):
+class _ForkServerPopen(_Unflushed, popen_forkserver.Popen):
     """A fork of the zygote."""
-
-    _fds: list[int]
 
     def _launch(self, process_obj: Actor) -> None:
         start = _pickled(self, process_obj)

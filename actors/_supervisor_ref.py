@@ -7,6 +7,7 @@ from __future__ import annotations
 from concurrent.futures import Future
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from actors import _output
 from actors._actor import Actor
 from actors._doubts import warn
 from actors._futures import resolve, resolve_error
@@ -50,6 +51,7 @@ class SupervisorRef:
             raise SpecError(f"supervisor {self.path} is not there any more")
         check_child(child, parent.spec, self.path, is_actor=is_actor)
         data = snapshot_for(actor, self._system._method)
+        _output.flush_first()
         where = f"{self.path}/{child.options.name or default_name(actor)}"
         warn(child_doubts(child, parent.spec, where, self._system._life.shutdown_deadline))
         ready: Future[ActorRef[A]] = Future()

@@ -16,7 +16,7 @@ from collections.abc import Callable
 from multiprocessing import process
 from typing import Any, Literal, Self, TypeVar
 
-from actors import _descriptors, _seams
+from actors import _descriptors, _output, _seams
 from actors._actor import Actor
 from actors._channel import Channel, make_channel
 from actors._crash_outlets import KEPT, CrashOutlets
@@ -149,6 +149,7 @@ class ActorSystem:
         if self._signals and not _in_main_thread():
             raise SpecError("signals=True: signal handlers can be installed by the main thread only")
         self._outlets.check()
+        _output.flush_first()
         modules = [snap.module for snap in self._modules()]
         zygote.preload([module for module in modules if module != "__main__"])
         _descriptors.raise_limit()

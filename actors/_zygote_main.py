@@ -75,6 +75,9 @@ def main(plan: dict[str, Any]) -> None:
         _start_anew({**plan, "alive": alive}, refused)
     with contextlib.suppress(BrokenPipeError), open(plan["report"], "wb") as stream:
         stream.write(json.dumps(results).encode())
+    with contextlib.suppress(OSError):
+        # Else each actor would write once more, at its end, what the modules have printed.
+        util._flush_std_streams()
     # What is here now is shared by all actors: no collection of theirs shall touch, and so copy, its pages.
     gc.collect()
     gc.freeze()
@@ -154,7 +157,8 @@ def leave(code: int) -> NoReturn:
     """End this process, an actor's: run its exit functions, but take no interpreter down."""
     with contextlib.suppress(BaseException):
         atexit._run_exitfuncs()
-    util._flush_std_streams()
+    with contextlib.suppress(BaseException):  # what cannot be written any more is lost
+        util._flush_std_streams()
     os._exit(code)
 
 
