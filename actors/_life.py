@@ -127,6 +127,12 @@ class Life:
             deadline = time.monotonic() + self.shutdown_deadline
             host.pump.post(lambda: host.runner.shut_down(deadline, drain=drain))
 
+    def give_up_start(self) -> None:
+        """Kill what :meth:`begin` has started, and have that raise. From a signal handler, or another thread."""
+        host, now = self.host, time.monotonic()
+        if host is not None:
+            host.pump.post(lambda: host.runner.shut_down(now, drain=False))
+
     def wait(self) -> None:
         """Wait until the tree has ended by itself or was asked to; signal handlers run meanwhile."""
         while not self._finished.done():

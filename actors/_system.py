@@ -82,7 +82,8 @@ class ActorSystem:
         start_method: ``"forkserver"``, ``"spawn"`` or ``"fork"``. The user's default context of ``multiprocessing`` is not touched.
         shutdown_deadline: Seconds that stopping the whole tree may take, draining included; then everything that is left is killed.
         signals: Whether :meth:`start` installs handlers that stop the system on SIGTERM and SIGINT (main thread only): the first
-            signal drains it, a second one of either kind stops it at once. When it has stopped, the handlers from before are back.
+            signal drains it, a second one of either kind stops it at once; one that comes while it starts makes that fail. When it has
+            stopped, the handlers from before are back.
         max_message_bytes: The largest message, encoded; at least 4096.
         subreaper: Whether this process adopts what loses its parent below it, while the system runs. What actors leave behind then
             becomes a child of this process, and is reaped here when it has ended, instead of by the machine's first process; without
@@ -125,6 +126,7 @@ class ActorSystem:
         self._method = start_method
         self._signals = signals
         self._signalled_once = False
+        self._ready = False
         self._handlers_before: dict[signal.Signals, Any] = {}
         self._max_bytes = max_message_bytes
         self._outlets = CrashOutlets(*outlets)
@@ -153,8 +155,20 @@ class ActorSystem:
         modules = [snap.module for snap in self._modules()]
         zygote.preload([module for module in modules if module != "__main__"])
         _descriptors.raise_limit()
+        if self._signals:
+            self._install_signals()
         try:
-            host = Host(
+            host = self._make_host()
+            self._life.begin(host, lambda: self._furnish(host))
+        except BaseException:
+            self._give_signals_back()
+            raise
+        self._ready = True
+        return self
+
+    def _make_host(self) -> Host:
+        try:
+            return Host(
                 self.name,
                 self._state,
                 self._method,
@@ -165,12 +179,10 @@ class ActorSystem:
             )
         except OSError as error:
             raise StartError(f"system {self.name} cannot be started: {error}") from error
-        self._life.begin(host, lambda: self._furnish(host))
-        if self._signals:
-            self._install_signals()
-        return self
 
     def _furnish(self, host: Host) -> None:
+        if self._signalled_once:
+            raise StartError(f"system {self.name} was stopped before it was ready")
         for planned, data in zip(self._plan, self._snapshots, strict=True):
             host.make_cell(planned.uid, planned.path, planned.child.options, data)
         host.pools.adopt()
@@ -221,8 +233,8 @@ class ActorSystem:
 
     def run_forever(self) -> None:
         """
-        Block until the tree has ended: by SIGTERM or SIGINT (which drain it; a second one stops it at once), by ``auto_shutdown``, or
-        because it gave up.
+        Block until the tree has ended: by SIGTERM or SIGINT (which drain it; a second one, or one that comes while it starts, stops it at
+        once), by ``auto_shutdown``, or because it gave up.
 
         Call it in the main thread; in another one no signal is looked at.
 
@@ -230,15 +242,22 @@ class ActorSystem:
             RestartIntensityError: The tree gave up.
             InternalError: The system itself failed.
         """
-        if self._life.host is None:
-            self.start()
-        if _in_main_thread() and not self._signals:
+        if _in_main_thread():
             self._install_signals()
+        try:
+            if self._life.host is None:
+                self.start()
+        except StartError:
+            if self._signalled_once:
+                return
+            raise
         self._life.wait()
         self._stop(drain=False)
         self._life.raise_failure()
 
     def _install_signals(self) -> None:
+        if self._handlers_before:
+            return
         for number in (signal.SIGTERM, signal.SIGINT):
             self._handlers_before[number] = signal.signal(number, self._signalled)
 
@@ -253,9 +272,12 @@ class ActorSystem:
             self._give_signals_back()
             signal.raise_signal(number)
             return
-        # The first one drains; a second one, of any kind, stops at once.
+        # The first one drains; a second one, of any kind, stops at once. Where nothing is ready yet, there is nothing to be drained.
         drain, self._signalled_once = not self._signalled_once, True
-        self.request_stop(drain=drain)
+        if self._ready:
+            self.request_stop(drain=drain)
+        else:
+            self._life.give_up_start()
 
     # --- actors -----------------------------------------------------------------------------------------------------------
 

@@ -9,12 +9,13 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from actors import ActorRef, ActorSystem, DeadLetter, MailboxFullError, SpecError, StartError, Supervisor, child
-from tests.helpers import eventually
+from tests.helpers import eventually, wait_for_file
 from tests.troupe import Worker
 
 SECONDS = 20.0
@@ -27,6 +28,10 @@ def tree(count: int = 1, **options: Any) -> Supervisor:
 
 def is_stopping(system: ActorSystem) -> bool:
     return any(actor.state == "stopping" for actor in system.actors())
+
+
+def handlers() -> list[Any]:
+    return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
 
 
 @contextmanager
@@ -106,23 +111,22 @@ def test_the_first_signal_drains_and_a_second_one_of_either_kind_stops_at_once(
 
 
 def test_the_handlers_of_before_are_back_when_it_has_stopped(start_method: Any) -> None:
-    def handlers() -> list[Any]:
-        return [signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)]
-
     before = handlers()
     with ActorSystem(tree(), start_method=start_method, signals=True):
         during = handlers()
         assert before != during
     assert before == handlers()
 
-    system = ActorSystem(tree(), start_method=start_method)
+
+@pytest.mark.parametrize("signals", [False, True])
+def test_the_handlers_of_before_are_back_when_run_forever_returns(signals: bool, start_method: Any) -> None:
+    before = handlers()
+    system = ActorSystem(tree(), start_method=start_method, signals=signals)
 
     def end() -> None:
-        eventually(lambda: handlers() == during_forever(), SECONDS)
+        eventually(lambda: system._ready, SECONDS)
+        assert handlers() == [system._signalled, system._signalled]
         os.kill(os.getpid(), signal.SIGTERM)
-
-    def during_forever() -> list[Any]:
-        return [system._signalled, system._signalled]
 
     with meanwhile(end):
         system.run_forever()
@@ -142,6 +146,54 @@ def test_a_signal_goes_to_the_handler_of_before_where_another_thread_has_stopped
         eventually(lambda: seen, SECONDS)
     assert ["the program's"] == seen
     assert before == signal.getsignal(signal.SIGINT)
+
+
+class Slow(Worker):
+    """Is never ready, and says in a file that it has begun."""
+
+    def __init__(self, place: str) -> None:
+        super().__init__()
+        self.place = place
+
+    def on_start(self) -> None:
+        Path(self.place).touch()
+        threading.Event().wait()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_a_signal_while_it_starts_makes_the_start_fail(
+    number: signal.Signals, tmp_path: Path, start_method: Any
+) -> None:
+    place = str(tmp_path / "begun")
+    before = handlers()
+    slow = Supervisor("app", children=[Worker(), child(Slow(place), shutdown=SECONDS)])
+
+    def interrupt() -> None:
+        wait_for_file(place)
+        os.unlink(place)
+        os.kill(os.getpid(), number)
+
+    with meanwhile(interrupt), pytest.raises(StartError, match="was stopped before it was ready"):
+        ActorSystem(slow, start_method=start_method, signals=True).start()
+    with meanwhile(interrupt):
+        ActorSystem(slow, start_method=start_method).run_forever()
+
+    assert before == handlers()
+
+
+def test_a_signal_before_there_is_anything_to_start_makes_the_start_fail(
+    start_method: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    system = ActorSystem(tree(), start_method=start_method, signals=True)
+    make_host = system._make_host
+
+    def interrupted() -> Any:
+        os.kill(os.getpid(), signal.SIGTERM)
+        return make_host()
+
+    monkeypatch.setattr(system, "_make_host", interrupted)
+    with pytest.raises(StartError, match="was stopped before it was ready"):
+        system.start()
 
 
 def test_no_system_is_left_running_where_its_thread_can_install_no_handlers(start_method: Any) -> None:
