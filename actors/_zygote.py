@@ -208,7 +208,9 @@ class Zygote:
         # Through a file, not in the command line, which holds 128 KiB and is for all to see.
         plan = os.memfd_create("actors-plan")
         try:
-            path = [os.fspath(entry) for entry in sys.path]
+            # As imports do: what is no path is passed over.
+            entries: list[object] = [*sys.path]
+            path = [os.fsdecode(entry) for entry in entries if isinstance(entry, str | bytes | os.PathLike)]
             facts = {
                 "modules": sorted(self._preload),
                 "refused": [],
@@ -218,7 +220,7 @@ class Zygote:
                 "token": _marks.token(),
                 **descriptors,
             }
-            os.pwrite(plan, json.dumps(facts).encode(), 0)
+            os.pwrite(plan, json.dumps(facts, default=str).encode(), 0)
             executable = os.fsdecode(spawn.get_executable())
             command = [executable, *util._args_from_interpreter_flags(), "-c", COMMAND.format(plan=plan)]
             return start_program(command, [plan, *descriptors.values()])

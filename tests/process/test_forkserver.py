@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import tempfile
 import time
 from collections.abc import Iterator
@@ -245,6 +246,15 @@ def test_a_module_that_leaves_a_thread_running_is_not_imported_before_a_fork(tmp
     assert ended.code == 0, ended.err
     assert ended.out.splitlines() == ["True", "quiet poller", "actors", "actors._child", "__main__", "1 thread"]
     assert "event=actors.preload_refused module=quiet threads=['poller']" in ended.err
+
+
+def test_arguments_and_paths_may_be_no_texts(monkeypatch: pytest.MonkeyPatch) -> None:
+    zygote.stop()
+    monkeypatch.setattr(sys, "argv", [Path("program"), b"one"])
+    monkeypatch.setattr(sys, "path", [*sys.path, Path("/nowhere"), b"/nowhere", None])
+
+    with ActorSystem() as system:
+        assert 1 == system.spawn(Worker()).ask(Worker.add, 1).result(timeout=SECONDS)
 
 
 @pytest.mark.parametrize("folder", ["d" * 120, "missing"])
