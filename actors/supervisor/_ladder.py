@@ -12,7 +12,7 @@ from actors.supervisor._policy import Seconds
 from actors.supervisor._state import ChildState, KillChild, Phase, Starting, StopChild, Stopping, TerminateChild
 from actors.supervisor._turn import Turn, is_due
 
-__all__ = ["KILL_AGAIN_AFTER", "begin_stop", "climb", "kill_once", "killed_if_late", "killing"]
+__all__ = ["KILL_AGAIN_AFTER", "begin_stop", "climb", "kill_once", "killed_if_late", "killing", "ready_too_late"]
 
 # A kill can meet a process that is still being made (a start takes up to 300 ms with a new forkserver); saying it again costs
 # nothing, and a second is below what a person waits for.
@@ -28,7 +28,18 @@ def begin_stop(turn: Turn, child: ChildState) -> ChildState:
         return turn.change(child, phase=killing(turn, child, child.incarnation, "shutdown"))
     if child.wanted != "replaced":  # then it has been asked to hand over
         turn.emit(StopChild(child.id, child.incarnation))
-    return turn.change(child, phase=Stopping("stop", None if shutdown is None else turn.now + shutdown))
+    if shutdown is None:
+        # It may leave when it likes, once it is ready; until then it may hang in its start, which has a limit of its own.
+        return turn.change(
+            child, phase=Stopping("stop", child.phase.deadline if isinstance(child.phase, Starting) else None)
+        )
+    return turn.change(child, phase=Stopping("stop", turn.now + shutdown))
+
+
+def ready_too_late(turn: Turn, child: ChildState) -> None:
+    """It is ready, and was asked to leave before: what limits its start limits it no more."""
+    if child.rule.shutdown is None and isinstance(child.phase, Stopping) and child.phase.rung == "stop":
+        turn.change(child, phase=Stopping("stop", None))
 
 
 def climb(turn: Turn, child: ChildState) -> None:

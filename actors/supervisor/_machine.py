@@ -176,11 +176,12 @@ def _on_started(turn: Turn, event: ChildStarted) -> None:
         return
     if (new := _replacement.find(child, event.incarnation)) is not None:
         _replacement.on_started(turn, child, new)
-    # One that is being stopped may still say that it is ready: too late.
     elif child.incarnation == event.incarnation and isinstance(child.phase, Starting):
         if child.phase.standby:
             turn.emit(PromoteChild(child.id, child.incarnation))
         turn.change(child, phase=Running(turn.now), booted=True, failed_starts=0)
+    elif child.incarnation == event.incarnation:
+        _ladder.ready_too_late(turn, child)
 
 
 def _on_exited(turn: Turn, event: ChildExited) -> None:

@@ -30,6 +30,8 @@ def limit_over(
     Returns:
         Such as ``"shutdown=5 s is over"``. For a kill that comes before the actor's own times are over: the system's.
     """
+    if rung == "SIGTERM" and shutdown is None:
+        return "it was not ready within start_timeout"  # nothing else limits it then
     if rung == "SIGTERM":
         return f"shutdown={shutdown:g} s is over"
     if since_term is not None and since_term >= term_grace - _SLACK_SECONDS:

@@ -117,7 +117,8 @@ class Options:
             spends nothing. A death with another fingerprint or with none, and a run of ``backoff.stable_after``, begin anew. Siblings
             go on under every strategy. 1 or above; None: never. Being parked is no end that counts for ``auto_shutdown``.
         start_timeout: Time from its start to its being ready; above 0. Past that it is killed, which is a failed start.
-        shutdown: Time a stop may take before SIGTERM; 0 kills at once, None waits for ever.
+        shutdown: Time a stop may take before SIGTERM; 0 kills at once, None waits for ever, but for a start no longer than
+            *start_timeout*.
         term_grace: Time from SIGTERM to SIGKILL; 0 or above.
         handler_timeout: Time one message may take without a ``progress()``; waiting for room in another mailbox or for the reader
             of a stream is not counted. Past that the stack is taken, and after *hang_grace* it is killed as ``hang``. Above 0; None:

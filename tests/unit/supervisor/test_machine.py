@@ -473,6 +473,27 @@ def test_a_shutdown_of_none_waits_for_ever() -> None:
     assert bench.wait(1e6) == []
 
 
+def test_a_shutdown_of_none_waits_for_a_start_as_long_as_that_may_take() -> None:
+    bench = running(rule(shutdown=None, start_timeout=30.0, term_grace=2.0))
+    bench.exit("a")
+    bench.wait(10.0)
+
+    assert bench.remove("a") == ["stop a2"]
+    assert bench.due == 20.0
+    assert bench.wait(20.0) == ["terminate a2"]
+    assert bench.wait(2.0) == ["kill a2 shutdown"]
+
+
+def test_a_shutdown_of_none_waits_for_ever_once_the_start_is_over() -> None:
+    bench = running(rule(shutdown=None, start_timeout=30.0))
+    bench.exit("a")
+    bench.remove("a")
+
+    assert bench.ready("a") == []
+    assert bench.due is None
+    assert bench.wait(1e6) == []
+
+
 def test_a_child_that_is_starting_is_stopped_by_the_same_ladder() -> None:
     bench = running(rule(shutdown=5.0))
     bench.exit("a")

@@ -11,6 +11,7 @@ from actors.supervisor._rungs import limit_over
     ("rung", "shutdown", "since_term", "said"),
     [
         ("SIGTERM", 5.0, None, "shutdown=5 s is over"),
+        ("SIGTERM", None, None, "it was not ready within start_timeout"),
         ("SIGKILL", 5.0, 1.5, "term_grace=1.5 s is over"),
         ("SIGKILL", 5.0, 1.45, "term_grace=1.5 s is over"),
         ("SIGKILL", 5.0, 0.5, "shutdown_deadline=30 s is over"),
