@@ -106,7 +106,11 @@ class Zygote:
                     self._lose()
                 if not wanted():
                     raise
-        return self._fork(descriptors)
+        try:
+            return self._fork(descriptors)
+        except (EOFError, ConnectionError) as error:
+            program = os.fsdecode(spawn.get_executable())
+            raise EOFError(f"the forkserver ended {_TRIES} times in a row; see whether {program} can be run") from error
 
     def _fork(self, descriptors: Sequence[int]) -> tuple[int, int, int]:
         with self._lock:

@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from actors import ActorRef, ActorSystem, Backoff, _descriptors, _status
+from actors import ActorRef, ActorSystem, Backoff, StartError, _descriptors, _status
+from actors._internals import spawn
 from actors._launch import exit_code
 from actors._zygote import zygote
 from actors.supervisor import _burials
@@ -246,6 +247,17 @@ def test_a_module_that_leaves_a_thread_running_is_not_imported_before_a_fork(tmp
     assert ended.code == 0, ended.err
     assert ended.out.splitlines() == ["True", "quiet poller", "actors", "actors._child", "__main__", "1 thread"]
     assert "event=actors.preload_refused module=quiet threads=['poller']" in ended.err
+
+
+def test_a_program_that_cannot_be_run_is_named(monkeypatch: pytest.MonkeyPatch) -> None:
+    zygote.stop()
+    monkeypatch.setattr(spawn, "get_executable", lambda: b"/bin/false")
+
+    with (
+        ActorSystem() as system,
+        pytest.raises(StartError, match="5 times in a row; see whether /bin/false can be run"),
+    ):
+        system.spawn(Worker())
 
 
 def test_arguments_and_paths_may_be_no_texts(monkeypatch: pytest.MonkeyPatch) -> None:
