@@ -127,6 +127,7 @@ class ActorSystem:
         self._signals = signals
         self._signalled_once = False
         self._ready = False
+        self._handlers_of = 0  # the process that has installed them
         self._handlers_before: dict[signal.Signals, Any] = {}
         self._max_bytes = max_message_bytes
         self._outlets = CrashOutlets(*outlets)
@@ -207,7 +208,8 @@ class ActorSystem:
 
     def stop(self, *, drain: bool = False) -> None:
         """
-        Stop every actor in reverse order, within the shutdown deadline. Harmless when it has stopped.
+        Stop every actor in reverse order, within the shutdown deadline. Harmless when it has stopped; in the middle of another stop, from
+        another thread or a signal handler, it makes that one an end at once, unless it is to drain too.
 
         Args:
             drain: Whether actors first handle what is queued, each within its ``shutdown`` seconds (5 by default). What is still queued then
@@ -258,6 +260,7 @@ class ActorSystem:
     def _install_signals(self) -> None:
         if self._handlers_before:
             return
+        self._handlers_of = os.getpid()
         for number in (signal.SIGTERM, signal.SIGINT):
             self._handlers_before[number] = signal.signal(number, self._signalled)
 
@@ -267,8 +270,9 @@ class ActorSystem:
                 signal.signal(number, before or signal.SIG_DFL)  # None: one that is not Python's
 
     def _signalled(self, number: int, _frame: object) -> None:
-        if self._life.has_ended():
-            # Stopped by another thread, which cannot give signals back: the system has no more use for this one.
+        if self._life.has_ended() or os.getpid() != self._handlers_of:
+            # Stopped by another thread, which cannot give signals back; or this is a fork of the program, which inherits handlers. The
+            # system has no use for this one.
             self._give_signals_back()
             signal.raise_signal(number)
             return

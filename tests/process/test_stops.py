@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import multiprocessing
 import os
 import signal
 import threading
@@ -148,6 +149,28 @@ def test_a_signal_goes_to_the_handler_of_before_where_another_thread_has_stopped
     assert before == signal.getsignal(signal.SIGINT)
 
 
+def _hold(place: str) -> None:
+    Path(place).touch()
+    threading.Event().wait()
+
+
+def test_a_fork_of_the_program_is_ended_by_signals_as_if_the_system_were_not_there(
+    tmp_path: Path, start_method: Any
+) -> None:
+    place = str(tmp_path / "begun")
+    with ActorSystem(tree(), start_method=start_method, signals=True) as system:
+        forked = multiprocessing.get_context("fork").Process(target=_hold, args=(place,))
+        forked.start()
+        wait_for_file(place)
+        forked.terminate()
+        forked.join(SECONDS)
+        code = forked.exitcode
+        forked.kill()
+        forked.join()
+        assert system.is_running()
+    assert -signal.SIGTERM == code
+
+
 class Slow(Worker):
     """Is never ready, and says in a file that it has begun."""
 
@@ -156,8 +179,7 @@ class Slow(Worker):
         self.place = place
 
     def on_start(self) -> None:
-        Path(self.place).touch()
-        threading.Event().wait()
+        _hold(self.place)
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
