@@ -23,6 +23,7 @@ from actors._host import Host, start_error
 from actors._host_node import HostNode
 from actors._zygote import zygote
 from actors.errors import ActorNotRunningError, ActorsError, InternalError, RestartIntensityError, SpecError, StartError
+from actors.mailbox._lock import RLock
 from actors.supervisor import _events as ev
 from actors.supervisor import _exits
 
@@ -60,7 +61,7 @@ class Life:
         self._finished: Future[ev.TreeFinished] = Future()
         self._stopped = threading.Event()
         # Entered again by a signal handler that stops the system in the middle of its stop, in the same thread.
-        self._close_lock = threading.RLock()
+        self._close_lock = RLock()
         self._closing = False
         self._begun = False
         self._failure: ActorsError | None = None
