@@ -82,6 +82,11 @@ class Sweeper:
         if self._thread is None:
             self._begin()
 
+    def note_unborn(self, mark: str) -> None:
+        """No incarnation that wears *mark* will come, though its start may have been tried."""
+        if mark in self._living:
+            self.note_end(mark)
+
     def _actors(self) -> frozenset[int] | None:
         """Return the pids of what lives; None while there is one that is not known. Any thread."""
         pids = list(self._living.values())

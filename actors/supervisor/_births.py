@@ -248,6 +248,7 @@ class Births:
 
     def _never_started(self, cell: Cell, incarnation: int, report: dict[str, Any], *, requested: bool = False) -> None:
         self._shortages.pop(cell.uid, None)
+        self._host.sweeper.note_unborn(_marks.make_mark(self._host.name, cell.uid, incarnation))
         reason = _exits.classify(
             None,
             ready=False,

@@ -172,6 +172,26 @@ def test_a_restart_for_which_there_is_no_process_is_tried_again_and_not_counted(
     assert [log["log_level"] for log in logs if log["event"] == "actors.start_postponed"] == ["warning"]
 
 
+def test_a_restart_that_is_given_up_for_lack_of_processes_leaves_no_mark_behind(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def refuse(*_: object) -> None:
+        raise BlockingIOError(errno.EAGAIN, "fork")
+
+    with ActorSystem(Supervisor("app", max_restarts=1, period=60.0)) as system:
+        worker = system.spawn(Worker(), name="worker", backoff=Backoff(initial=0.0, maximum=0.001, jitter=0.0))
+        host = system._life.host
+        assert host is not None
+        with capture_logs() as logs, monkeypatch.context() as patch:
+            patch.setattr("actors.supervisor._starter.launch", refuse)
+            worker.tell(Worker.fail, "as told")
+            eventually(lambda: any(log["event"] == "actors.start_postponed" for log in logs), SECONDS)
+            worker.stop()
+            eventually(lambda: not worker.is_alive(), SECONDS)
+
+        eventually(lambda: not host.sweeper._living, SECONDS, state=lambda: host.sweeper._living)
+
+
 def test_nothing_holds_an_incarnation_that_is_buried(start_method: Any, monkeypatch: pytest.MonkeyPatch) -> None:
     bodies: weakref.WeakSet[Body] = weakref.WeakSet()
     made = Body.__init__
