@@ -9,8 +9,6 @@ from __future__ import annotations
 
 import itertools
 import os
-import signal
-import threading
 import types
 from collections.abc import Callable
 from multiprocessing import process
@@ -31,6 +29,7 @@ from actors._seams import ActorInfo, Cancellable
 from actors._shared_array import SharedArray, make_shared_array
 from actors._snapshot import read_snapshot
 from actors._spawn_pool import spawn_pool
+from actors._stop_signals import StopSignals, in_main_thread
 from actors._supervisor_ref import SupervisorRef, is_actor
 from actors._tasks import Tasks, make_tasks
 from actors._zygote import zygote
@@ -124,16 +123,13 @@ class ActorSystem:
         self._state = _tree.build(spec)
         self._root = f"/{spec.name}"
         self._method = start_method
-        self._signals = signals
-        self._signalled_once = False
-        self._ready = False
-        self._handlers_of = 0  # the process that has installed them
-        self._handlers_before: dict[signal.Signals, Any] = {}
+        self._takes_signals = signals
         self._max_bytes = max_message_bytes
         self._outlets = CrashOutlets(*outlets)
         self._subreaper = subreaper
         self.name = f"{spec.name}-{os.getpid()}-{next(_numbers)}"
         self._life = Life(self.name, self._root, shutdown_deadline)
+        self._signals = StopSignals(self._life)
         self._crews: dict[str, Crew] = {}
 
     # --- life -------------------------------------------------------------------------------------------------------------
@@ -149,25 +145,23 @@ class ActorSystem:
         if self._life.host is not None:
             raise SpecError(f"system {self.name} was started before: make a new ActorSystem")
         check_platform()
-        if self._signals and not _in_main_thread():
-            raise SpecError("signals=True: signal handlers can be installed by the main thread only")
         self._outlets.check()
-        _output.flush_first()
-        modules = [snap.module for snap in self._modules()]
-        zygote.preload([module for module in modules if module != "__main__"])
-        _descriptors.raise_limit()
-        if self._signals:
-            self._install_signals()
+        if self._takes_signals:
+            self._signals.install()
         try:
             host = self._make_host()
             self._life.begin(host, lambda: self._furnish(host))
         except BaseException:
-            self._give_signals_back()
+            self._signals.give_back()
             raise
-        self._ready = True
+        self._signals.is_ready = True
         return self
 
     def _make_host(self) -> Host:
+        _output.flush_first()
+        modules = [snap.module for snap in self._modules()]
+        zygote.preload([module for module in modules if module != "__main__"])
+        _descriptors.raise_limit()
         try:
             return Host(
                 self.name,
@@ -182,7 +176,7 @@ class ActorSystem:
             raise StartError(f"system {self.name} cannot be started: {error}") from error
 
     def _furnish(self, host: Host) -> None:
-        if self._signalled_once:
+        if self._signals.came:
             raise StartError(f"system {self.name} was stopped before it was ready")
         for planned, data in zip(self._plan, self._snapshots, strict=True):
             host.make_cell(planned.uid, planned.path, planned.child.options, data)
@@ -226,8 +220,7 @@ class ActorSystem:
 
     def _stop(self, *, drain: bool) -> None:
         self._life.stop(drain=drain)
-        if _in_main_thread():
-            self._give_signals_back()
+        self._signals.give_back()
 
     def request_stop(self, *, drain: bool = False) -> None:
         """Begin to stop, and return at once. From any thread, callback or signal handler."""
@@ -244,44 +237,18 @@ class ActorSystem:
             RestartIntensityError: The tree gave up.
             InternalError: The system itself failed.
         """
-        if _in_main_thread():
-            self._install_signals()
+        if in_main_thread():
+            self._signals.install()
         try:
             if self._life.host is None:
                 self.start()
         except StartError:
-            if self._signalled_once:
+            if self._signals.came:
                 return
             raise
         self._life.wait()
         self._stop(drain=False)
         self._life.raise_failure()
-
-    def _install_signals(self) -> None:
-        if self._handlers_before:
-            return
-        self._handlers_of = os.getpid()
-        for number in (signal.SIGTERM, signal.SIGINT):
-            self._handlers_before[number] = signal.signal(number, self._signalled)
-
-    def _give_signals_back(self) -> None:
-        for number, before in self._handlers_before.items():
-            if signal.getsignal(number) == self._signalled:  # else somebody else's came after it
-                signal.signal(number, before or signal.SIG_DFL)  # None: one that is not Python's
-
-    def _signalled(self, number: int, _frame: object) -> None:
-        if self._life.has_ended() or os.getpid() != self._handlers_of:
-            # Stopped by another thread, which cannot give signals back; or this is a fork of the program, which inherits handlers. The
-            # system has no use for this one.
-            self._give_signals_back()
-            signal.raise_signal(number)
-            return
-        # The first one drains; a second one, of any kind, stops at once. Where nothing is ready yet, there is nothing to be drained.
-        drain, self._signalled_once = not self._signalled_once, True
-        if self._ready:
-            self.request_stop(drain=drain)
-        else:
-            self._life.give_up_start()
 
     # --- actors -----------------------------------------------------------------------------------------------------------
 
@@ -491,10 +458,6 @@ class ActorSystem:
     def __repr__(self) -> str:
         state = "not started" if self._life.host is None else "running" if self.is_running() else "stopped"
         return f"<ActorSystem {self.name}, {self._method}, {state}>"
-
-
-def _in_main_thread() -> bool:
-    return threading.current_thread() is threading.main_thread()
 
 
 def _state(cell: Cell) -> str:

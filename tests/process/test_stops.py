@@ -125,8 +125,8 @@ def test_the_handlers_of_before_are_back_when_run_forever_returns(signals: bool,
     system = ActorSystem(tree(), start_method=start_method, signals=signals)
 
     def end() -> None:
-        eventually(lambda: system._ready, SECONDS)
-        assert handlers() == [system._signalled, system._signalled]
+        eventually(lambda: system._signals.is_ready, SECONDS)
+        assert handlers() == [system._signals.handle, system._signals.handle]
         os.kill(os.getpid(), signal.SIGTERM)
 
     with meanwhile(end):
