@@ -22,6 +22,7 @@ from typing import Any, Final, Protocol
 from actors import _channel_items, _descriptors
 from actors._channel_held import HeldItems
 from actors._channel_items import encode
+from actors._channel_wait import ChannelWait
 from actors.errors import (
     ChannelClosedError,
     ChannelEmptyError,
@@ -36,16 +37,11 @@ from actors.mailbox import _codec
 from actors.mailbox._cargo import Parcel
 from actors.mailbox._channel_core import ChannelCore, HeldCell
 from actors.mailbox._lock import RLock
-from actors.mailbox._patience import Patience
 from actors.supervisor._channels import ChannelFacts, map_channel, open_pipe
 
 __all__ = ["ChannelEnd", "EndSource"]
 
 _INLINE: Final = at.INLINE_BYTES
-# How often whoever waits looks whether the channel was closed or its actor is to stop, though nothing has rung.
-_LOOK_SECONDS: Final = 0.1
-# While others still have items in hand that may come back, or an end is near.
-_NEAR_END_SECONDS: Final = 0.005
 _JOIN_SECONDS: Final = (0.0005, 0.02)
 _INT: Final = struct.Struct("i")
 _decode = _codec.decode  # read once for each item
@@ -119,7 +115,7 @@ class ChannelEnd:
         # What gets that were interrupted have left: cells that hold an item, and items that were done with.
         self._late: set[HeldCell] = set()
         self._spared: deque[Any] = deque()
-        self._patience = Patience()
+        self._waits = ChannelWait(self._bell)
         self._is_closed = False
 
     # --- put --------------------------------------------------------------------------------------------------------------
@@ -353,31 +349,7 @@ class ChannelEnd:
         if left is not None and left <= 0:
             what = "nothing came" if late is ChannelEmptyError else f"all {self.facts.maxsize} places stayed taken"
             raise late(f"channel {self.facts.name}: {what} in time")
-        poller = select.poll()
-        poller.register(descriptor, select.POLLIN)
-        if self._look(poller):
-            return
-        seconds = _LOOK_SECONDS
-        if self.core.is_closed:
-            seconds = _NEAR_END_SECONDS
-        else:
-            poller.register(self._bell, select.POLLIN)
-        began = time.monotonic()
-        with self._source.standing_by():
-            poller.poll(1000 * (seconds if left is None else min(seconds, left)) + 1)
-        self._patience.slept(time.monotonic() - began)
-
-    def _look(self, poller: select.poll) -> bool:
-        """Look a few times, and let others have the core meanwhile: to wake a sleeper costs its waker more than ten puts."""
-        looks, began = self._patience.looks, time.monotonic()
-        for count in range(looks):
-            os.sched_yield()
-            if poller.poll(0):
-                self._patience.looked(count, time.monotonic() - began)
-                return True
-        if looks:
-            self._patience.looked(looks, time.monotonic() - began)
-        return False
+        self._waits.until_ready(descriptor, left, self._source.standing_by, is_closed=self.core.is_closed)
 
     def _stopping(self, what: str) -> ChannelClosedError:
         error = ChannelClosedError(f"channel {self.facts.name}: this actor is to stop, and {what}")

@@ -33,7 +33,7 @@ MAXSIZE = 3
 MAX_BYTES = 1024 * 1024
 FILES = {
     str(Path(actors.__file__).parent / name)
-    for name in ("_channel_end.py", "_channel_held.py", "mailbox/_channel_core.py")
+    for name in ("_channel_end.py", "_channel_wait.py", "_channel_held.py", "mailbox/_channel_core.py")
 }
 HOST = (0, 0)
 
