@@ -153,11 +153,12 @@ def test_a_program_that_forgets_to_stop_leaves_nothing_and_is_quick(
 
 
 INTERRUPTED = """
-    import sys, threading
+    import signal, sys, threading
     from actors import ActorSystem
     from tests.troupe import Worker
 
     if __name__ == "__main__":
+        signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell's jobs in the background ignore it
         with ActorSystem(start_method=sys.argv[1]) as system:
             for number in range(4):
                 system.spawn(Worker(), name=f"w{number}").ask(Worker.add, 1).result(timeout=20)
