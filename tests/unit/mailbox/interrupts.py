@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dis
 import functools
+import gc
 import sys
 from collections.abc import Callable, Collection
 from types import CodeType, FrameType
@@ -72,7 +73,8 @@ def interrupted_at(
                 handler()
         return trace
 
-    before = sys.gettrace()
+    before, collects = sys.gettrace(), gc.isenabled()
+    gc.disable()  # the end of an object that an earlier test has left is no part of the call
     sys._getframe().f_trace_opcodes = True  # CPython 3.12 looks for this when a trace function is set, and never again
     sys.settrace(trace)
     try:
@@ -81,5 +83,7 @@ def interrupted_at(
         return True
     finally:
         sys.settrace(before)
+        if collects:
+            gc.enable()
         last.clear()
     return left <= 0
